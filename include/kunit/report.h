@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * KUnit API to expect debug reports: of lockdep, might_sleep(), the scheduler.
+ *
+ * A test of a locking rule has to break the rule. Lockdep answers with one
+ * report and is off from then on, might_sleep() reports once a second, and a
+ * lock chain that lockdep has seen is not checked again. Hence a test could
+ * see one report in a boot, and all later tests would pass because nobody
+ * looks any more. An expectation takes these limits away, for the task that
+ * runs the test and for the time of one expression:
+ *
+ *	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WAIT_CONTEXT, NULL, NULL,
+ *			    take_mutex_under_spinlock());
+ *	KUNIT_EXPECT_NO_REPORT(test, take_mutex());
+ *
+ * The reports of other tasks and of interrupts take their usual way.
+ */
+#ifndef _KUNIT_REPORT_H
+#define _KUNIT_REPORT_H
+
+#include <kunit/test-bug.h>
+#include <linux/bits.h>
+
+/**
+ * enum kunit_report_kind - what made a report; can be combined
+ * @KUNIT_REPORT_WAIT_CONTEXT: lockdep, "Invalid wait context": a lock that may
+ *	sleep was taken where only locks of a stricter wait type may be
+ * @KUNIT_REPORT_RECURSION: lockdep, "possible recursive locking detected"
+ * @KUNIT_REPORT_CIRCULAR: lockdep, "possible circular locking dependency
+ *	detected"
+ * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging
+ * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
+ *	needs CONFIG_DEBUG_ATOMIC_SLEEP and is not expected without
+ * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling while atomic" and
+ *	"scheduling in a non-blocking section"; as for
+ *	@KUNIT_REPORT_MIGHT_SLEEP
+ */
+enum kunit_report_kind {
+	KUNIT_REPORT_WAIT_CONTEXT	= BIT(0),
+	KUNIT_REPORT_RECURSION		= BIT(1),
+	KUNIT_REPORT_CIRCULAR		= BIT(2),
+	KUNIT_REPORT_LOCKDEP		= BIT(3),
+	KUNIT_REPORT_MIGHT_SLEEP	= BIT(4),
+	KUNIT_REPORT_SCHEDULE		= BIT(5),
+};
+
+struct kunit;
+struct kunit_report_scope;
+
+#if IS_ENABLED(CONFIG_KUNIT) && IS_ENABLED(CONFIG_KUNIT_REPORT)
+
+/**
+ * kunit_begin_report() - for who makes reports: is a test watching?
+ * @kind: the kind of the report that is about to be made
+ *
+ * To be called before a report changes any state that would suppress later
+ * ones.
+ *
+ * If the current task runs a KUnit test that watches for reports, notes the
+ * report. The caller then makes it, without changing such state. If the task
+ * runs a test that does not watch, that test fails, and the report is made as
+ * usual.
+ *
+ * Context: Any. Takes no locks.
+ *
+ * Return: true if a test takes care of the report.
+ *
+ * Cost: a static branch while no test runs. Nothing without
+ * CONFIG_KUNIT_REPORT.
+ */
+static inline bool kunit_begin_report(enum kunit_report_kind kind)
+{
+	if (!static_branch_unlikely(&kunit_running))
+		return false;
+
+	return kunit_hooks.begin_report && kunit_hooks.begin_report(kind);
+}
+
+#else
+
+static inline bool kunit_begin_report(enum kunit_report_kind kind)
+{
+	return false;
+}
+
+#endif
+
+struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test);
+const char *kunit_report_scope_end(struct kunit_report_scope *scope,
+				   unsigned int kinds, const char *map,
+				   const void *at);
+
+#define __KUNIT_EXPECT_REPORT(test, kinds, map, at, text, ...)		\
+do {									\
+	struct kunit_report_scope *__scope =				\
+		kunit_report_scope_begin(test);				\
+	const char *__message;						\
+									\
+	__VA_ARGS__;							\
+	__message = kunit_report_scope_end(__scope, kinds, map, at);	\
+	if (__message)							\
+		KUNIT_FAIL(test, "%s: %s", text, __message);		\
+} while (0)
+
+/**
+ * KUNIT_EXPECT_REPORT() - expect that an expression makes just these reports
+ * @test: the test context
+ * @kinds: every &enum kunit_report_kind that must be reported, or'ed together;
+ *	   no other may be
+ * @map: name of a lock that must be held at each report, or NULL
+ * @at: where @map must have been acquired (the ip that was given to
+ *	lock_acquire()), or NULL for anywhere
+ * @...: any C expression, or a statement without its semicolon
+ *
+ * The expression runs with lockdep on, and as if lockdep saw each chain of
+ * locks in it for the first time. It must release the locks that it takes; it
+ * should not jump out. Once lockdep has reported something, it ignores the
+ * task until the end of the expression: there is at most one lockdep report.
+ *
+ * Expectations nest; the innermost gets the report.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ */
+#define KUNIT_EXPECT_REPORT(test, kinds, map, at, ...)			\
+	__KUNIT_EXPECT_REPORT(test, kinds, map, at, #__VA_ARGS__, __VA_ARGS__)
+
+/**
+ * KUNIT_EXPECT_NO_REPORT() - expect that an expression is not reported
+ * @test: the test context
+ * @...: as for KUNIT_EXPECT_REPORT()
+ */
+#define KUNIT_EXPECT_NO_REPORT(test, ...)				\
+	__KUNIT_EXPECT_REPORT(test, 0, NULL, NULL, #__VA_ARGS__, __VA_ARGS__)
+
+#endif /* _KUNIT_REPORT_H */

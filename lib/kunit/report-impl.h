@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Set-up of the report expectations, see include/kunit/report.h.
+ */
+#ifndef _KUNIT_REPORT_IMPL_H
+#define _KUNIT_REPORT_IMPL_H
+
+#ifdef CONFIG_KUNIT_REPORT
+void kunit_report_init(void);
+void kunit_report_exit(void);
+#else
+static inline void kunit_report_init(void) { }
+static inline void kunit_report_exit(void) { }
+#endif
+
+#endif /* _KUNIT_REPORT_IMPL_H */

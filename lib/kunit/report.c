@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Expect debug reports in a KUnit test, see include/kunit/report.h.
+ *
+ * What would suppress the second report, and what is done about it here:
+ *
+ * - debug_locks goes off for good, __might_resched() is rate-limited: both ask
+ *   kunit_begin_report() first.
+ * - After a report, lockdep's record of the locks that the task holds is wrong:
+ *   the reported lock is taken but not recorded. Lockdep therefore ignores the
+ *   task until the scope ends, which puts the record back as it was found.
+ * - A chain of locks is checked once: each scope holds a lock of a class of its
+ *   own, so that every chain within is new. Removing the class removes what the
+ *   scope taught lockdep about it.
+ *
+ * The kind of a lockdep report is read off its headline, by way of the console
+ * tracepoint, which fires in the task that prints.
+ */
+
+#include <kunit/report.h>
+#include <kunit/resource.h>
+#include <kunit/test.h>
+#include <linux/debug_locks.h>
+#include <linux/lockdep.h>
+#include <linux/preempt.h>
+#include <linux/sched.h>
+#include <linux/seq_buf.h>
+#include <linux/string.h>
+#include <trace/events/printk.h>
+
+#include "report-impl.h"
+
+#define KUNIT_REPORT_ANY_LOCKDEP					\
+	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_RECURSION |		\
+	 KUNIT_REPORT_CIRCULAR | KUNIT_REPORT_LOCKDEP)
+
+/* One expression seldom makes more than two; the rest is only counted */
+#define KUNIT_REPORT_MAX 4
+
+/**
+ * struct kunit_report - one report
+ * @kind: what made it
+ * @nr_held: number of locks that the task held, the length of @held
+ * @held: name of each lock, and the ip it was acquired at; outermost first
+ */
+struct kunit_report {
+	enum kunit_report_kind kind;
+	unsigned int nr_held;
+	struct {
+		const char *name;
+		unsigned long ip;
+	} held[MAX_LOCK_DEPTH];
+};
+
+/**
+ * struct kunit_report_scope - watches one task for the time of one expression
+ * @test: the test that watches
+ * @task: the task that runs @test
+ * @outer: the enclosing scope or NULL
+ * @key: class of @map, registered for this scope only
+ * @map: held through the scope
+ * @lockdep_depth: the task's at the start of the scope, without @map
+ * @chain_key: likewise
+ * @non_block_count: likewise
+ * @lockdep_ignored: lockdep has reported and ignores the task since
+ * @kinds: all kinds of report made so far
+ * @nr_reports: their number, which may be larger than the array
+ * @reports: the first ones
+ * @message: what was wrong, once the scope has ended
+ */
+struct kunit_report_scope {
+	struct kunit *test;
+	struct task_struct *task;
+	struct kunit_report_scope *outer;
+	struct lock_class_key key;
+	struct lockdep_map map;
+	unsigned int lockdep_depth;
+	u64 chain_key;
+	int non_block_count;
+	bool lockdep_ignored;
+	unsigned int kinds;
+	unsigned int nr_reports;
+	struct kunit_report reports[KUNIT_REPORT_MAX];
+	char message[512];
+};
+
+static const struct {
+	enum kunit_report_kind kind;
+	const char *name;
+	const char *headline;
+} kunit_report_kinds[] = {
+	{ KUNIT_REPORT_WAIT_CONTEXT, "invalid wait context",
+	  "[ BUG: Invalid wait context ]" },
+	{ KUNIT_REPORT_RECURSION, "recursive locking",
+	  "WARNING: possible recursive locking detected" },
+	{ KUNIT_REPORT_CIRCULAR, "circular locking dependency",
+	  "WARNING: possible circular locking dependency detected" },
+	{ KUNIT_REPORT_LOCKDEP, "another lockdep report", NULL },
+	{ KUNIT_REPORT_MIGHT_SLEEP, "might_sleep", NULL },
+	{ KUNIT_REPORT_SCHEDULE, "scheduler",
+	  "BUG: scheduling in a non-blocking section" },
+	{ KUNIT_REPORT_SCHEDULE, "scheduler",
+	  "BUG: scheduling while atomic" },
+};
+
+#ifdef CONFIG_DEBUG_ATOMIC_SLEEP
+#define KUNIT_REPORT_UNAVAILABLE 0
+
+static int kunit_report_non_block_count(void)
+{
+	return current->non_block_count;
+}
+#else
+#define KUNIT_REPORT_UNAVAILABLE					\
+	(KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE)
+
+static int kunit_report_non_block_count(void)
+{
+	return 0;
+}
+#endif
+
+/*
+ * The innermost scope. KUnit runs one test at a time, so one is enough; who
+ * isn't scope->task must not look any further.
+ */
+static struct kunit_report_scope *kunit_report_current;
+
+/* Was lockdep on before any test ran? */
+static bool kunit_report_lockdep_was_on;
+
+static struct kunit_report_scope *kunit_report_my_scope(void)
+{
+	struct kunit_report_scope *scope = READ_ONCE(kunit_report_current);
+
+	if (!scope || !in_task() || READ_ONCE(scope->task) != current)
+		return NULL;
+
+	return scope;
+}
+
+static void kunit_report_add(struct kunit_report_scope *scope,
+			     enum kunit_report_kind kind)
+{
+	struct kunit_report *report;
+	unsigned int i;
+
+	scope->kinds |= kind;
+	if (scope->nr_reports++ >= KUNIT_REPORT_MAX)
+		return;
+
+	report = &scope->reports[scope->nr_reports - 1];
+	report->kind = kind;
+	report->nr_held = current->lockdep_depth;
+	for (i = 0; i < report->nr_held; i++) {
+		report->held[i].name = current->held_locks[i].instance->name;
+		report->held[i].ip = current->held_locks[i].acquire_ip;
+	}
+}
+
+/* May be called by lockdep with its own lock held: just take notes. */
+static bool kunit_report_begin(unsigned int kind)
+{
+	struct kunit_report_scope *scope = kunit_report_my_scope();
+
+	if (!scope) {
+		if (in_task() && current->kunit_test)
+			kunit_set_failure(current->kunit_test);
+		return false;
+	}
+
+	kunit_report_add(scope, kind);
+	if (kind == KUNIT_REPORT_LOCKDEP && !scope->lockdep_ignored) {
+		scope->lockdep_ignored = true;
+		lockdep_off();
+	}
+	return true;
+}
+
+/* Turn KUNIT_REPORT_LOCKDEP, all that kunit_report_begin() knew, into @kind */
+static void kunit_report_classify(struct kunit_report_scope *scope,
+				  enum kunit_report_kind kind)
+{
+	unsigned int last = scope->nr_reports - 1;
+
+	scope->kinds = (scope->kinds & ~KUNIT_REPORT_LOCKDEP) | kind;
+	if (last < KUNIT_REPORT_MAX)
+		scope->reports[last].kind = kind;
+}
+
+/* Sees each line that is printed, in the context of who prints it. */
+static void kunit_report_console(void *unused, const char *text, size_t len)
+{
+	struct kunit_report_scope *scope = kunit_report_my_scope();
+	unsigned int i;
+
+	if (!scope)
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(kunit_report_kinds); i++) {
+		enum kunit_report_kind kind = kunit_report_kinds[i].kind;
+		const char *headline = kunit_report_kinds[i].headline;
+
+		if (!headline || !strnstr(text, headline, len))
+			continue;
+		if (!(kind & KUNIT_REPORT_ANY_LOCKDEP))
+			kunit_report_add(scope, kind);
+		else if (scope->kinds & KUNIT_REPORT_LOCKDEP)
+			kunit_report_classify(scope, kind);
+	}
+}
+
+/*
+ * Ends @data, in the task of the test or, if a failed assertion ended that task
+ * within the scope, in the one that cleans up after it.
+ */
+static void kunit_report_scope_close(void *data)
+{
+	struct kunit_report_scope *scope = data;
+
+	WRITE_ONCE(kunit_report_current, scope->outer);
+	lockdep_unregister_key(&scope->key);
+}
+
+/**
+ * kunit_report_scope_begin() - begin to watch for reports of this task
+ * @test: the test context
+ *
+ * For KUNIT_EXPECT_REPORT(). Skips the test if the kernel was booted with
+ * lockdep off; fails it if lockdep went off since then, because nothing would
+ * be reported and no expectation mean anything.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ *
+ * Return: the scope. Does not return if it skips the test or fails it.
+ */
+struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+
+	KUNIT_ASSERT_PTR_EQ_MSG(test, kunit_get_current_test(), test,
+				"reports can be expected in the task that runs the test only");
+	if (!kunit_report_lockdep_was_on)
+		kunit_skip(test, "lockdep was off before the first test");
+	KUNIT_ASSERT_TRUE_MSG(test, debug_locks,
+			      "an earlier report has turned lockdep off");
+
+	scope = kunit_kzalloc(test, sizeof(*scope), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, scope);
+
+	scope->test = test;
+	scope->task = current;
+	scope->outer = READ_ONCE(kunit_report_current);
+	KUNIT_ASSERT_FALSE_MSG(test, scope->outer && scope->outer->lockdep_ignored,
+			       "lockdep has reported in the enclosing scope and ignores the task");
+
+	lockdep_register_key(&scope->key);
+	lockdep_init_map(&scope->map, "kunit_report", &scope->key, 0);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kunit_report_scope_close,
+						  scope));
+
+	scope->lockdep_depth = current->lockdep_depth;
+	scope->chain_key = current->curr_chain_key;
+	scope->non_block_count = kunit_report_non_block_count();
+	lock_map_acquire(&scope->map);
+	WRITE_ONCE(kunit_report_current, scope);
+
+	return scope;
+}
+EXPORT_SYMBOL_GPL(kunit_report_scope_begin);
+
+/* Was @map held at @report, acquired at @at? */
+static bool kunit_report_held(const struct kunit_report *report,
+			      const char *map, const void *at)
+{
+	unsigned int i;
+
+	for (i = 0; i < report->nr_held; i++) {
+		if (!strcmp(report->held[i].name, map) &&
+		    (!at || report->held[i].ip == (unsigned long)at))
+			return true;
+	}
+	return false;
+}
+
+static void kunit_report_print_kinds(struct seq_buf *s, unsigned int kinds)
+{
+	const char *separator = "";
+	unsigned int i;
+
+	if (!kinds)
+		seq_buf_puts(s, "nothing");
+
+	for (i = 0; i < ARRAY_SIZE(kunit_report_kinds); i++) {
+		if (!(kinds & kunit_report_kinds[i].kind))
+			continue;
+		kinds &= ~kunit_report_kinds[i].kind;
+		seq_buf_printf(s, "%s%s", separator, kunit_report_kinds[i].name);
+		separator = " and ";
+	}
+}
+
+static void kunit_report_print_held(struct seq_buf *s,
+				    const struct kunit_report *report)
+{
+	unsigned int i;
+
+	for (i = 0; i < report->nr_held; i++)
+		seq_buf_printf(s, "%s %s at %ps", i ? "," : "",
+			       report->held[i].name,
+			       (void *)report->held[i].ip);
+}
+
+/* Compare what was reported with what was expected. */
+static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf *s,
+			       unsigned int kinds, const char *map,
+			       const void *at)
+{
+	unsigned int i, nr = min(scope->nr_reports, KUNIT_REPORT_MAX);
+
+	kinds &= ~KUNIT_REPORT_UNAVAILABLE;
+	if (scope->kinds != kinds) {
+		seq_buf_puts(s, "expected ");
+		kunit_report_print_kinds(s, kinds);
+		seq_buf_puts(s, ", got ");
+		kunit_report_print_kinds(s, scope->kinds);
+		seq_buf_puts(s, "; ");
+	}
+
+	for (i = 0; map && i < nr; i++) {
+		const struct kunit_report *report = &scope->reports[i];
+
+		if (kunit_report_held(report, map, at))
+			continue;
+		kunit_report_print_kinds(s, report->kind);
+		seq_buf_printf(s, " does not show %s", map);
+		if (at)
+			seq_buf_printf(s, " at %ps", at);
+		seq_buf_puts(s, " but");
+		kunit_report_print_held(s, report);
+		seq_buf_puts(s, "; ");
+	}
+}
+
+/* What was taken within the scope must have been put back. */
+static void kunit_report_check_balance(struct kunit_report_scope *scope,
+				       struct seq_buf *s)
+{
+	unsigned int depth = scope->lockdep_depth + 1; /* scope->map */
+	int non_block = kunit_report_non_block_count();
+
+	if (!debug_locks)
+		seq_buf_puts(s, "lockdep is off, somebody else had a report; ");
+
+	else if (!scope->lockdep_ignored && current->lockdep_depth != depth)
+		seq_buf_printf(s, "holds %d locks more than before; ",
+			       current->lockdep_depth - depth);
+
+	if (non_block != scope->non_block_count)
+		seq_buf_printf(s, "non_block_count is %d, was %d; ",
+			       non_block, scope->non_block_count);
+}
+
+/**
+ * kunit_report_scope_end() - end to watch, and compare with what was expected
+ * @scope: the return of kunit_report_scope_begin(), the innermost one
+ * @kinds: see KUNIT_EXPECT_REPORT()
+ * @map: likewise
+ * @at: likewise
+ *
+ * For KUNIT_EXPECT_REPORT(). Puts lockdep's record of the locks that the task
+ * holds back to what it was when the scope began.
+ *
+ * Context: The task that runs the test, where it may sleep.
+ *
+ * Return: what was wrong, in memory that lasts as long as the test, or NULL.
+ */
+const char *kunit_report_scope_end(struct kunit_report_scope *scope,
+				   unsigned int kinds, const char *map,
+				   const void *at)
+{
+	struct seq_buf s;
+
+	seq_buf_init(&s, scope->message, sizeof(scope->message));
+	kunit_report_check(scope, &s, kinds, map, at);
+	kunit_report_check_balance(scope, &s);
+
+	/* Not to be seen half done by an interrupt that takes a lock. */
+	if (!scope->lockdep_ignored)
+		lockdep_off();
+	current->lockdep_depth = scope->lockdep_depth;
+	current->curr_chain_key = scope->chain_key;
+	lockdep_on();
+
+	kunit_release_action(scope->test, kunit_report_scope_close, scope);
+
+	return seq_buf_used(&s) ? seq_buf_str(&s) : NULL;
+}
+EXPORT_SYMBOL_GPL(kunit_report_scope_end);
+
+void kunit_report_init(void)
+{
+	kunit_report_lockdep_was_on = debug_locks;
+	if (WARN_ON(register_trace_console(kunit_report_console, NULL)))
+		return;
+	kunit_hooks.begin_report = kunit_report_begin;
+}
+
+void kunit_report_exit(void)
+{
+	unregister_trace_console(kunit_report_console, NULL);
+	tracepoint_synchronize_unregister();
+}
