@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Lockdep annotation for MMU notifier callbacks that may not block.
+ *
+ * The OOM reaper and process_mrelease(2) invalidate memory while the system
+ * cannot make any. They call mmu_notifier_invalidate_range_start_nonblock(),
+ * and each callback must then finish without sleeping or back off (-EAGAIN,
+ * false from an interval notifier). A callback that sleeps anyway can wait
+ * for the very memory that its caller is about to free:
+ *
+ *	OOM reaper			driver thread
+ *	----------			-------------
+ *					mutex_lock(&driver->lock)
+ *	invalidate_range_start_nonblock()
+ *	  driver_invalidate()		kmalloc(GFP_KERNEL)
+ *	    mutex_lock(&driver->lock)	  waits for the OOM reaper
+ *
+ * That takes an OOM kill at the wrong moment, so ordinary tests never see
+ * it. Lockdep does, each time that such a callback runs.
+ */
+#ifndef _LINUX_MMU_NOTIFIER_NONBLOCK_H
+#define _LINUX_MMU_NOTIFIER_NONBLOCK_H
+
+#include <linux/kernel.h>
+#include <linux/lockdep.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched.h>
+
+#if defined(CONFIG_LOCKDEP) && defined(CONFIG_MMU_NOTIFIER)
+
+extern struct lockdep_map __mmu_notifier_nonblock_map;
+
+void __mmu_notifier_nonblock_might_reclaim(unsigned long ip);
+
+/**
+ * mmu_notifier_nonblock_might_reclaim - check an allocation for direct reclaim
+ * @ip: address of the allocation, for the report
+ *
+ * Tells lockdep that an allocation here may enter direct reclaim. In a callback
+ * of a nonblocking pass, this is reported as recursion on the
+ * mmu_notifier_nonblock map: GFP_NOFS and GFP_NOIO wait for memory just as
+ * GFP_KERNEL does. Elsewhere it adds no dependency, because the two that
+ * matter exist: a nonblocking pass nests within
+ * __mmu_notifier_invalidate_range_start_map, and fs_reclaim_acquire() takes
+ * that for each such allocation.
+ *
+ * Context: Any.
+ *
+ * Cost: with lockdep one test of the task's lock depth, and only under a lock
+ * a look at the locks held. Nothing without lockdep.
+ */
+static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
+{
+	if (current->lockdep_depth)
+		__mmu_notifier_nonblock_might_reclaim(ip);
+}
+
+#else
+
+static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
+{
+}
+
+#endif
+
+/**
+ * mmu_notifier_nonblock_enter - begin a callback that may not block
+ * @range: the range that the callback is called for
+ * @callback: the callback's address, so that a report can name it
+ *
+ * To be called right before each callback of a pass. Does nothing if @range
+ * may block. Otherwise, until mmu_notifier_nonblock_exit(), lockdep reports
+ *
+ * - each sleeping lock, as "Invalid wait context": the map's inner wait type is
+ *   LD_WAIT_CONFIG, that of spinlock_t. Hence raw_spinlock_t and spinlock_t
+ *   (on PREEMPT_RT as well), RCU and all trylocks are accepted;
+ * - each allocation that may enter direct reclaim, as "possible recursive
+ *   locking", see mmu_notifier_nonblock_might_reclaim();
+ * - each lock that is held elsewhere across such an allocation, as "possible
+ *   circular locking dependency";
+ *
+ * and the list of held locks shows @callback as the place where
+ * mmu_notifier_nonblock was acquired. What sleeps without a lock that lockdep
+ * knows is reported by might_sleep() and by the scheduler, given
+ * CONFIG_DEBUG_ATOMIC_SLEEP.
+ *
+ * Context: That of the callback. Sections do not nest.
+ *
+ * Cost: one acquisition of a lockdep map for each callback in a nonblocking
+ * pass. Without CONFIG_LOCKDEP what non_block_start() costs; nothing without
+ * CONFIG_DEBUG_ATOMIC_SLEEP.
+ */
+static inline void
+mmu_notifier_nonblock_enter(const struct mmu_notifier_range *range,
+			    const void *callback)
+{
+	if (mmu_notifier_range_blockable(range))
+		return;
+
+	lock_acquire_exclusive(&__mmu_notifier_nonblock_map, 0, 0, NULL,
+			       (unsigned long)callback);
+	non_block_start();
+}
+
+/**
+ * mmu_notifier_nonblock_exit - end a callback that may not block
+ * @range: the range that was given to mmu_notifier_nonblock_enter()
+ *
+ * Context: That of mmu_notifier_nonblock_enter().
+ */
+static inline void
+mmu_notifier_nonblock_exit(const struct mmu_notifier_range *range)
+{
+	if (mmu_notifier_range_blockable(range))
+		return;
+
+	non_block_end();
+	lock_release(&__mmu_notifier_nonblock_map, _THIS_IP_);
+}
+
+#endif /* _LINUX_MMU_NOTIFIER_NONBLOCK_H */
