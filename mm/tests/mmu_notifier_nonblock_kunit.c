@@ -1,0 +1,719 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests for nonblocking MMU notifiers.
+ *
+ * Fake notifiers on a real mm do, in each kind of callback, what drivers do.
+ * Each thing that may not be done in a nonblocking pass is checked three ways:
+ * in a nonblocking pass it is reported (wrong), in a blockable pass the
+ * annotation has nothing to say (correct), and its form that does not sleep is
+ * silent in both (protected). include/linux/mmu_notifier_nonblock.h tells the
+ * rule.
+ */
+
+#include <kunit/mmu_notifier.h>
+#include <kunit/report.h>
+#include <kunit/resource.h>
+#include <kunit/test.h>
+#include <linux/debug_locks.h>
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#define NONBLOCK_MAP	"mmu_notifier_nonblock"
+#define START_MAP	"mmu_notifier_invalidate_range_start"
+
+/* The VMA, and the part of it that the fake notifiers mirror; in pages */
+#define VMA_PAGES	8
+#define FIRST_PAGE	2
+#define NR_PAGES	2
+
+enum callback {
+	NO_CALLBACK,
+	RANGE_START,
+	RANGE_END,
+	RANGE_END_UNWIND,	/* after another notifier's start failed */
+	INVALIDATE,
+	INVALIDATE_START,
+	INVALIDATE_FINISH,
+	NR_CALLBACKS
+};
+
+/**
+ * struct fake - a fake driver: one notifier, and what its callbacks use
+ * @test: the test that it belongs to
+ * @mm: the mm that it mirrors a part of
+ * @start: first address of the VMA in @mm
+ * @callback: the callback that calls @act
+ * @act: what the callback does, or NULL
+ * @backs_off: the callback that backs off: @failing's RANGE_START or one of
+ *	       @interval's
+ * @calls: how often each kind of callback was called; RANGE_END_UNWIND counts
+ *	   as RANGE_END
+ * @range: subscription with a range_start and a range_end callback
+ * @failing: subscription with a range_start callback, for backing off
+ * @interval: subscription with one or two interval callbacks
+ * @finish: what @interval's invalidate_start hands to invalidate_finish
+ * @mutex: a lock of the driver; it and the next ones protect nothing
+ * @rwsem: another
+ * @spinlock: another
+ * @raw_spinlock: another
+ */
+struct fake {
+	struct kunit *test;
+	struct mm_struct *mm;
+	unsigned long start;
+	enum callback callback;
+	void (*act)(struct fake *fake);
+	enum callback backs_off;
+	unsigned int calls[NR_CALLBACKS];
+	struct mmu_notifier range;
+	struct mmu_notifier failing;
+	struct mmu_interval_notifier interval;
+#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+	struct mmu_interval_notifier_finish finish;
+#endif
+	struct mutex mutex;
+	struct rw_semaphore rwsem;
+	spinlock_t spinlock;
+	raw_spinlock_t raw_spinlock;
+};
+
+/**
+ * struct act - what a callback can do, and what that must report
+ * @name: for the name of the test
+ * @act: does it
+ * @nonblock: reported in a nonblocking pass, with @act's callback named by
+ *	      NONBLOCK_MAP
+ * @blockable_range: reported in a blockable pass from a range_start or
+ *		     range_end callback, under START_MAP
+ * @blockable_interval: likewise, from an interval callback
+ */
+struct act {
+	const char *name;
+	void (*act)(struct fake *fake);
+	unsigned int nonblock;
+	unsigned int blockable_range;
+	unsigned int blockable_interval;
+};
+
+static void act_mutex_lock(struct fake *fake)
+{
+	mutex_lock(&fake->mutex);
+	mutex_unlock(&fake->mutex);
+}
+
+static void act_mutex_trylock(struct fake *fake)
+{
+	if (mutex_trylock(&fake->mutex))
+		mutex_unlock(&fake->mutex);
+}
+
+static void act_down_read(struct fake *fake)
+{
+	down_read(&fake->rwsem);
+	up_read(&fake->rwsem);
+}
+
+static void act_down_read_trylock(struct fake *fake)
+{
+	if (down_read_trylock(&fake->rwsem))
+		up_read(&fake->rwsem);
+}
+
+static void act_down_write(struct fake *fake)
+{
+	down_write(&fake->rwsem);
+	up_write(&fake->rwsem);
+}
+
+static void act_down_write_trylock(struct fake *fake)
+{
+	if (down_write_trylock(&fake->rwsem))
+		up_write(&fake->rwsem);
+}
+
+static void act_spin_lock(struct fake *fake)
+{
+	spin_lock(&fake->spinlock);
+	spin_unlock(&fake->spinlock);
+}
+
+static void act_raw_spin_lock(struct fake *fake)
+{
+	raw_spin_lock(&fake->raw_spinlock);
+	raw_spin_unlock(&fake->raw_spinlock);
+}
+
+static void act_gfp_kernel(struct fake *fake)
+{
+	kfree(kmalloc(64, GFP_KERNEL));
+}
+
+static void act_gfp_nofs(struct fake *fake)
+{
+	kfree(kmalloc(64, GFP_NOFS));
+}
+
+static void act_gfp_noio(struct fake *fake)
+{
+	kfree(kmalloc(64, GFP_NOIO));
+}
+
+static void act_noio_scope(struct fake *fake)
+{
+	unsigned int flags = memalloc_noio_save();
+
+	kfree(kmalloc(64, GFP_KERNEL));
+	memalloc_noio_restore(flags);
+}
+
+static void act_gfp_nowait(struct fake *fake)
+{
+	kfree(kmalloc(64, GFP_NOWAIT));
+}
+
+static void act_gfp_atomic(struct fake *fake)
+{
+	kfree(kmalloc(64, GFP_ATOMIC));
+}
+
+#define SLEEPING_LOCK	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP)
+#define RECLAIM		(KUNIT_REPORT_RECURSION | KUNIT_REPORT_MIGHT_SLEEP)
+
+static const struct act wrong_acts[] = {
+	{ "mutex_lock", act_mutex_lock, SLEEPING_LOCK },
+	{ "down_read", act_down_read, SLEEPING_LOCK },
+	{ "down_write", act_down_write, SLEEPING_LOCK },
+	/*
+	 * Allocations that reclaim are wrong in a blockable pass as well,
+	 * because reclaim begins such passes. Mainline has START_MAP for that.
+	 * With __GFP_FS, lockdep meets fs_reclaim before it; but it sees no
+	 * circle through the SRCU read side that lies between the two in a
+	 * range callback.
+	 */
+	{ "GFP_KERNEL", act_gfp_kernel, RECLAIM,
+	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_CIRCULAR },
+	{ "GFP_NOFS", act_gfp_nofs, RECLAIM,
+	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
+	{ "GFP_NOIO", act_gfp_noio, RECLAIM,
+	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
+	{ "noio_scope", act_noio_scope, RECLAIM,
+	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
+};
+
+static const struct act protected_acts[] = {
+	{ "spin_lock", act_spin_lock },
+	{ "raw_spin_lock", act_raw_spin_lock },
+	{ "mutex_trylock", act_mutex_trylock },
+	{ "down_read_trylock", act_down_read_trylock },
+	{ "down_write_trylock", act_down_write_trylock },
+	{ "GFP_NOWAIT", act_gfp_nowait },
+	{ "GFP_ATOMIC", act_gfp_atomic },
+};
+
+/* The callbacks */
+
+static void fake_called(struct fake *fake, enum callback callback)
+{
+	enum callback acts = fake->callback;
+
+	if (acts == RANGE_END_UNWIND)
+		acts = RANGE_END;
+
+	fake->calls[callback]++;
+	if (fake->act && acts == callback)
+		fake->act(fake);
+}
+
+static int fake_range_start(struct mmu_notifier *subscription,
+			    const struct mmu_notifier_range *range)
+{
+	fake_called(container_of(subscription, struct fake, range), RANGE_START);
+	return 0;
+}
+
+static void fake_range_end(struct mmu_notifier *subscription,
+			   const struct mmu_notifier_range *range)
+{
+	fake_called(container_of(subscription, struct fake, range), RANGE_END);
+}
+
+static const struct mmu_notifier_ops fake_range_ops = {
+	.invalidate_range_start = fake_range_start,
+	.invalidate_range_end = fake_range_end,
+};
+
+/* Has no range_end: who backs off must not have one. */
+static int fake_failing_start(struct mmu_notifier *subscription,
+			      const struct mmu_notifier_range *range)
+{
+	struct fake *fake = container_of(subscription, struct fake, failing);
+
+	return fake->backs_off == RANGE_START ? -EAGAIN : 0;
+}
+
+static const struct mmu_notifier_ops fake_failing_ops = {
+	.invalidate_range_start = fake_failing_start,
+};
+
+/*
+ * The passes of the tests have this event. Others come when the task of the test
+ * exits and its mm goes away, and that isn't what is tested here.
+ */
+#define TEST_EVENT	MMU_NOTIFY_CLEAR
+
+static bool fake_invalidate(struct mmu_interval_notifier *subscription,
+			    const struct mmu_notifier_range *range,
+			    unsigned long seq)
+{
+	struct fake *fake = container_of(subscription, struct fake, interval);
+
+	if (range->event != TEST_EVENT)
+		return true;
+
+	mmu_interval_set_seq(subscription, seq);
+	fake_called(fake, INVALIDATE);
+	return fake->backs_off != INVALIDATE;
+}
+
+static const struct mmu_interval_notifier_ops fake_interval_ops = {
+	.invalidate = fake_invalidate,
+};
+
+#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
+				  const struct mmu_notifier_range *range,
+				  unsigned long seq,
+				  struct mmu_interval_notifier_finish **finish)
+{
+	struct fake *fake = container_of(subscription, struct fake, interval);
+
+	if (range->event != TEST_EVENT)
+		return true;
+
+	mmu_interval_set_seq(subscription, seq);
+	fake_called(fake, INVALIDATE_START);
+	if (fake->backs_off == INVALIDATE_START)
+		return false;
+
+	*finish = &fake->finish;
+	return true;
+}
+
+static void fake_invalidate_finish(struct mmu_interval_notifier_finish *finish)
+{
+	fake_called(container_of(finish, struct fake, finish), INVALIDATE_FINISH);
+}
+
+static const struct mmu_interval_notifier_ops fake_two_pass_ops = {
+	.invalidate_start = fake_invalidate_start,
+	.invalidate_finish = fake_invalidate_finish,
+};
+#else
+#define fake_two_pass_ops fake_interval_ops
+#endif
+
+static const struct {
+	const char *name;
+	const void *address;
+	/* of an interval notifier; NULL: fake_range_ops */
+	const struct mmu_interval_notifier_ops *interval_ops;
+} callbacks[] = {
+	[RANGE_START] = { "range_start", fake_range_start },
+	[RANGE_END] = { "range_end", fake_range_end },
+	[RANGE_END_UNWIND] = { "range_end_unwind", fake_range_end },
+	[INVALIDATE] = { "invalidate", fake_invalidate, &fake_interval_ops },
+#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+	[INVALIDATE_START] = { "invalidate_start", fake_invalidate_start,
+			       &fake_two_pass_ops },
+	[INVALIDATE_FINISH] = { "invalidate_finish", fake_invalidate_finish,
+				&fake_two_pass_ops },
+#else
+	[INVALIDATE_START] = { "invalidate_start" },
+	[INVALIDATE_FINISH] = { "invalidate_finish" },
+#endif
+};
+
+/*
+ * Set-up. KUnit tears down in another task, after the one of the test has
+ * exited and let go of the mm; a subscription pins what it needs of that.
+ */
+
+static void unsubscribe_range(void *data)
+{
+	struct mmu_notifier *subscription = data;
+
+	mmu_notifier_unregister(subscription, subscription->mm);
+}
+
+static void subscribe_range(struct fake *fake, struct mmu_notifier *subscription,
+			    const struct mmu_notifier_ops *ops)
+{
+	struct kunit *test = fake->test;
+
+	subscription->ops = ops;
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(subscription, fake->mm));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unsubscribe_range,
+							   subscription));
+}
+
+static void unsubscribe_interval(void *data)
+{
+	mmu_interval_notifier_remove(data);
+}
+
+static void subscribe_interval(struct fake *fake,
+			       const struct mmu_interval_notifier_ops *ops)
+{
+	struct kunit *test = fake->test;
+
+	KUNIT_ASSERT_EQ(test, 0,
+			mmu_interval_notifier_insert(&fake->interval, fake->mm,
+						     fake->start + FIRST_PAGE * PAGE_SIZE,
+						     NR_PAGES * PAGE_SIZE, ops));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unsubscribe_interval,
+							   &fake->interval));
+}
+
+static struct fake *fake_create(struct kunit *test)
+{
+	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	fake->test = test;
+	mutex_init(&fake->mutex);
+	init_rwsem(&fake->rwsem);
+	spin_lock_init(&fake->spinlock);
+	raw_spin_lock_init(&fake->raw_spinlock);
+
+	fake->start = kunit_vm_mmap(test, NULL, 0, VMA_PAGES * PAGE_SIZE,
+				    PROT_READ | PROT_WRITE,
+				    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, fake->start, 0);
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_VALUE(fake->start), "vm_mmap: %pe",
+			       (void *)fake->start);
+	fake->mm = current->mm;
+	return fake;
+}
+
+/* A driver with the notifier that has @callback */
+static struct fake *fake_create_for(struct kunit *test, enum callback callback)
+{
+	struct fake *fake;
+
+	if (!callbacks[callback].address)
+		kunit_skip(test, "this kernel has no two-pass interval notifiers");
+
+	fake = fake_create(test);
+	fake->callback = callback;
+	if (callbacks[callback].interval_ops) {
+		subscribe_interval(fake, callbacks[callback].interval_ops);
+	} else {
+		subscribe_range(fake, &fake->range, &fake_range_ops);
+		subscribe_range(fake, &fake->failing, &fake_failing_ops);
+	}
+	if (callback == RANGE_END_UNWIND)
+		fake->backs_off = RANGE_START;
+	return fake;
+}
+
+/*
+ * Passes over @nr pages from @first. Each leaves the collision state of the
+ * mm as it was: whoever waits for an invalidation that nobody ends will wait
+ * forever, and so would the end of this test, so mend it once it has failed.
+ */
+
+static void expect_state(struct fake *fake, struct mmu_notifier_range *range,
+			 const struct mmu_notifier_state *before)
+{
+	struct mmu_notifier_state state;
+
+	mmu_notifier_read_state(fake->mm, &state);
+	KUNIT_EXPECT_EQ_MSG(fake->test, state.active_ranges, before->active_ranges,
+			    "the pass is over, but its range is still being invalidated");
+	KUNIT_EXPECT_EQ_MSG(fake->test, state.seq & 1, before->seq & 1,
+			    "mmu_interval_read_begin() and mmu_interval_notifier_remove() wait for a pass that is over");
+
+	if (state.active_ranges > before->active_ranges)
+		mmu_notifier_invalidate_range_end(range);
+}
+
+static int nonblock_pass_over(struct fake *fake, unsigned long first,
+			      unsigned long nr)
+{
+	unsigned long start = fake->start + first * PAGE_SIZE;
+	struct mmu_notifier_state before;
+	struct mmu_notifier_range range;
+	int ret;
+
+	mmu_notifier_read_state(fake->mm, &before);
+	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start,
+				start + nr * PAGE_SIZE);
+	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
+	if (!ret)
+		mmu_notifier_invalidate_range_end(&range);
+	expect_state(fake, &range, &before);
+	return ret;
+}
+
+static int nonblock_pass(struct fake *fake)
+{
+	return nonblock_pass_over(fake, FIRST_PAGE, NR_PAGES);
+}
+
+static void blockable_pass_over(struct fake *fake, unsigned long first,
+				unsigned long nr)
+{
+	unsigned long start = fake->start + first * PAGE_SIZE;
+	struct mmu_notifier_state before;
+	struct mmu_notifier_range range;
+
+	mmu_notifier_read_state(fake->mm, &before);
+	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start,
+				start + nr * PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+	expect_state(fake, &range, &before);
+}
+
+static void blockable_pass(struct fake *fake)
+{
+	blockable_pass_over(fake, FIRST_PAGE, NR_PAGES);
+}
+
+/* Wrong, correct, protected: each act in each callback */
+
+static const enum callback nonblock_callbacks[] = {
+	RANGE_START, RANGE_END, RANGE_END_UNWIND,
+	INVALIDATE, INVALIDATE_START, INVALIDATE_FINISH,
+};
+
+/* Nothing fails, hence nothing is unwound, in a blockable pass. */
+static const enum callback blockable_callbacks[] = {
+	RANGE_START, RANGE_END,
+	INVALIDATE, INVALIDATE_START, INVALIDATE_FINISH,
+};
+
+struct cell {
+	enum callback callback;
+	const struct act *act;
+};
+
+static struct cell
+wrong_cells[ARRAY_SIZE(wrong_acts) * ARRAY_SIZE(nonblock_callbacks)],
+protected_cells[ARRAY_SIZE(protected_acts) * ARRAY_SIZE(nonblock_callbacks)],
+blockable_cells[(ARRAY_SIZE(wrong_acts) + ARRAY_SIZE(protected_acts)) *
+		ARRAY_SIZE(blockable_callbacks)];
+
+static struct cell *fill_cells(struct cell *cell,
+			       const struct act *acts, size_t nr_acts,
+			       const enum callback *callbacks, size_t nr_callbacks)
+{
+	size_t i, j;
+
+	for (i = 0; i < nr_acts; i++) {
+		for (j = 0; j < nr_callbacks; j++)
+			*cell++ = (struct cell){ callbacks[j], &acts[i] };
+	}
+	return cell;
+}
+
+static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
+{
+	struct cell *cell;
+
+	fill_cells(wrong_cells, wrong_acts, ARRAY_SIZE(wrong_acts),
+		   nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
+	fill_cells(protected_cells, protected_acts, ARRAY_SIZE(protected_acts),
+		   nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
+	cell = fill_cells(blockable_cells, wrong_acts, ARRAY_SIZE(wrong_acts),
+			  blockable_callbacks, ARRAY_SIZE(blockable_callbacks));
+	fill_cells(cell, protected_acts, ARRAY_SIZE(protected_acts),
+		   blockable_callbacks, ARRAY_SIZE(blockable_callbacks));
+	return 0;
+}
+
+static void cell_describe(struct cell *cell, char *description)
+{
+	snprintf(description, KUNIT_PARAM_DESC_SIZE, "%s/%s",
+		 callbacks[cell->callback].name, cell->act->name);
+}
+
+KUNIT_ARRAY_PARAM(wrong, wrong_cells, cell_describe);
+KUNIT_ARRAY_PARAM(protected, protected_cells, cell_describe);
+KUNIT_ARRAY_PARAM(blockable, blockable_cells, cell_describe);
+
+static struct fake *fake_create_for_cell(struct kunit *test)
+{
+	const struct cell *cell = test->param_value;
+	struct fake *fake = fake_create_for(test, cell->callback);
+
+	fake->act = cell->act->act;
+	return fake;
+}
+
+static void expect_called_once(struct fake *fake)
+{
+	enum callback callback = fake->callback;
+
+	if (callback == RANGE_END_UNWIND)
+		callback = RANGE_END;
+	KUNIT_EXPECT_EQ(fake->test, fake->calls[callback], 1);
+}
+
+static void nonblock_wrong_is_reported(struct kunit *test)
+{
+	const struct cell *cell = test->param_value;
+	struct fake *fake = fake_create_for_cell(test);
+	int ret;
+
+	KUNIT_EXPECT_REPORT(test, cell->act->nonblock, NONBLOCK_MAP,
+			    callbacks[cell->callback].address,
+			    ret = nonblock_pass(fake));
+	KUNIT_EXPECT_EQ(test, ret, fake->backs_off ? -EAGAIN : 0);
+	expect_called_once(fake);
+}
+
+static void nonblock_protected_is_silent(struct kunit *test)
+{
+	struct fake *fake = fake_create_for_cell(test);
+	int ret;
+
+	KUNIT_EXPECT_NO_REPORT(test, ret = nonblock_pass(fake));
+	KUNIT_EXPECT_EQ(test, ret, fake->backs_off ? -EAGAIN : 0);
+	expect_called_once(fake);
+}
+
+static void blockable_is_unchanged(struct kunit *test)
+{
+	const struct cell *cell = test->param_value;
+	struct fake *fake = fake_create_for_cell(test);
+	unsigned int kinds = callbacks[cell->callback].interval_ops ?
+		cell->act->blockable_interval : cell->act->blockable_range;
+
+	KUNIT_EXPECT_REPORT(test, kinds, START_MAP, NULL, blockable_pass(fake));
+	expect_called_once(fake);
+}
+
+/* Backing off */
+
+static const enum callback backing_off[] = {
+	RANGE_START, INVALIDATE, INVALIDATE_START,
+};
+
+static void callback_describe(const enum callback *callback, char *description)
+{
+	strscpy(description, callbacks[*callback].name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(backing_off, backing_off, callback_describe);
+
+static void back_off_returns_eagain(struct kunit *test)
+{
+	const enum callback *callback = test->param_value;
+	struct fake *fake = fake_create_for(test, *callback);
+
+	fake->backs_off = *callback;
+	KUNIT_EXPECT_EQ(test, nonblock_pass(fake), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE_FINISH], 0);
+
+	fake->backs_off = NO_CALLBACK;
+	KUNIT_EXPECT_EQ(test, nonblock_pass(fake), 0);
+}
+
+/* Ranges and the interval of the fake, in pages */
+
+struct overlap {
+	const char *name;
+	unsigned long first;
+	unsigned long nr;
+	bool called;
+};
+
+static const struct overlap overlaps[] = {
+	{ "one_page_before", FIRST_PAGE - 2, 1, false },
+	{ "ends_at_start", 0, FIRST_PAGE, false },
+	{ "first_page", FIRST_PAGE, 1, true },
+	{ "last_page", FIRST_PAGE + NR_PAGES - 1, 1, true },
+	{ "spans", 0, VMA_PAGES, true },
+	{ "starts_at_end", FIRST_PAGE + NR_PAGES, 1, false },
+	{ "one_page_after", FIRST_PAGE + NR_PAGES + 1, 1, false },
+};
+
+static void overlap_describe(const struct overlap *overlap, char *description)
+{
+	strscpy(description, overlap->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(overlap, overlaps, overlap_describe);
+
+/* A notifier that would back off must not be asked about what is not its own. */
+static void only_overlap_is_called(struct kunit *test)
+{
+	const struct overlap *overlap = test->param_value;
+	struct fake *fake = fake_create_for(test, INVALIDATE);
+
+	blockable_pass_over(fake, overlap->first, overlap->nr);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
+
+	fake->backs_off = INVALIDATE;
+	KUNIT_EXPECT_EQ(test, nonblock_pass_over(fake, overlap->first, overlap->nr),
+			overlap->called ? -EAGAIN : 0);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], 2 * overlap->called);
+}
+
+/*
+ * The interval pass comes first. If a range_start callback backs off after it,
+ * the interval pass has to be ended, although nobody will call range_end.
+ */
+static void back_off_ends_interval_pass(struct kunit *test)
+{
+	const struct overlap *overlap = test->param_value;
+	struct fake *fake = fake_create_for(test, RANGE_START);
+	unsigned long seq;
+
+	subscribe_interval(fake, &fake_interval_ops);
+	fake->backs_off = RANGE_START;
+	KUNIT_EXPECT_EQ(test, nonblock_pass_over(fake, overlap->first, overlap->nr),
+			-EAGAIN);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
+	KUNIT_EXPECT_EQ(test, fake->calls[RANGE_END], 1);
+
+	/* Would wait, if the pass just now had not been mended or ended. */
+	seq = mmu_interval_read_begin(&fake->interval);
+	KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&fake->interval, seq));
+}
+
+static void lockdep_is_still_on(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+}
+
+static struct kunit_case mmu_notifier_nonblock_cases[] = {
+	KUNIT_CASE_PARAM(nonblock_wrong_is_reported, wrong_gen_params),
+	KUNIT_CASE_PARAM(nonblock_protected_is_silent, protected_gen_params),
+	KUNIT_CASE_PARAM(blockable_is_unchanged, blockable_gen_params),
+	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
+	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
+	KUNIT_CASE_PARAM(only_overlap_is_called, overlap_gen_params),
+	{}
+};
+
+static struct kunit_suite mmu_notifier_nonblock_suite = {
+	.name = "mmu_notifier_nonblock",
+	.suite_init = mmu_notifier_nonblock_suite_init,
+	.exit = lockdep_is_still_on,
+	.test_cases = mmu_notifier_nonblock_cases,
+};
+
+kunit_test_suite(mmu_notifier_nonblock_suite);
+
+MODULE_DESCRIPTION("KUnit tests for nonblocking MMU notifiers");
+MODULE_LICENSE("GPL");
+/* What MODULE_IMPORT_NS() stands for; its argument became a string in 6.13 */
+MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");
