@@ -146,7 +146,22 @@ static void wrong_map_is_told(struct kunit *test)
 	recursion();
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_RECURSION, "lock_b", NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
-	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "does not show lock_b"),
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "is not about lock_b"),
+				  "%s", message);
+}
+
+/* Held, and still not the one that is acquired again */
+static void other_recursion_is_told(struct kunit *test)
+{
+	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
+	const char *message;
+
+	mutex_lock(&inner_lock);
+	recursion();
+	mutex_unlock(&inner_lock);
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_RECURSION, "inner_lock", NULL);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "is not about inner_lock, but about lock_a"),
 				  "%s", message);
 }
 
@@ -233,6 +248,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE_PARAM(missing_report_is_told, wrong_gen_params),
 	KUNIT_CASE(wrong_kind_is_told),
 	KUNIT_CASE(wrong_map_is_told),
+	KUNIT_CASE(other_recursion_is_told),
 	KUNIT_CASE(wrong_place_is_told),
 	KUNIT_CASE(lock_left_held_is_told),
 	KUNIT_CASE(held_locks_survive),

@@ -40,11 +40,14 @@
 /**
  * struct kunit_report - one report
  * @kind: what made it
+ * @again: name of the lock that was about to be acquired again, if @kind is
+ *	   KUNIT_REPORT_RECURSION
  * @nr_held: number of locks that the task held, the length of @held
  * @held: name of each lock, and the ip it was acquired at; outermost first
  */
 struct kunit_report {
 	enum kunit_report_kind kind;
+	const char *again;
 	unsigned int nr_held;
 	struct {
 		const char *name;
@@ -181,11 +184,17 @@ static bool kunit_report_begin(unsigned int kind)
 static void kunit_report_classify(struct kunit_report_scope *scope,
 				  enum kunit_report_kind kind)
 {
-	unsigned int last = scope->nr_reports - 1;
+	struct kunit_report *report;
 
 	scope->kinds = (scope->kinds & ~KUNIT_REPORT_LOCKDEP) | kind;
-	if (last < KUNIT_REPORT_MAX)
-		scope->reports[last].kind = kind;
+	if (scope->nr_reports > KUNIT_REPORT_MAX)
+		return;
+
+	report = &scope->reports[scope->nr_reports - 1];
+	report->kind = kind;
+	/* What is about to be acquired is next to what is held. */
+	if (kind == KUNIT_REPORT_RECURSION)
+		report->again = current->held_locks[report->nr_held].instance->name;
 }
 
 /* Sees each line that is printed, in the context of who prints it. */
@@ -270,11 +279,14 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_begin);
 
-/* Was @map held at @report, acquired at @at? */
-static bool kunit_report_held(const struct kunit_report *report,
-			      const char *map, const void *at)
+/* Is @report about @map, acquired at @at? */
+static bool kunit_report_is_about(const struct kunit_report *report,
+				  const char *map, const void *at)
 {
 	unsigned int i;
+
+	if (report->again && strcmp(report->again, map))
+		return false;
 
 	for (i = 0; i < report->nr_held; i++) {
 		if (!strcmp(report->held[i].name, map) &&
@@ -331,15 +343,17 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 	for (i = 0; map && i < nr; i++) {
 		const struct kunit_report *report = &scope->reports[i];
 
-		if (kunit_report_held(report, map, at))
+		if (kunit_report_is_about(report, map, at))
 			continue;
 		kunit_report_print_kinds(s, report->kind);
-		seq_buf_printf(s, " does not show %s", map);
+		seq_buf_printf(s, " is not about %s", map);
 		if (at)
 			seq_buf_printf(s, " at %ps", at);
-		seq_buf_puts(s, " but");
+		if (report->again)
+			seq_buf_printf(s, ", but about %s", report->again);
+		seq_buf_puts(s, ", with");
 		kunit_report_print_held(s, report);
-		seq_buf_puts(s, "; ");
+		seq_buf_puts(s, " held; ");
 	}
 }
 
