@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The front door. Each verb prepares what it needs; `make help` explains them.
+
+PYTHON ?= python3
+KUNIT := tools/testing/kunit
+
+# The runner reads these from its environment: a path with a blank or a quote
+# in it then needs no quoting here. It also knows the defaults, so that it can
+# tell a KVER that was asked for from none.
+export KVER KDIR JOBS V UPDATE
+
+.NOTPARALLEL:
+.PHONY: help run test tree clean
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
+
+run tree test:
+	@sh $(KUNIT)/packages.sh
+	@$(PYTHON) $(KUNIT)/runner.py $@
+
+clean:
+	rm -rf build

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run kunit.py, and show what it does not: how far the build has come."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from common import Progress, say, write_atomically
+
+# For the boot and all suites. They need seconds.
+TIMEOUT = 120
+# kunit.py stops the kernel itself after TIMEOUT. If that fails, we do.
+GRACE = 30
+
+# What kunit.py prints when it begins a phase.
+PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'build',
+          'Starting KUnit Kernel': 'run'}
+TIMED_OUT = re.compile(r"Command '?\[.*\]'? timed out after \d+ seconds")
+BUILD_ERROR = re.compile(r': (fatal )?error: |undefined reference to |No rule to make target|'
+                         r'^Missing: CONFIG_|: syntax error|Specified kunitconfig|'
+                         r'\*\*\* .*(not clean|No space left)')
+
+
+@dataclass
+class Outcome:
+    status: int = 0
+    built: bool = False                 # a kernel was started
+    timed_out: bool = False
+    error: str = ''                     # why it was not built
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def command_line(um: Path, jobs: int, raw: bool) -> list[str]:
+    """The kunit.py command, to be run at the top of the prepared tree."""
+    # kunit.py writes no JSON when it shows the raw output.
+    output = '--raw_output=all' if raw else f'--json={um}/results.json'
+    return ['./tools/testing/kunit/kunit.py', 'run', '--kunitconfig=.', f'--build_dir={um}',
+            f'--jobs={jobs}', f'--timeout={TIMEOUT}', output]
+
+
+class BuildProgress:
+    """Counts object files; knows how many there were the last time."""
+
+    def __init__(self, um: Path, memory: Path):
+        self._um = um
+        self._memory = memory
+        self._start = time.time()
+        try:
+            self._known: dict[str, int] = json.loads(memory.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            self._known = {}
+        # Only a build from nothing makes as many as there were.
+        self._of = '' if self._objects() else self._known.get(um.parent.name, '')
+        self._progress = Progress('building')
+
+    def _objects(self) -> list[tuple[float, str]]:
+        found = []
+        for folder, _, names in os.walk(self._um):
+            for name in names:
+                if name.endswith('.o'):
+                    path = os.path.join(folder, name)
+                    try:
+                        found.append((os.stat(path).st_mtime, path))
+                    except FileNotFoundError:
+                        pass    # a temporary one
+        return found
+
+    def update(self) -> None:
+        if not self._progress.due():
+            return
+        fresh = [entry for entry in self._objects() if entry[0] >= self._start]
+        of_about = f' of about {self._of}' if self._of else ''
+        newest = ', ' + os.path.relpath(max(fresh)[1], self._um) if fresh else ''
+        self._progress.update(f'{len(fresh)}{of_about} objects{newest}')
+
+    def clear(self) -> None:
+        self._progress.clear()
+
+    def remember(self) -> None:
+        self._known[self._um.parent.name] = len(self._objects())
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._memory, json.dumps(self._known) + '\n')
+
+
+def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path) -> Outcome:
+    command = command_line(um, jobs, raw)
+    say(f'$ cd {shlex.quote(str(tree))} && {shlex.join(command)}')
+    # An older log must not be taken for this run's.
+    (um / 'test.log').unlink(missing_ok=True)
+    # make's own variables would reach the kernel's make ("make run V=1").
+    env = {key: value for key, value in os.environ.items() if key not in
+           ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V')}
+    env['PYTHONUNBUFFERED'] = '1'       # each line as it comes
+
+    # On a terminal kunit.py shall see one, for its colours.
+    output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
+    # A session of its own: Ctrl-C comes to us only, and we stop all of it.
+    process = subprocess.Popen(command, cwd=tree, env=env, stdin=subprocess.DEVNULL,
+                               stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        outcome = _follow(process, output, BuildProgress(um, memory))
+    except BaseException:
+        stop(process)
+        raise
+    finally:
+        os.close(output)
+    outcome.built = (um / 'test.log').exists()
+    return outcome
+
+
+def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress) -> Outcome:
+    outcome = Outcome()
+    phase, since = 'configure', time.monotonic()
+    limit = TIMEOUT + GRACE
+    tail = b''
+    last = ''
+
+    def enter(new: str) -> None:
+        nonlocal phase, since
+        now = time.monotonic()
+        outcome.seconds[phase] = outcome.seconds.get(phase, 0) + now - since
+        phase, since = new, now
+
+    while True:
+        if select.select([output], [], [], 0.5)[0]:
+            try:
+                data = os.read(output, 65536)
+            except OSError:     # a terminal's way to say that it is closed
+                data = b''
+            if not data:
+                break
+            *lines, tail = (tail + data).split(b'\n')
+            for line in (part.decode(errors='replace').rstrip('\r') for part in lines):
+                progress.clear()
+                say(line)
+                last = line.strip() or last
+                if new := next((PHASES[key] for key in PHASES if key in line), None):
+                    if phase == 'build' and new == 'run':
+                        progress.remember()
+                    enter(new)
+                outcome.timed_out = outcome.timed_out or bool(TIMED_OUT.match(line))
+                if not outcome.error and phase != 'run' and BUILD_ERROR.search(line):
+                    outcome.error = line.strip()
+        if phase == 'build':
+            progress.update()
+        if phase == 'run' and time.monotonic() - since > limit:
+            if limit > TIMEOUT + GRACE:
+                stop(process)
+                break
+            # Only the kernel at first: kunit.py has yet to write the log.
+            outcome.timed_out = True
+            limit += GRACE
+            signal_all(_descendants(process.pid), signal.SIGKILL)
+    progress.clear()
+    if tail:
+        say(tail.decode(errors='replace'))
+    outcome.status = process.wait()
+    enter('done')
+    outcome.error = outcome.error or last
+    return outcome
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End kunit.py and all that it has started, by their process ids."""
+    # UML makes a session of its own, so that the process group is not enough.
+    family = _descendants(process.pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        signal_all([*family, process.pid], number)
+        deadline = time.monotonic() + 5
+        while any(_alive(pid) for pid in family) or process.poll() is None:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def _stat(pid: int) -> Optional[list[str]]:
+    """State, parent and so on of a process; its name may hold blanks."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
+    except OSError:
+        return None
+
+
+def _alive(pid: int) -> bool:
+    fields = _stat(pid)
+    return fields is not None and fields[0] != 'Z'
+
+
+def _descendants(pid: int) -> list[int]:
+    parents = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit() and (fields := _stat(int(name))) is not None:
+            parents[int(name)] = int(fields[1])
+    found = [pid]
+    for parent in found:        # grows as we go
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]

@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Install what a UML kernel build and the runner need, if it is missing.
+# Silent when nothing is. Exit status 7: this machine cannot be made ready.
+
+set -u
+
+# Package and reason. What Debian calls essential (tar, perl-base, dpkg,
+# util-linux ...) is there already.
+needed='python3 runs kunit.py and the runner
+gcc compiles the kernel
+libc6-dev headers for UML and for the tools of the build
+make builds the kernel
+binutils links the kernel
+flex generates Kconfig'\''s lexer
+bison generates Kconfig'\''s parser
+bc computes the kernel'\''s time constants
+xz-utils unpacks the kernel source
+patch applies the hooks
+git tells source from build products in a tree of yours
+debian-archive-keyring verifies what is downloaded'
+
+die()
+{
+	echo "packages.sh: $*" >&2
+	exit 7
+}
+
+if ! command -v dpkg-query >/dev/null; then
+	# Not Debian: its packages have other names, so look for the tools.
+	missing=
+	for tool in python3 gcc make ld flex bison bc xz patch git; do
+		command -v "$tool" >/dev/null || missing="$missing $tool"
+	done
+	[ -z "$missing" ] ||
+		die "not a Debian system, and these tools are missing:$missing" \
+		    "(and the C library's headers); install them and run this again"
+	echo "packages.sh: not a Debian system: its tools will do, but Debian's kernel sources (KVER) need apt; use KDIR=/path/to/linux"
+	exit 0
+fi
+
+# With --show, a package that dpkg never heard of is an error: ignore it, the
+# comparison below finds it missing.
+# shellcheck disable=SC2046
+installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' \
+	$(echo "$needed" | cut -d' ' -f1) 2>/dev/null | sed -n 's/^installed //p')
+
+missing=
+reasons=
+while read -r package reason; do
+	case "
+$installed
+" in
+	*"
+$package
+"*) ;;
+	*)	missing="$missing $package"
+		reasons="$reasons
+    $package: $reason" ;;
+	esac
+done <<END
+$needed
+END
+[ -n "$missing" ] || exit 0
+
+echo "packages.sh: installing what is missing:$reasons"
+install="apt-get install -y --no-install-recommends$missing"
+
+if [ "$(id -u)" = 0 ]; then
+	sudo=
+elif command -v sudo >/dev/null; then
+	sudo=sudo
+else
+	die "this needs root, and there is no sudo; run as root:
+    apt-get update && $install"
+fi
+
+# A broken third-party source must not stop us: only the install counts.
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q ||
+	echo "packages.sh: apt-get update failed; trying with the lists that are there" >&2
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive $install ||
+	die "apt could not install$missing (see above): is the network up, and are the sources in /etc/apt right? To try by hand, as root:
+    apt-get update && $install"

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Prepare a kernel tree with the hooks and suites, run kunit.py in it, and sum up.
+
+`make help` has the short version. The Makefile's variables are this program's
+environment: KVER, KDIR, JOBS, V, UPDATE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+import signal
+import sys
+import time
+import unittest
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Mapping, Optional
+
+import kunit_run
+from common import (EXIT_BUILD, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_USAGE, Failure, lock, say)
+from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
+from tree import Preparer, check_hooks
+from verdict import Verdict, expected_cases, judge, parse_log, read_skip_rules
+
+REPO = Path(__file__).resolve().parents[3]
+SKIP_RULES = Path(__file__).with_name('expected-skips')
+
+EXIT_CODES = """exit codes:
+  0  everything passed
+  1  a test failed, or did not run
+  2  bad option or input
+  3  a hook or a file of the suites does not fit the tree
+  4  the kernel source could not be downloaded or unpacked
+  5  the kernel did not build
+  6  the kernel hung or crashed
+  7  this machine: disk full, no permission, a missing package
+  130  interrupted; the next run goes on from there"""
+
+
+@dataclass(frozen=True)
+class Options:
+    kver: str
+    kdir: str
+    jobs: int
+    raw: bool
+    update: bool
+
+
+def read_options(env: Mapping[str, str]) -> Options:
+    def flag(name: str) -> bool:
+        if env.get(name, '') not in ('', '0', '1'):
+            raise Failure(EXIT_USAGE, f'{name}={env[name]}: want 0 or 1')
+        return env.get(name) == '1'
+
+    kver, kdir = env.get('KVER', ''), env.get('KDIR', '')
+    if kver and kdir:
+        raise Failure(EXIT_USAGE, f'KVER={kver} asks for a Debian source and KDIR={kdir} for a '
+                      'tree of your own: give one of them')
+    jobs = env.get('JOBS') or str(len(os.sched_getaffinity(0)))
+    if not jobs.isdecimal() or int(jobs) < 1:
+        raise Failure(EXIT_USAGE, f'JOBS={jobs}: want a number, 1 or more')
+    return Options(kver or DEFAULT_KVER, kdir, int(jobs), flag('V'), flag('UPDATE'))
+
+
+def find_base(options: Options) -> Base:
+    if options.kdir:
+        return from_kdir(options.kdir, REPO / 'build')
+    return from_debian(options.kver, options.update)
+
+
+def build_lock(base: Base) -> Path:
+    return REPO / 'build' / base.name / 'lock'
+
+
+def tree(options: Options) -> None:
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        say(Preparer(REPO, base).prepare().summary)
+
+
+def run(options: Options) -> Verdict:
+    """Everything up to the verdict, which the caller prints."""
+    start = time.monotonic()
+    expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        took = time.monotonic() - start
+        um = prepared.path.with_name('um')
+        outcome = kunit_run.run(prepared.path, um, options.jobs, options.raw,
+                                cache_dir() / 'objects.json')
+        seconds = outcome.seconds
+        say(f'time: tree {took:.0f} s, build '
+            f'{seconds.get("configure", 0) + seconds.get("build", 0):.0f} s, '
+            f'run {seconds.get("run", 0):.0f} s')
+        if not outcome.built:
+            verdict = Verdict()
+            verdict.fail(f'FAILED build of {base.origin}: {outcome.error}', EXIT_BUILD)
+            return verdict
+        with open(um / 'test.log', encoding='utf-8', errors='replace') as file:
+            log = parse_log(file)
+        return judge(expected, log, rules, prepared.path,
+                     outcome.status, outcome.timed_out, kunit_run.TIMEOUT)
+
+
+def report(verdict: Verdict) -> int:
+    for line in verdict.lines:
+        say(line)
+    say(str(verdict))
+    return verdict.code
+
+
+# make test
+
+def unit_tests() -> Verdict:
+    """The runner's own tests."""
+    say('== the runner\'s own tests')
+    suite = unittest.defaultTestLoader.discover(str(Path(__file__).parent), '*_test.py')
+    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
+    verdict = Verdict(skipped=len(result.skipped))
+    for test, _ in result.failures + result.errors:
+        verdict.fail(f'FAILED {test.id()}')
+    verdict.passed = result.testsRun - verdict.failed - verdict.skipped
+    return verdict
+
+
+def hook_tests(options: Options) -> Verdict:
+    """One check for each hook: does it apply to this kernel?"""
+    base = find_base(options)
+    verdict = Verdict()
+
+    def note(hook: str, failure: Optional[Failure]) -> None:
+        say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
+        if failure:
+            verdict.fail(f'FAILED {failure}', failure.code)
+        else:
+            verdict.passed += 1
+
+    with lock(build_lock(base), f'build/{base.name}'):
+        check_hooks(REPO, base, REPO / 'build' / base.name / 'hooks.tmp', note)
+    return verdict
+
+
+def test(options: Options) -> Verdict:
+    """Everything on every kernel; a failure does not keep the rest from running."""
+    if os.environ.get('KVER') or options.kdir:
+        raise Failure(EXIT_USAGE, '"test" runs on all known kernels: leave out KVER and KDIR, or '
+                      'use "run" for one kernel')
+    total = Verdict()
+    total.add(unit_tests())
+    for kver in SUITES:
+        chosen = Options(kver, '', options.jobs, options.raw, options.update)
+        for title, step in (('hooks', hook_tests), ('suites', run)):
+            say(f'== {title} on {kver}')
+            try:
+                verdict = step(chosen)
+            except (Failure, OSError) as error:
+                failure = as_failure(error)
+                verdict = Verdict()
+                verdict.fail(f'FAILED {title} on {kver}: {failure}', failure.code)
+            verdict.lines = [f'{kver}: {line}' for line in verdict.lines]
+            report(verdict)
+            total.add(verdict)
+    say('== total')
+    return total
+
+
+def as_failure(error: Failure | OSError) -> Failure:
+    if isinstance(error, Failure):
+        return error
+    way_out = {errno.ENOSPC: ' Free some space and run it again; it goes on from here.',
+               errno.EACCES: ' Who owns it?'}.get(error.errno or 0, '')
+    return Failure(EXIT_MACHINE, f'{error.filename or "writing"}: {error.strerror}.{way_out}')
+
+
+def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('verb', choices=('run', 'tree', 'test'))
+    verb = parser.parse_args().verb
+    signal.signal(signal.SIGTERM, interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The kernel may print what the user's locale cannot.
+        sys.stdout.reconfigure(errors='backslashreplace')
+    try:
+        options = read_options(os.environ)
+        if verb == 'tree':
+            tree(options)
+            return 0
+        return report(run(options) if verb == 'run' else test(options))
+    except (Failure, OSError) as error:
+        failure = as_failure(error)
+        message, code = f'error: {failure}', failure.code
+    except KeyboardInterrupt:
+        message, code = 'interrupted; the next run goes on from here', EXIT_INTERRUPTED
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A prepared tree: a kernel source with the hooks applied and the overlay added.
+
+Everything is tried in a stage first, and then installed file by file, by
+content: a hook that fails leaves the tree as it was, and make rebuilds only
+what has changed.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import re
+import shutil
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, write_atomically)
+from source import Base, source_files
+
+OVERLAY = ('include', 'lib', 'mm', 'Documentation', 'tools/testing/selftests')
+KUNITCONFIG = '.kunitconfig'
+EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
+
+
+@dataclass
+class Stage:
+    """What is to be installed: the files, as they shall be."""
+    path: Path
+    files: set[str] = field(default_factory=set)    # may be missing in path: deleted by a hook
+    hooks: list[str] = field(default_factory=list)  # the patches that were used
+
+
+@dataclass(frozen=True)
+class Tree:
+    path: Path
+    summary: str
+
+
+# The stage
+
+def overlay_files(repo: Path) -> list[str]:
+    found = [os.path.relpath(os.path.join(folder, name), repo)
+             for top in OVERLAY for folder, _, names in os.walk(repo / top)
+             for name in names if not EDITOR_FILES.match(name)]
+    if (repo / KUNITCONFIG).exists():
+        found.append(KUNITCONFIG)
+    return sorted(found)
+
+
+def read_series(repo: Path) -> list[str]:
+    series = repo / 'hooks/series'
+    try:
+        lines = series.read_text(encoding='utf-8').splitlines()
+    except FileNotFoundError:
+        raise Failure(EXIT_TREE, f'{series} is missing: it lists the hooks, one a line') from None
+    return [line.split('#')[0].split()[0] for line in lines if line.split('#')[0].strip()]
+
+
+def candidates(repo: Path, hook: str, version: tuple[int, int]) -> list[Path]:
+    """The patches to try: this kernel's own, the general one, other kernels'."""
+    hooks = repo / 'hooks'
+    kernels = sorted((tuple(map(int, folder.name.split('.'))) for folder in hooks.iterdir()
+                      if re.fullmatch(r'\d+\.\d+', folder.name)), reverse=True)
+    order = [version, None, *(kernel for kernel in kernels if kernel != version)]
+    paths = [hooks / hook if kernel is None else hooks / '{}.{}'.format(*kernel) / hook
+             for kernel in order]
+    return [path for path in paths if path.is_file()]
+
+
+def touched_files(patch: Path) -> set[str]:
+    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
+    names = re.findall(r'^(?:---|\+\+\+) [^/\s]+/([^\t\n]+)', text, re.MULTILINE)
+    return {name for name in names if '..' not in name.split('/')}
+
+
+def apply_hook(repo: Path, base: Base, stage: Stage, hook: str) -> None:
+    """Apply the first candidate that fits, or raise a Failure that says why none does."""
+    tried = []
+    for patch in candidates(repo, hook, base.version):
+        for name in touched_files(patch) - stage.files:
+            if (base.path / name).is_file():
+                copy(base.path / name, stage.path / name)
+        # No fuzz: a hook that fits only roughly may well land in the wrong place.
+        command: list[str | Path] = [
+            'patch', '-p1', '--fuzz=0', '--forward', '--batch', '--no-backup-if-mismatch',
+            '--reject-file=-', '-i', patch]
+        result = capture([*command, '--dry-run'], stage.path, {**os.environ, 'LC_ALL': 'C'})
+        if result.returncode == 0:
+            result = capture(command, stage.path, {**os.environ, 'LC_ALL': 'C'})
+        if result.returncode == 0:
+            if patch.parent.name not in ('hooks', '{}.{}'.format(*base.version)):
+                say(f'hook {hook}: the version for {patch.parent.name} applies')
+            stage.files |= touched_files(patch)
+            stage.hooks.append(os.path.relpath(patch, repo))
+            return
+        tried.append(f'{os.path.relpath(patch, repo)}: '
+                     + '; '.join(explain_patch(result.stdout + result.stderr)))
+    if not tried:
+        raise Failure(EXIT_TREE, f'hooks/series lists {hook}, and there is no hooks/{hook} '
+                      f'and no hooks/X.Y/{hook}. Add it, or take it out of hooks/series.')
+    raise Failure(EXIT_TREE, f'hook {hook} does not apply to Linux {base.release} from '
+                  f'{base.origin}:\n    ' + '\n    '.join(tried) + '\nPort it: put a version for '
+                  f'this kernel at hooks/{base.version[0]}.{base.version[1]}/{hook}. '
+                  'Nothing was changed.')
+
+
+def explain_patch(output: str) -> list[str]:
+    """Say in a few words what patch(1) complained about."""
+    reasons, name = [], '?'
+    for line in output.splitlines():
+        if match := re.match(r'(?:checking|patching) file (.*)', line):
+            name = match[1].strip("'")
+        elif match := re.match(r'Hunk #(\d+) FAILED at (\d+)', line):
+            reasons.append(f'{name}: hunk {match[1]} (line {match[2]}) does not fit')
+        elif 'previously applied' in line:
+            reasons.append(f'{name}: has this change already')
+        elif match := re.match(r'\|\+\+\+ [^/]+/(\S+)', line):
+            reasons.append(f'{match[1]}: this kernel has no such file')
+        elif line.startswith('patch: ****'):
+            reasons.append(line[len('patch: ****'):].strip())
+    return reasons or [output.strip() or 'patch(1) failed without a message']
+
+
+def fill_stage(repo: Path, base: Base, path: Path) -> Stage:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    stage = Stage(path)
+    overlay = overlay_files(repo)
+    for name in overlay:
+        if name != KUNITCONFIG and os.path.lexists(base.path / name):
+            raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
+                          'there already? Give a tree without it.')
+    for hook in read_series(repo):
+        apply_hook(repo, base, stage, hook)
+    for name in overlay:
+        if name in stage.files:
+            raise Failure(EXIT_TREE, f'{name} is a file of the repository, and a hook changes it '
+                          'too: it can only be one of the two')
+        copy(repo / name, path / name)
+        stage.files.add(name)
+    return stage
+
+
+def check_hooks(repo: Path, base: Base, path: Path,
+                report: Callable[[str, Optional[Failure]], None]) -> None:
+    """Apply each hook to this kernel; report each, and go on after a failure."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    stage = Stage(path)
+    for hook in read_series(repo):
+        try:
+            apply_hook(repo, base, stage, hook)
+            report(hook, None)
+        except Failure as failure:
+            report(hook, failure)
+    shutil.rmtree(path)
+
+
+# Files
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a link; the time is that of the copy, for make to notice."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    if source.is_symlink():
+        target.symlink_to(os.readlink(source))
+    else:
+        shutil.copyfile(source, target)
+        shutil.copymode(source, target)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether both are the same: missing, the same link, or the same contents."""
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
+    if not one.is_file() or not other.is_file():
+        return not os.path.lexists(one) and not os.path.lexists(other)
+    executable = [bool(path.stat().st_mode & stat.S_IXUSR) for path in (one, other)]
+    return executable[0] == executable[1] and filecmp.cmp(one, other, shallow=False)
+
+
+class Preparer:
+    """Prepares the tree of one base in build/<name>."""
+
+    def __init__(self, repo: Path, base: Base):
+        self.repo = repo
+        self.base = base
+        self.build = repo / 'build' / base.name
+        self.tree = self.build / 'linux'
+        self.state = self._load('state.json')
+        self.manifest = self._load('manifest.json')
+        if not self.tree.is_dir():
+            # There is no tree that these could be about.
+            self.state, self.manifest = {}, {}
+
+    def _load(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.build / name).read_text(encoding='utf-8'))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def prepare(self) -> Tree:
+        # kbuild cannot cope with these, and says so less clearly.
+        if re.search(r'[\s:]', str(self.build)):
+            raise Failure(EXIT_USAGE, f'{self.build}: the kernel cannot be built in a folder with '
+                          'a blank or a colon in its path. Move the repository elsewhere.')
+        self.build.mkdir(parents=True, exist_ok=True)
+        last = self.state.get('stage', 'stage.1')
+        stage = fill_stage(self.repo, self.base,
+                           self.build / ('stage.0' if last == 'stage.1' else 'stage.1'))
+        if not self.tree.is_dir():
+            self._copy_base()
+        elif not self.base.immutable or self.state.get('base') != str(self.base.path):
+            self._sync_base()
+        changed = self._install(stage, Stage(self.build / last, set(self.state.get('files', []))))
+        self._save_state(stage)
+        if changed:
+            say(f'{changed} files of the tree brought up to date')
+        count = len(overlay_files(self.repo))
+        where = os.path.relpath(self.tree, self.repo)
+        return Tree(self.tree, f'tree: {where} ({self.base.origin}, {len(stage.hooks)} hooks, '
+                    f'{count} files)')
+
+    def _save_state(self, stage: Stage) -> None:
+        """The last step: what is recorded here is really in the tree."""
+        write_atomically(self.build / 'state.json', json.dumps({
+            'base': str(self.base.path), 'origin': self.base.origin,
+            'release': self.base.release, 'hooks': stage.hooks, 'stage': stage.path.name,
+            'files': sorted(stage.files)}, indent=1) + '\n')
+        for path in (self.build / 'stage.0', self.build / 'stage.1'):
+            if path != stage.path:
+                shutil.rmtree(path, ignore_errors=True)
+
+    # The base's own files
+
+    def _signatures(self) -> dict[str, list[int]]:
+        found = {}
+        for name in source_files(self.base):
+            status = (self.base.path / name).lstat()
+            found[name] = [status.st_size, status.st_mtime_ns, status.st_mode]
+        return found
+
+    def _save_manifest(self) -> None:
+        write_atomically(self.build / 'manifest.json', json.dumps(self.manifest))
+
+    def _copy_base(self) -> None:
+        """The first copy: into a temporary folder, so that none is ever taken for whole."""
+        temporary = self.build / 'linux.tmp'
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        self.manifest = {'files': self._signatures(), 'written': {}}
+        names = self.build / 'names.tmp'
+        names.write_bytes(b''.join(os.fsencode(name) + b'\0' for name in self.manifest['files']))
+        run_counting([['xargs', '-0', 'cp', '-v', '--parents', '--no-dereference',
+                       '--preserve=mode,timestamps,links', '--reflink=auto', '-t', temporary]],
+                     f'copying {self.base.origin}', EXIT_TREE, stdin=names, cwd=self.base.path)
+        names.unlink()
+        self._save_manifest()
+        temporary.rename(self.tree)
+
+    def _sync_base(self) -> None:
+        """Bring over what has changed in the base since the last time."""
+        say(f'comparing with {self.base.origin} ...')
+        files, written = self.manifest.get('files', {}), self.manifest.get('written', {})
+        hooked = set(self.state.get('files', []))       # the stage sees to these
+        new = self._signatures()
+        changed = [name for name in files.keys() | new.keys() if name not in hooked
+                   and files.get(name) != new.get(name)
+                   and not same(self.base.path / name, self.tree / name)]
+        changed.sort(key=lambda name: (name in new, name))  # what goes may be in the way
+        for name in changed:
+            # Whole seconds, because not every file system keeps finer ones.
+            known = [time // 10**9 for time in ((files.get(name) or [0, 0])[1], written.get(name))
+                     if time]
+            if known and os.path.lexists(self.tree / name) and \
+                    (self.tree / name).lstat().st_mtime_ns // 10**9 not in known:
+                raise self._conflict(name)
+        # If this is interrupted, the next run must know of the files that came in.
+        self.manifest = {'files': {**dict.fromkeys(new, []), **files}, 'written': written}
+        self._save_manifest()
+        for name in changed:
+            self._put(self.base.path / name, name)
+            written[name] = (self.tree / name).lstat().st_mtime_ns if name in new else None
+        if changed:
+            say(f'{len(changed)} files changed there')
+        self.manifest = {'files': new, 'written': written}
+        self._save_manifest()
+
+    # The stage's files
+
+    def _install(self, new: Stage, old: Stage) -> int:
+        """Install what differs; never over an edit made by hand in the tree."""
+        changes: list[tuple[str, Path]] = []
+        for name in sorted(new.files | old.files):
+            target = self.tree / name
+            wanted = (new.path if name in new.files else self.base.path) / name
+            before = (old.path if name in old.files else self.base.path) / name
+            if same(target, wanted):
+                continue
+            if same(target, before):
+                changes.append((name, wanted))
+            elif same(wanted, before):
+                say(f'warning: {os.path.relpath(target, self.repo)} was edited by hand; kept. '
+                    f'Remove {os.path.relpath(self.tree, self.repo)} to start afresh.')
+            else:
+                raise self._conflict(name)
+        for name, wanted in changes:
+            self._put(wanted, name)
+            if name not in new.files and wanted.exists():
+                self.manifest['written'][name] = (self.tree / name).lstat().st_mtime_ns
+                self._save_manifest()
+        return len(changes)
+
+    def _conflict(self, name: str) -> Failure:
+        target = os.path.relpath(self.tree / name, self.repo)
+        return Failure(EXIT_TREE, f'{target} was edited by hand, and would now have to change for '
+                       'another reason. Save your edit, remove '
+                       f'{os.path.relpath(self.tree, self.repo)}, and run this again.')
+
+    def _put(self, source: Path, name: str) -> None:
+        """Make the tree's file like the source, at once; or remove it."""
+        target = self.tree / name
+        if os.path.lexists(source):
+            temporary = self.build / 'file.tmp'
+            copy(source, temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(target)
+            return
+        target.unlink(missing_ok=True)
+        for folder in target.parents:
+            if folder == self.tree or any(folder.iterdir()):
+                break
+            folder.rmdir()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the verdict, on the kernel logs in test_data/."""
+
+from __future__ import annotations
+
+import unittest
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import Failure
+from fixtures import HERE, SUITE_C, ScratchTest, write
+from verdict import Case, SkipRule, Verdict, judge, parse_log, read_skip_rules, scan_source
+
+DATA = HERE / 'test_data'
+RULES = [SkipRule('no two-pass', 'include/linux/mmu_notifier.h', 'invalidate_finish')]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A log, what kunit.py made of it, and the verdict that it must get."""
+    lines: list[str]            # the last is the sum
+    code: int
+    status: int = 1             # kunit.py's exit status
+    timed_out: bool = False
+    finish: bool = False        # whether this kernel has what the skip is about
+    cases: str = ''             # the C file with the expected cases; else fixtures.SUITE_C
+
+
+GOLDEN = {
+    'passed': Golden(['4 passed, 0 failed'], 0, status=0),
+    'time_stamps': Golden(['4 passed, 0 failed'], 0, status=0),
+    'failed': Golden(['FAILED fake.many:second/mutex: EXPECTATION FAILED at mm/tests/fake.c:31',
+                      'FAILED fake.two: ASSERTION FAILED at mm/tests/fake.c:40',
+                      '2 passed, 2 failed'], 1),
+    'hang': Golden(['HANG fake.two: no result within 120 s', '3 passed, 1 failed'], 6,
+                   timed_out=True),
+    'hang_in_parameter': Golden(
+        ['HANG fake.many: no result within 120 s (the last parameter with a result is first)',
+         'MISSING fake.two: it did not run', '2 passed, 2 failed'], 6, timed_out=True),
+    'crash': Golden(['CRASH fake.one: Kernel panic - not syncing: Segfault with no mm',
+                     'MISSING fake.many: it did not run', 'MISSING fake.two: it did not run',
+                     '0 passed, 3 failed'], 6),
+    'boot_panic': Golden(['CRASH the kernel\'s boot: Kernel panic - not syncing: no memory',
+                          'MISSING fake.one: it did not run', 'MISSING fake.many: it did not run',
+                          'MISSING fake.two: it did not run', '0 passed, 4 failed'], 6),
+    'empty': Golden(['MISSING fake.one: it did not run; is suite fake enabled in .kunitconfig?',
+                     'MISSING fake.many: it did not run; is suite fake enabled in .kunitconfig?',
+                     'MISSING fake.two: it did not run; is suite fake enabled in .kunitconfig?',
+                     '0 passed, 3 failed'], 1),
+    'case_missing': Golden(['MISSING fake.two: it did not run', '3 passed, 1 failed'], 1,
+                           status=0),
+    'no_parameter': Golden(['FAILED fake.many: no parameter was run', '2 passed, 1 failed'], 1,
+                           status=0),
+    'no_parameter_skip': Golden(['FAILED fake.many: no parameter was run',
+                                 '2 passed, 1 failed'], 1, status=0),
+    'suite_failed': Golden(['FAILED fake: the suite itself failed (its init or exit)',
+                            '4 passed, 1 failed'], 1),
+    'skip': Golden(['3 passed, 0 failed, 1 skipped'], 0, status=0),
+    'all_skipped': Golden(['FAILED: no test passed: all 3 were skipped',
+                           '0 passed, 1 failed, 3 skipped'], 1, status=0),
+    # Logs recorded from real runs come here, each with its `cases`: the
+    # suite's C file (or its kunit_case array) as it was then, in test_data/.
+}
+
+
+class GoldenTest(ScratchTest):
+    def judge(self, name: str, golden: Golden) -> Verdict:
+        cases = (DATA / golden.cases).read_text() if golden.cases else SUITE_C
+        if golden.finish:
+            write(self.kernel, {'include/linux/mmu_notifier.h': 'bool (*invalidate_finish)();\n'})
+        with open(DATA / f'{name}.log', encoding='utf-8') as file:
+            log = parse_log(file)
+        return judge(scan_source(cases, name), log, RULES, self.kernel,
+                     golden.status, golden.timed_out, 120)
+
+    def test_golden_logs(self) -> None:
+        for name, golden in GOLDEN.items():
+            with self.subTest(name):
+                verdict = self.judge(name, golden)
+                self.assertEqual(verdict.lines + [str(verdict)], golden.lines)
+                self.assertEqual(verdict.code, golden.code)
+
+    def test_each_log_is_used(self) -> None:
+        self.assertEqual(sorted(GOLDEN), sorted(path.stem for path in DATA.glob('*.log')))
+
+    def test_skip_of_what_the_kernel_has(self) -> None:
+        verdict = self.judge('skip', Golden([], 1, status=0, finish=True))
+        self.assertEqual(verdict.lines, ['SKIPPED fake.two: not expected here: '
+                                         'no two-pass interval notifiers'])
+        self.assertEqual((str(verdict), verdict.code), ('3 passed, 1 failed', 1))
+
+    def test_kunit_py_fails_alone(self) -> None:
+        verdict = self.judge('passed', Golden([], 1, status=1))
+        self.assertEqual(verdict.lines, ['FAILED kunit.py: exit status 1, though every case '
+                                         'passed'])
+
+    def test_hang_after_the_last_case(self) -> None:
+        verdict = self.judge('passed', Golden([], 6, timed_out=True))
+        self.assertEqual(verdict.lines,
+                         ['HANG the kernel, after suite fake: no result within 120 s'])
+        self.assertEqual(verdict.code, 6)
+
+
+class ScanTest(unittest.TestCase):
+    def test_cases_and_suites(self) -> None:
+        text = '''
+            /* KUNIT_CASE(not_this) */
+            // KUNIT_CASE(nor_this)
+            static struct kunit_case a[] = { KUNIT_CASE(a1), KUNIT_CASE_SLOW(a2), {} };
+            static struct kunit_case b[] = {
+                KUNIT_CASE_PARAM_WITH_INIT(b1, gen, init, exit),
+                KUNIT_CASE_ATTR(b2, attributes), { }
+            };
+            static struct kunit_suite second = { .test_cases = b, .name = "second", };
+            static struct kunit_suite first = { .name = "first", .test_cases = a };
+        '''
+        self.assertEqual(scan_source(text, 'x.c'), [
+            Case('second', 'b1', True), Case('second', 'b2', False),
+            Case('first', 'a1', False), Case('first', 'a2', False)])
+
+    def test_cases_of_no_suite(self) -> None:
+        with self.assertRaisesRegex(Failure, 'x.c: cannot tell'):
+            scan_source('static struct kunit_case a[] = { KUNIT_CASE(a1), {} };', 'x.c')
+
+
+class SkipRuleTest(ScratchTest):
+    def test_the_rules_of_this_repository(self) -> None:
+        rules = read_skip_rules(HERE / 'expected-skips')
+        self.assertTrue(any(rule.allows('no two-pass interval notifiers', self.kernel)
+                            for rule in rules))
+
+    def test_a_missing_file_has_no_pattern_in_it(self) -> None:
+        self.assertTrue(SkipRule('no x', 'mm/none.c', 'x').allows('no x here', self.kernel))
+
+    def test_another_reason(self) -> None:
+        self.assertFalse(SkipRule('no x', 'mm/none.c', 'x').allows('out of memory', self.kernel))
+
+    def test_bad_line(self) -> None:
+        path = self.scratch / 'skips'
+        path.write_text('# fine\nno x | mm/none.c\n')
+        with self.assertRaisesRegex(Failure, f'{Path(path)}:2: '):
+            read_skip_rules(path)
