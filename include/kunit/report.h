@@ -28,6 +28,8 @@
  * @KUNIT_REPORT_RECURSION: lockdep, "possible recursive locking detected"
  * @KUNIT_REPORT_CIRCULAR: lockdep, "possible circular locking dependency
  *	detected"
+ * @KUNIT_REPORT_DEADLOCK: one of the two before, to expect only: which of them
+ *	depends on what else lockdep has learned and on the locks held
  * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging
  * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
  *	needs CONFIG_DEBUG_ATOMIC_SLEEP and is not expected without
@@ -42,6 +44,7 @@ enum kunit_report_kind {
 	KUNIT_REPORT_LOCKDEP		= BIT(3),
 	KUNIT_REPORT_MIGHT_SLEEP	= BIT(4),
 	KUNIT_REPORT_SCHEDULE		= BIT(5),
+	KUNIT_REPORT_DEADLOCK		= BIT(6),
 };
 
 struct kunit;
@@ -57,30 +60,31 @@ struct kunit_report_scope;
  * ones.
  *
  * If the current task runs a KUnit test that watches for reports, notes the
- * report. The caller then makes it, without changing such state. If the task
- * runs a test that does not watch, that test fails, and the report is made as
- * usual.
+ * report. The caller must not change such state then. If the task runs a test
+ * that does not watch, that test fails, and the report is made as usual.
  *
  * Context: Any. Takes no locks.
  *
- * Return: true if a test takes care of the report.
+ * Return: 0 if no test watches. Positive if one does: make the report.
+ * Negative if one does, and would not see this report without it, because
+ * lockdep was off after the one before: do not make it.
  *
  * Cost: a static branch while no test runs. Nothing without
  * CONFIG_KUNIT_REPORT.
  */
-static inline bool kunit_begin_report(enum kunit_report_kind kind)
+static inline int kunit_begin_report(enum kunit_report_kind kind)
 {
 	if (!static_branch_unlikely(&kunit_running))
-		return false;
+		return 0;
 
-	return kunit_hooks.begin_report && kunit_hooks.begin_report(kind);
+	return kunit_hooks.begin_report ? kunit_hooks.begin_report(kind) : 0;
 }
 
 #else
 
-static inline bool kunit_begin_report(enum kunit_report_kind kind)
+static inline int kunit_begin_report(enum kunit_report_kind kind)
 {
-	return false;
+	return 0;
 }
 
 #endif

@@ -78,6 +78,7 @@ static const struct wrong wrongs[] = {
 	{ "wait_context", mutex_in_spinlock, SLEEPING_LOCK, "outer_lock" },
 	{ "recursion", recursion, KUNIT_REPORT_RECURSION, "lock_a" },
 	{ "circular", a_then_b_then_a, KUNIT_REPORT_CIRCULAR, "lock_b" },
+	{ "deadlock", recursion, KUNIT_REPORT_DEADLOCK, "lock_a" },
 	{ "lockdep", release_of_free_lock, KUNIT_REPORT_LOCKDEP, NULL },
 	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP, NULL },
 };

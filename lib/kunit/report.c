@@ -98,6 +98,7 @@ static const struct {
 	  "WARNING: possible recursive locking detected" },
 	{ KUNIT_REPORT_CIRCULAR, "circular locking dependency",
 	  "WARNING: possible circular locking dependency detected" },
+	{ KUNIT_REPORT_DEADLOCK, "recursive locking or circular dependency", NULL },
 	{ KUNIT_REPORT_LOCKDEP, "another lockdep report", NULL },
 	{ KUNIT_REPORT_MIGHT_SLEEP, "might_sleep", NULL },
 	{ KUNIT_REPORT_SCHEDULE, "scheduler",
@@ -162,22 +163,25 @@ static void kunit_report_add(struct kunit_report_scope *scope,
 }
 
 /* May be called by lockdep with its own lock held: just take notes. */
-static bool kunit_report_begin(unsigned int kind)
+static int kunit_report_begin(unsigned int kind)
 {
 	struct kunit_report_scope *scope = kunit_report_my_scope();
 
 	if (!scope) {
 		if (in_task() && current->kunit_test)
 			kunit_set_failure(current->kunit_test);
-		return false;
+		return 0;
 	}
 
-	kunit_report_add(scope, kind);
-	if (kind == KUNIT_REPORT_LOCKDEP && !scope->lockdep_ignored) {
+	if (kind == KUNIT_REPORT_LOCKDEP) {
+		/* Nor does it mind the locks of a task that a failed assertion ended. */
+		if (scope->lockdep_ignored || (current->flags & PF_EXITING))
+			return -1;
 		scope->lockdep_ignored = true;
 		lockdep_off();
 	}
-	return true;
+	kunit_report_add(scope, kind);
+	return 1;
 }
 
 /* Turn KUNIT_REPORT_LOCKDEP, all that kunit_report_begin() knew, into @kind */
@@ -324,6 +328,16 @@ static void kunit_report_print_held(struct seq_buf *s,
 			       (void *)report->held[i].ip);
 }
 
+static bool kunit_report_kinds_match(unsigned int got, unsigned int expected)
+{
+	const unsigned int either = KUNIT_REPORT_RECURSION | KUNIT_REPORT_CIRCULAR;
+
+	if ((expected & KUNIT_REPORT_DEADLOCK) && (got & either))
+		got = (got & ~either) | KUNIT_REPORT_DEADLOCK;
+
+	return got == expected;
+}
+
 /* Compare what was reported with what was expected. */
 static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf *s,
 			       unsigned int kinds, const char *map,
@@ -332,7 +346,7 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 	unsigned int i, nr = min(scope->nr_reports, KUNIT_REPORT_MAX);
 
 	kinds &= ~KUNIT_REPORT_UNAVAILABLE;
-	if (scope->kinds != kinds) {
+	if (!kunit_report_kinds_match(scope->kinds, kinds)) {
 		seq_buf_puts(s, "expected ");
 		kunit_report_print_kinds(s, kinds);
 		seq_buf_puts(s, ", got ");
@@ -397,6 +411,10 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 	struct seq_buf s;
 
 	seq_buf_init(&s, scope->message, sizeof(scope->message));
+	kunit_report_print_kinds(&s, scope->kinds);
+	kunit_info(scope->test, "reported: %s\n", seq_buf_str(&s));
+
+	seq_buf_clear(&s);
 	kunit_report_check(scope, &s, kinds, map, at);
 	kunit_report_check_balance(scope, &s);
 
