@@ -5,6 +5,7 @@
  * include/linux/mmu_notifier_nonblock.h says which deadlock this is about.
  */
 
+#include <linux/init.h>
 #include <linux/mmu_notifier_nonblock.h>
 
 /*
@@ -27,3 +28,20 @@ void __mmu_notifier_nonblock_might_reclaim(unsigned long ip)
 	lock_acquire_exclusive(&__mmu_notifier_nonblock_map, 0, 0, NULL, ip);
 	lock_release(&__mmu_notifier_nonblock_map, ip);
 }
+
+/*
+ * Teach lockdep that a nonblocking section lies within an invalidation, which
+ * each allocation that may reclaim depends on. It would learn that from
+ * interval callbacks, but not from the others: they are called within an SRCU
+ * read side, which lockdep sees no circle through. Without it, a lock that is
+ * held elsewhere across an allocation would pass in these.
+ */
+static int __init mmu_notifier_nonblock_init(void)
+{
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_acquire(&__mmu_notifier_nonblock_map);
+	lock_map_release(&__mmu_notifier_nonblock_map);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	return 0;
+}
+subsys_initcall(mmu_notifier_nonblock_init);
