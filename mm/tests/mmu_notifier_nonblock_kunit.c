@@ -18,11 +18,10 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/rwsem.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
-#include <linux/spinlock.h>
+#include <linux/string.h>
+
+#include "mmu_notifier_acts.h"
 
 #define NONBLOCK_MAP	"mmu_notifier_nonblock"
 #define START_MAP	"mmu_notifier_invalidate_range_start"
@@ -44,12 +43,13 @@ enum callback {
 };
 
 /**
- * struct fake - a fake driver: one notifier, and what its callbacks use
+ * struct fake - a fake driver
  * @test: the test that it belongs to
  * @mm: the mm that it mirrors a part of
  * @start: first address of the VMA in @mm
  * @callback: the callback that calls @act
  * @act: what the callback does, or NULL
+ * @gfp: how, if that is to allocate, or NULL
  * @backs_off: the callback that backs off: @failing's RANGE_START or one of
  *	       @interval's
  * @calls: how often each kind of callback was called; RANGE_END_UNWIND counts
@@ -58,17 +58,14 @@ enum callback {
  * @failing: subscription with a range_start callback, for backing off
  * @interval: subscription with one or two interval callbacks
  * @finish: what @interval's invalidate_start hands to invalidate_finish
- * @mutex: a lock of the driver; it and the next ones protect nothing
- * @rwsem: another
- * @spinlock: another
- * @raw_spinlock: another
  */
 struct fake {
 	struct kunit *test;
 	struct mm_struct *mm;
 	unsigned long start;
 	enum callback callback;
-	void (*act)(struct fake *fake);
+	const struct mn_act *act;
+	const struct mn_gfp *gfp;
 	enum callback backs_off;
 	unsigned int calls[NR_CALLBACKS];
 	struct mmu_notifier range;
@@ -77,146 +74,18 @@ struct fake {
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
 	struct mmu_interval_notifier_finish finish;
 #endif
-	struct mutex mutex;
-	struct rw_semaphore rwsem;
-	spinlock_t spinlock;
-	raw_spinlock_t raw_spinlock;
-};
-
-/**
- * struct act - what a callback can do, and what that must report
- * @name: for the name of the test
- * @act: does it
- * @nonblock: reported in a nonblocking pass, with @act's callback named by
- *	      NONBLOCK_MAP
- * @blockable_range: reported in a blockable pass from a range_start or
- *		     range_end callback, under START_MAP
- * @blockable_interval: likewise, from an interval callback
- */
-struct act {
-	const char *name;
-	void (*act)(struct fake *fake);
-	unsigned int nonblock;
-	unsigned int blockable_range;
-	unsigned int blockable_interval;
-};
-
-static void act_mutex_lock(struct fake *fake)
-{
-	mutex_lock(&fake->mutex);
-	mutex_unlock(&fake->mutex);
-}
-
-static void act_mutex_trylock(struct fake *fake)
-{
-	if (mutex_trylock(&fake->mutex))
-		mutex_unlock(&fake->mutex);
-}
-
-static void act_down_read(struct fake *fake)
-{
-	down_read(&fake->rwsem);
-	up_read(&fake->rwsem);
-}
-
-static void act_down_read_trylock(struct fake *fake)
-{
-	if (down_read_trylock(&fake->rwsem))
-		up_read(&fake->rwsem);
-}
-
-static void act_down_write(struct fake *fake)
-{
-	down_write(&fake->rwsem);
-	up_write(&fake->rwsem);
-}
-
-static void act_down_write_trylock(struct fake *fake)
-{
-	if (down_write_trylock(&fake->rwsem))
-		up_write(&fake->rwsem);
-}
-
-static void act_spin_lock(struct fake *fake)
-{
-	spin_lock(&fake->spinlock);
-	spin_unlock(&fake->spinlock);
-}
-
-static void act_raw_spin_lock(struct fake *fake)
-{
-	raw_spin_lock(&fake->raw_spinlock);
-	raw_spin_unlock(&fake->raw_spinlock);
-}
-
-static void act_gfp_kernel(struct fake *fake)
-{
-	kfree(kmalloc(64, GFP_KERNEL));
-}
-
-static void act_gfp_nofs(struct fake *fake)
-{
-	kfree(kmalloc(64, GFP_NOFS));
-}
-
-static void act_gfp_noio(struct fake *fake)
-{
-	kfree(kmalloc(64, GFP_NOIO));
-}
-
-static void act_noio_scope(struct fake *fake)
-{
-	unsigned int flags = memalloc_noio_save();
-
-	kfree(kmalloc(64, GFP_KERNEL));
-	memalloc_noio_restore(flags);
-}
-
-static void act_gfp_nowait(struct fake *fake)
-{
-	kfree(kmalloc(64, GFP_NOWAIT));
-}
-
-static void act_gfp_atomic(struct fake *fake)
-{
-	kfree(kmalloc(64, GFP_ATOMIC));
-}
-
-#define SLEEPING_LOCK	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP)
-#define RECLAIM		(KUNIT_REPORT_RECURSION | KUNIT_REPORT_MIGHT_SLEEP)
-
-static const struct act wrong_acts[] = {
-	{ "mutex_lock", act_mutex_lock, SLEEPING_LOCK },
-	{ "down_read", act_down_read, SLEEPING_LOCK },
-	{ "down_write", act_down_write, SLEEPING_LOCK },
-	/*
-	 * Allocations that reclaim are wrong in a blockable pass as well,
-	 * because reclaim begins such passes. Mainline has START_MAP for that.
-	 * With __GFP_FS, lockdep meets fs_reclaim before it; but it sees no
-	 * circle through the SRCU read side that lies between the two in a
-	 * range callback.
-	 */
-	{ "GFP_KERNEL", act_gfp_kernel, RECLAIM,
-	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_CIRCULAR },
-	{ "GFP_NOFS", act_gfp_nofs, RECLAIM,
-	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
-	{ "GFP_NOIO", act_gfp_noio, RECLAIM,
-	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
-	{ "noio_scope", act_noio_scope, RECLAIM,
-	  KUNIT_REPORT_RECURSION, KUNIT_REPORT_RECURSION },
-};
-
-static const struct act protected_acts[] = {
-	{ "spin_lock", act_spin_lock },
-	{ "raw_spin_lock", act_raw_spin_lock },
-	{ "mutex_trylock", act_mutex_trylock },
-	{ "down_read_trylock", act_down_read_trylock },
-	{ "down_write_trylock", act_down_write_trylock },
-	{ "GFP_NOWAIT", act_gfp_nowait },
-	{ "GFP_ATOMIC", act_gfp_atomic },
 };
 
 /* The callbacks */
+
+static void fake_act(struct fake *fake)
+{
+	unsigned int scope = fake->gfp ? fake->gfp->scope : 0;
+	unsigned int flags = memalloc_flags_save(scope);
+
+	fake->act->run(fake->gfp ? fake->gfp->flags : 0);
+	memalloc_flags_restore(flags);
+}
 
 static void fake_called(struct fake *fake, enum callback callback)
 {
@@ -227,7 +96,7 @@ static void fake_called(struct fake *fake, enum callback callback)
 
 	fake->calls[callback]++;
 	if (fake->act && acts == callback)
-		fake->act(fake);
+		fake_act(fake);
 }
 
 static int fake_range_start(struct mmu_notifier *subscription,
@@ -386,10 +255,6 @@ static struct fake *fake_create(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, fake);
 	fake->test = test;
-	mutex_init(&fake->mutex);
-	init_rwsem(&fake->rwsem);
-	spin_lock_init(&fake->spinlock);
-	raw_spin_lock_init(&fake->raw_spinlock);
 
 	fake->start = kunit_vm_mmap(test, NULL, 0, VMA_PAGES * PAGE_SIZE,
 				    PROT_READ | PROT_WRITE,
@@ -499,61 +364,55 @@ static const enum callback blockable_callbacks[] = {
 	INVALIDATE, INVALIDATE_START, INVALIDATE_FINISH,
 };
 
+/**
+ * struct cell - a test: what is done, and in which callback
+ * @callback: the callback
+ * @act: what it does
+ * @gfp: how, if that is to allocate, or NULL
+ */
 struct cell {
 	enum callback callback;
-	const struct act *act;
+	const struct mn_act *act;
+	const struct mn_gfp *gfp;
 };
 
-static struct cell
-wrong_cells[ARRAY_SIZE(wrong_acts) * ARRAY_SIZE(nonblock_callbacks)],
-protected_cells[ARRAY_SIZE(protected_acts) * ARRAY_SIZE(nonblock_callbacks)],
-blockable_cells[(ARRAY_SIZE(wrong_acts) + ARRAY_SIZE(protected_acts)) *
-		ARRAY_SIZE(blockable_callbacks)];
+#define NR_WRONG	(MN_NR_WRONG_ACTS + MN_NR_ALLOCATORS * MN_NR_WRONG_GFPS)
+#define NR_PROTECTED	(MN_NR_PROTECTED_ACTS + MN_NR_ALLOCATORS * MN_NR_PROTECTED_GFPS)
 
-static struct cell *fill_cells(struct cell *cell,
-			       const struct act *acts, size_t nr_acts,
-			       const enum callback *callbacks, size_t nr_callbacks)
-{
-	size_t i, j;
-
-	for (i = 0; i < nr_acts; i++) {
-		for (j = 0; j < nr_callbacks; j++)
-			*cell++ = (struct cell){ callbacks[j], &acts[i] };
-	}
-	return cell;
-}
-
-static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
-{
-	struct cell *cell;
-
-	fill_cells(wrong_cells, wrong_acts, ARRAY_SIZE(wrong_acts),
-		   nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
-	fill_cells(protected_cells, protected_acts, ARRAY_SIZE(protected_acts),
-		   nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
-	cell = fill_cells(blockable_cells, wrong_acts, ARRAY_SIZE(wrong_acts),
-			  blockable_callbacks, ARRAY_SIZE(blockable_callbacks));
-	fill_cells(cell, protected_acts, ARRAY_SIZE(protected_acts),
-		   blockable_callbacks, ARRAY_SIZE(blockable_callbacks));
-	return 0;
-}
+/* Filled in by mmu_notifier_nonblock_suite_init() */
+static struct cell wrong_cells[NR_WRONG * ARRAY_SIZE(nonblock_callbacks)];
+static struct cell protected_cells[NR_PROTECTED * ARRAY_SIZE(nonblock_callbacks)];
+static struct cell blockable_wrong_cells[NR_WRONG * ARRAY_SIZE(blockable_callbacks)];
+static struct cell blockable_protected_cells[NR_PROTECTED * ARRAY_SIZE(blockable_callbacks)];
 
 static void cell_describe(struct cell *cell, char *description)
 {
-	snprintf(description, KUNIT_PARAM_DESC_SIZE, "%s/%s",
-		 callbacks[cell->callback].name, cell->act->name);
+	snprintf(description, KUNIT_PARAM_DESC_SIZE, "%s/%s%s%s",
+		 callbacks[cell->callback].name, cell->act->name,
+		 cell->gfp ? "/" : "", cell->gfp ? cell->gfp->name : "");
 }
 
 KUNIT_ARRAY_PARAM(wrong, wrong_cells, cell_describe);
 KUNIT_ARRAY_PARAM(protected, protected_cells, cell_describe);
-KUNIT_ARRAY_PARAM(blockable, blockable_cells, cell_describe);
+KUNIT_ARRAY_PARAM(blockable_wrong, blockable_wrong_cells, cell_describe);
+KUNIT_ARRAY_PARAM(blockable_protected, blockable_protected_cells, cell_describe);
 
 static struct fake *fake_create_for_cell(struct kunit *test)
 {
 	const struct cell *cell = test->param_value;
-	struct fake *fake = fake_create_for(test, cell->callback);
+	struct fake *fake;
 
-	fake->act = cell->act->act;
+	if (cell->act->missing)
+		kunit_skip(test, "%s", cell->act->missing);
+	if (gfpflags_allow_blocking(cell->gfp ? cell->gfp->flags : GFP_KERNEL) == false &&
+	    cell->act->missing_protected)
+		kunit_skip(test, "%s", cell->act->missing_protected);
+
+	fake = fake_create_for(test, cell->callback);
+	if (cell->act->prepare)
+		KUNIT_ASSERT_EQ(test, 0, cell->act->prepare());
+	fake->act = cell->act;
+	fake->gfp = cell->gfp;
 	return fake;
 }
 
@@ -564,6 +423,31 @@ static void expect_called_once(struct fake *fake)
 	if (callback == RANGE_END_UNWIND)
 		callback = RANGE_END;
 	KUNIT_EXPECT_EQ(fake->test, fake->calls[callback], 1);
+}
+
+static const struct mn_act *find_act(struct kunit *test, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < MN_NR_WRONG_ACTS; i++) {
+		if (!strcmp(mn_wrong_acts[i].name, name))
+			return &mn_wrong_acts[i];
+	}
+	KUNIT_FAIL_AND_ABORT(test, "there is no act %s", name);
+	return NULL;
+}
+
+/*
+ * Has to come first: once an interval callback has run in a nonblocking pass,
+ * lockdep knows of the dependency without mmu_notifier_nonblock_init().
+ */
+static void range_callback_depends_on_reclaim(struct kunit *test)
+{
+	struct fake *fake = fake_create_for(test, RANGE_START);
+
+	fake->act = find_act(test, "held_by_allocator");
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, NONBLOCK_MAP, fake_range_start,
+			    nonblock_pass(fake));
 }
 
 static void nonblock_wrong_is_reported(struct kunit *test)
@@ -597,6 +481,14 @@ static void blockable_is_unchanged(struct kunit *test)
 		cell->act->blockable_interval : cell->act->blockable_range;
 
 	KUNIT_EXPECT_REPORT(test, kinds, START_MAP, NULL, blockable_pass(fake));
+	expect_called_once(fake);
+}
+
+static void blockable_protected_is_silent(struct kunit *test)
+{
+	struct fake *fake = fake_create_for_cell(test);
+
+	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(fake));
 	expect_called_once(fake);
 }
 
@@ -689,17 +581,91 @@ static void back_off_ends_interval_pass(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&fake->interval, seq));
 }
 
+/*
+ * A callback must not fail in a blockable pass. If it does all the same, the
+ * caller takes no notice (the core warns) and ends the pass, so it must not be
+ * ended twice.
+ */
+static void blockable_error_ends_interval_pass_once(struct kunit *test)
+{
+	const struct overlap *overlap = test->param_value;
+	struct fake *fake = fake_create_for(test, RANGE_START);
+
+	subscribe_interval(fake, &fake_interval_ops);
+	fake->backs_off = RANGE_START;
+	blockable_pass_over(fake, overlap->first, overlap->nr);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
+}
+
 static void lockdep_is_still_on(struct kunit *test)
 {
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
 
+/* Set-up of the suite */
+
+static struct cell *fill_callbacks(struct cell *cell, const enum callback *in, size_t nr_in,
+				   const struct mn_act *act, const struct mn_gfp *gfp)
+{
+	size_t i;
+
+	for (i = 0; i < nr_in; i++)
+		*cell++ = (struct cell){ in[i], act, gfp };
+	return cell;
+}
+
+static void fill_wrong(struct cell *cell, const enum callback *in, size_t nr_in)
+{
+	size_t i, j;
+
+	for (i = 0; i < MN_NR_WRONG_ACTS; i++)
+		cell = fill_callbacks(cell, in, nr_in, &mn_wrong_acts[i], NULL);
+	for (i = 0; i < MN_NR_ALLOCATORS; i++) {
+		for (j = 0; j < MN_NR_WRONG_GFPS; j++)
+			cell = fill_callbacks(cell, in, nr_in, &mn_allocators[i],
+					      &mn_wrong_gfps[j]);
+	}
+}
+
+static void fill_protected(struct cell *cell, const enum callback *in, size_t nr_in)
+{
+	size_t i, j;
+
+	for (i = 0; i < MN_NR_PROTECTED_ACTS; i++)
+		cell = fill_callbacks(cell, in, nr_in, &mn_protected_acts[i], NULL);
+	for (i = 0; i < MN_NR_ALLOCATORS; i++) {
+		for (j = 0; j < MN_NR_PROTECTED_GFPS; j++)
+			cell = fill_callbacks(cell, in, nr_in, &mn_allocators[i],
+					      &mn_protected_gfps[j]);
+	}
+}
+
+static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
+{
+	fill_wrong(wrong_cells, nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
+	fill_protected(protected_cells, nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
+	fill_wrong(blockable_wrong_cells, blockable_callbacks,
+		   ARRAY_SIZE(blockable_callbacks));
+	fill_protected(blockable_protected_cells, blockable_callbacks,
+		       ARRAY_SIZE(blockable_callbacks));
+
+	return mn_acts_init();
+}
+
+static void mmu_notifier_nonblock_suite_exit(struct kunit_suite *suite)
+{
+	mn_acts_exit();
+}
+
 static struct kunit_case mmu_notifier_nonblock_cases[] = {
+	KUNIT_CASE(range_callback_depends_on_reclaim),
 	KUNIT_CASE_PARAM(nonblock_wrong_is_reported, wrong_gen_params),
 	KUNIT_CASE_PARAM(nonblock_protected_is_silent, protected_gen_params),
-	KUNIT_CASE_PARAM(blockable_is_unchanged, blockable_gen_params),
+	KUNIT_CASE_PARAM(blockable_is_unchanged, blockable_wrong_gen_params),
+	KUNIT_CASE_PARAM(blockable_protected_is_silent, blockable_protected_gen_params),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
+	KUNIT_CASE_PARAM(blockable_error_ends_interval_pass_once, overlap_gen_params),
 	KUNIT_CASE_PARAM(only_overlap_is_called, overlap_gen_params),
 	{}
 };
@@ -707,6 +673,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 static struct kunit_suite mmu_notifier_nonblock_suite = {
 	.name = "mmu_notifier_nonblock",
 	.suite_init = mmu_notifier_nonblock_suite_init,
+	.suite_exit = mmu_notifier_nonblock_suite_exit,
 	.exit = lockdep_is_still_on,
 	.test_cases = mmu_notifier_nonblock_cases,
 };
