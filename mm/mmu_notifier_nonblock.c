@@ -11,7 +11,7 @@
 /*
  * Inner LD_WAIT_CONFIG makes a sleeping lock taken inside an invalid wait
  * context, and lets a spinlock_t pass, which on PREEMPT_RT is one that sleeps.
- * Outer LD_WAIT_FREE allows the section itself in any context.
+ * Outer LD_WAIT_FREE lets reclaim under a raw spinlock be a recursion as well.
  */
 struct lockdep_map __mmu_notifier_nonblock_map = {
 	.name = "mmu_notifier_nonblock",

@@ -26,41 +26,10 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
 
-#if defined(CONFIG_LOCKDEP) && defined(CONFIG_MMU_NOTIFIER)
+#ifdef CONFIG_MMU_NOTIFIER
 
+#ifdef CONFIG_LOCKDEP
 extern struct lockdep_map __mmu_notifier_nonblock_map;
-
-void __mmu_notifier_nonblock_might_reclaim(unsigned long ip);
-
-/**
- * mmu_notifier_nonblock_might_reclaim - check an allocation for direct reclaim
- * @ip: address of the allocation, for the report
- *
- * Tells lockdep that an allocation here may enter direct reclaim. In a callback
- * of a nonblocking pass, this is reported as recursion on the
- * mmu_notifier_nonblock map: GFP_NOFS and GFP_NOIO wait for memory just as
- * GFP_KERNEL does. Elsewhere it adds no dependency, because the two that
- * matter exist: a nonblocking pass nests within
- * __mmu_notifier_invalidate_range_start_map, and fs_reclaim_acquire() takes
- * that for each such allocation.
- *
- * Context: Any.
- *
- * Cost: with lockdep one test of the task's lock depth, and only under a lock
- * a look at the locks held. Nothing without lockdep.
- */
-static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
-{
-	if (current->lockdep_depth)
-		__mmu_notifier_nonblock_might_reclaim(ip);
-}
-
-#else
-
-static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
-{
-}
-
 #endif
 
 /**
@@ -76,8 +45,9 @@ static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
  *   (on PREEMPT_RT as well), RCU and all trylocks are accepted;
  * - each allocation that may enter direct reclaim, as "possible recursive
  *   locking", see mmu_notifier_nonblock_might_reclaim();
- * - each lock that is held elsewhere across such an allocation, as "possible
- *   circular locking dependency";
+ * - each lockdep map without a wait type that is held elsewhere across such an
+ *   allocation, for example that of a work item that is waited for, as
+ *   "possible circular locking dependency";
  *
  * and the list of held locks shows @callback as the place where
  * mmu_notifier_nonblock was acquired. What sleeps without a lock that lockdep
@@ -117,5 +87,41 @@ mmu_notifier_nonblock_exit(const struct mmu_notifier_range *range)
 	non_block_end();
 	lock_release(&__mmu_notifier_nonblock_map, _THIS_IP_);
 }
+
+#endif /* CONFIG_MMU_NOTIFIER */
+
+#if defined(CONFIG_LOCKDEP) && defined(CONFIG_MMU_NOTIFIER)
+
+void __mmu_notifier_nonblock_might_reclaim(unsigned long ip);
+
+/**
+ * mmu_notifier_nonblock_might_reclaim - check an allocation for direct reclaim
+ * @ip: address of the allocation, for the report
+ *
+ * Tells lockdep that an allocation here may enter direct reclaim. In a callback
+ * of a nonblocking pass, this is reported as recursion on the
+ * mmu_notifier_nonblock map: GFP_NOFS and GFP_NOIO wait for memory just as
+ * GFP_KERNEL does. Elsewhere it need not add a dependency: a nonblocking
+ * section nests within __mmu_notifier_invalidate_range_start_map, as lockdep
+ * learns at boot, and fs_reclaim_acquire() takes that for each such allocation.
+ *
+ * Context: Any.
+ *
+ * Cost: with lockdep one test of the task's lock depth, and only under a lock
+ * a look at the locks held. Nothing without lockdep.
+ */
+static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
+{
+	if (current->lockdep_depth)
+		__mmu_notifier_nonblock_might_reclaim(ip);
+}
+
+#else
+
+static inline void mmu_notifier_nonblock_might_reclaim(unsigned long ip)
+{
+}
+
+#endif
 
 #endif /* _LINUX_MMU_NOTIFIER_NONBLOCK_H */

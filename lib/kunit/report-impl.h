@@ -8,9 +8,11 @@
 #ifdef CONFIG_KUNIT_REPORT
 void kunit_report_init(void);
 void kunit_report_exit(void);
+void kunit_report_abort(void);
 #else
 static inline void kunit_report_init(void) { }
 static inline void kunit_report_exit(void) { }
+static inline void kunit_report_abort(void) { }
 #endif
 
 #endif /* _KUNIT_REPORT_IMPL_H */

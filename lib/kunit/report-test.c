@@ -10,11 +10,14 @@
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/debug_locks.h>
+#include <linux/interrupt.h>
 #include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/preempt.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <linux/spinlock.h>
 
 static DEFINE_RAW_SPINLOCK(outer_lock);
@@ -24,7 +27,7 @@ static DEFINE_SPINLOCK(lock_b);
 
 #define SLEEPING_LOCK	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP)
 
-/* The wrong code, one for each kind of report */
+/* The wrong code, at least one for each kind of report */
 
 static void mutex_in_spinlock(void)
 {
@@ -60,6 +63,21 @@ static void release_of_free_lock(void)
 	spin_release(&lock_a.dep_map, _THIS_IP_);
 }
 
+static void mutex_in_spinlock_bh(void)
+{
+	spin_lock_bh(&lock_a);
+	mutex_lock(&inner_lock);
+	mutex_unlock(&inner_lock);
+	spin_unlock_bh(&lock_a);
+}
+
+static void schedule_in_non_block(void)
+{
+	non_block_start();
+	schedule_timeout_uninterruptible(1);
+	non_block_end();
+}
+
 static void might_sleep_in_atomic(void)
 {
 	preempt_disable();
@@ -76,11 +94,13 @@ struct wrong {
 
 static const struct wrong wrongs[] = {
 	{ "wait_context", mutex_in_spinlock, SLEEPING_LOCK, "outer_lock" },
+	{ "wait_context_bh", mutex_in_spinlock_bh, SLEEPING_LOCK, "lock_a" },
 	{ "recursion", recursion, KUNIT_REPORT_RECURSION, "lock_a" },
 	{ "circular", a_then_b_then_a, KUNIT_REPORT_CIRCULAR, "lock_b" },
 	{ "deadlock", recursion, KUNIT_REPORT_DEADLOCK, "lock_a" },
 	{ "lockdep", release_of_free_lock, KUNIT_REPORT_LOCKDEP, NULL },
 	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP, NULL },
+	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE, NULL },
 };
 
 static void wrong_describe(const struct wrong *wrong, char *description)
@@ -90,25 +110,39 @@ static void wrong_describe(const struct wrong *wrong, char *description)
 
 KUNIT_ARRAY_PARAM(wrong, wrongs, wrong_describe);
 
+static void skip_if_never_made(struct kunit *test, const struct wrong *wrong)
+{
+	const unsigned int kinds = KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !(wrong->kinds & ~kinds))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+}
+
 /* Again and again: nothing is used up, neither by lockdep nor by a rate limit. */
 static void expected_report_is_claimed(struct kunit *test)
 {
 	const struct wrong *wrong = test->param_value;
 	int i;
 
+	skip_if_never_made(test, wrong);
 	for (i = 0; i < 3; i++) {
 		KUNIT_EXPECT_REPORT(test, wrong->kinds, wrong->map, NULL,
 				    wrong->code());
 		KUNIT_EXPECT_TRUE(test, debug_locks);
+		/* Lockdep's record of the task is as before. */
+		KUNIT_EXPECT_TRUE(test, current->softirqs_enabled);
+		KUNIT_EXPECT_EQ(test, current->lockdep_depth, 0);
 	}
 }
 
-static void unexpected_report_is_told(struct kunit *test)
+static void unexpected_report_is_described(struct kunit *test)
 {
 	const struct wrong *wrong = test->param_value;
-	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
+	struct kunit_report_scope *scope;
 	const char *message;
 
+	skip_if_never_made(test, wrong);
+	scope = kunit_report_scope_begin(test);
 	wrong->code();
 	message = kunit_report_scope_end(scope, 0, NULL, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
@@ -116,18 +150,20 @@ static void unexpected_report_is_told(struct kunit *test)
 				  "%s", message);
 }
 
-static void missing_report_is_told(struct kunit *test)
+static void missing_report_is_described(struct kunit *test)
 {
 	const struct wrong *wrong = test->param_value;
-	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
+	struct kunit_report_scope *scope;
 	const char *message;
 
+	skip_if_never_made(test, wrong);
+	scope = kunit_report_scope_begin(test);
 	message = kunit_report_scope_end(scope, wrong->kinds, NULL, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "got nothing"), "%s", message);
 }
 
-static void wrong_kind_is_told(struct kunit *test)
+static void wrong_kind_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
 	const char *message;
@@ -139,7 +175,7 @@ static void wrong_kind_is_told(struct kunit *test)
 			   "expected circular locking dependency, got recursive locking; ");
 }
 
-static void wrong_map_is_told(struct kunit *test)
+static void wrong_map_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
 	const char *message;
@@ -152,7 +188,7 @@ static void wrong_map_is_told(struct kunit *test)
 }
 
 /* Held, and still not the one that is acquired again */
-static void other_recursion_is_told(struct kunit *test)
+static void other_recursion_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
 	const char *message;
@@ -166,7 +202,7 @@ static void other_recursion_is_told(struct kunit *test)
 				  "%s", message);
 }
 
-static void wrong_place_is_told(struct kunit *test)
+static void wrong_place_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
 	const char *message;
@@ -179,14 +215,14 @@ static void wrong_place_is_told(struct kunit *test)
 				  "%s", message);
 }
 
-static void lock_left_held_is_told(struct kunit *test)
+static void lock_left_held_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
 	const char *message;
 
 	spin_acquire(&lock_a.dep_map, 0, 0, _THIS_IP_);
 	message = kunit_report_scope_end(scope, 0, NULL, NULL);
-	KUNIT_EXPECT_NOT_NULL(test, message);
+	KUNIT_EXPECT_STREQ(test, message ?: "", "holds 1 locks more than before; ");
 }
 
 /* The lock record of the task is as before, so the locks around are still known. */
@@ -227,35 +263,133 @@ static void other_task_is_not_claimed(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test, run_other_task(test));
 }
 
-/* Not in any scope: somebody else's test, let's say. */
-static void stray_report_fails_test(struct kunit *test)
+/* An interrupt of this task, rather */
+static void softirq(struct tasklet_struct *tasklet)
 {
-	struct kunit *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	might_sleep();
+}
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "might_sleep() needs CONFIG_DEBUG_ATOMIC_SLEEP");
+static DECLARE_TASKLET(interrupt, softirq);
+
+static void run_interrupt(void)
+{
+	local_bh_disable();
+	tasklet_schedule(&interrupt);
+	local_bh_enable();
+	tasklet_unlock_wait(&interrupt);
+}
+
+static void interrupt_is_not_claimed(struct kunit *test)
+{
+	KUNIT_EXPECT_NO_REPORT(test, run_interrupt());
+}
+
+/**
+ * struct other_test - a test besides the one that runs
+ * @test: its context
+ * @code: what it does
+ * @started: the task that runs it has started
+ */
+struct other_test {
+	struct kunit test;
+	void (*code)(struct kunit *test);
+	struct completion started;
+};
+
+static int other_test_thread(void *data)
+{
+	struct other_test *other = data;
+
+	complete(&other->started);
+	current->kunit_test = &other->test;
+	other->code(&other->test);
+	return 0;
+}
+
+/* Run @code as a test, in a task that has ended on return. */
+static struct kunit *run_other_test(struct kunit *test, void (*code)(struct kunit *test))
+{
+	struct other_test *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	struct task_struct *task;
 
 	KUNIT_ASSERT_NOT_NULL(test, other);
-	other->status = KUNIT_SUCCESS;
-	current->kunit_test = other;
+	kunit_init_test(&other->test, "other test", NULL);
+	other->test.status = KUNIT_SUCCESS;
+	other->code = code;
+	init_completion(&other->started);
+
+	task = kthread_create(other_test_thread, other, "kunit_report");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	get_task_struct(task);
+	wake_up_process(task);
+	/* Or it would be stopped before it has begun. */
+	wait_for_completion(&other->started);
+	kthread_stop(task);
+	put_task_struct(task);
+	kunit_cleanup(&other->test);
+	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
+	return &other->test;
+}
+
+static void stray_report(struct kunit *other)
+{
 	might_sleep_in_atomic();
-	current->kunit_test = test;
-	KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
+}
+
+/* In no scope: the report is real, and somebody has to hear of it. */
+static void stray_report_fails_test(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_report)->status, KUNIT_FAILURE);
+}
+
+static void stray_schedule(struct kunit *other)
+{
+	schedule_in_non_block();
+}
+
+static void stray_schedule_fails_test(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_schedule)->status, KUNIT_FAILURE);
+}
+
+static void assert_in_scope(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL,
+			    recursion();
+			    spin_acquire(&lock_b.dep_map, 0, 0, _THIS_IP_);
+			    kunit_try_catch_throw(&other->try_catch));
+}
+
+/* What a failed assertion does; the next scope has lockdep as if nothing was. */
+static void abort_leaves_scope(struct kunit *test)
+{
+	run_other_test(test, assert_in_scope);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
 }
 
 static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE_PARAM(expected_report_is_claimed, wrong_gen_params),
-	KUNIT_CASE_PARAM(unexpected_report_is_told, wrong_gen_params),
-	KUNIT_CASE_PARAM(missing_report_is_told, wrong_gen_params),
-	KUNIT_CASE(wrong_kind_is_told),
-	KUNIT_CASE(wrong_map_is_told),
-	KUNIT_CASE(other_recursion_is_told),
-	KUNIT_CASE(wrong_place_is_told),
-	KUNIT_CASE(lock_left_held_is_told),
+	KUNIT_CASE_PARAM(unexpected_report_is_described, wrong_gen_params),
+	KUNIT_CASE_PARAM(missing_report_is_described, wrong_gen_params),
+	KUNIT_CASE(wrong_kind_is_described),
+	KUNIT_CASE(wrong_map_is_described),
+	KUNIT_CASE(other_recursion_is_described),
+	KUNIT_CASE(wrong_place_is_described),
+	KUNIT_CASE(lock_left_held_is_described),
 	KUNIT_CASE(held_locks_survive),
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
+	KUNIT_CASE(interrupt_is_not_claimed),
 	KUNIT_CASE(stray_report_fails_test),
+	KUNIT_CASE(stray_schedule_fails_test),
+	KUNIT_CASE(abort_leaves_scope),
 	{}
 };
 

@@ -30,10 +30,6 @@
 
 #include "report-impl.h"
 
-#define KUNIT_REPORT_ANY_LOCKDEP					\
-	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_RECURSION |		\
-	 KUNIT_REPORT_CIRCULAR | KUNIT_REPORT_LOCKDEP)
-
 /* One expression seldom makes more than two; the rest is only counted */
 #define KUNIT_REPORT_MAX 4
 
@@ -58,12 +54,12 @@ struct kunit_report {
 /**
  * struct kunit_report_scope - watches one task for the time of one expression
  * @test: the test that watches
- * @task: the task that runs @test
  * @outer: the enclosing scope or NULL
  * @key: class of @map, registered for this scope only
  * @map: held through the scope
  * @lockdep_depth: the task's at the start of the scope, without @map
  * @chain_key: likewise
+ * @softirqs_enabled: likewise
  * @non_block_count: likewise
  * @lockdep_ignored: lockdep has reported and ignores the task since
  * @kinds: all kinds of report made so far
@@ -73,12 +69,12 @@ struct kunit_report {
  */
 struct kunit_report_scope {
 	struct kunit *test;
-	struct task_struct *task;
 	struct kunit_report_scope *outer;
 	struct lock_class_key key;
 	struct lockdep_map map;
 	unsigned int lockdep_depth;
 	u64 chain_key;
+	int softirqs_enabled;
 	int non_block_count;
 	bool lockdep_ignored;
 	unsigned int kinds;
@@ -125,22 +121,34 @@ static int kunit_report_non_block_count(void)
 #endif
 
 /*
- * The innermost scope. KUnit runs one test at a time, so one is enough; who
- * isn't scope->task must not look any further.
+ * The innermost scope, and the task that it watches. KUnit runs one test at a
+ * time, so one is enough. Only that task may look at the scope.
  */
 static struct kunit_report_scope *kunit_report_current;
+static struct task_struct *kunit_report_task;
 
 /* Was lockdep on before any test ran? */
 static bool kunit_report_lockdep_was_on;
 
 static struct kunit_report_scope *kunit_report_my_scope(void)
 {
-	struct kunit_report_scope *scope = READ_ONCE(kunit_report_current);
-
-	if (!scope || !in_task() || READ_ONCE(scope->task) != current)
+	if (!in_task() || READ_ONCE(kunit_report_task) != current)
 		return NULL;
 
-	return scope;
+	return READ_ONCE(kunit_report_current);
+}
+
+static void kunit_report_watch(struct kunit_report_scope *scope)
+{
+	WRITE_ONCE(kunit_report_current, scope);
+	WRITE_ONCE(kunit_report_task, scope ? current : NULL);
+}
+
+/* A report that no expectation claims fails the test that runs in this task. */
+static void kunit_report_stray(void)
+{
+	if (in_task() && current->kunit_test)
+		kunit_set_failure(current->kunit_test);
 }
 
 static void kunit_report_add(struct kunit_report_scope *scope,
@@ -168,14 +176,12 @@ static int kunit_report_begin(unsigned int kind)
 	struct kunit_report_scope *scope = kunit_report_my_scope();
 
 	if (!scope) {
-		if (in_task() && current->kunit_test)
-			kunit_set_failure(current->kunit_test);
+		kunit_report_stray();
 		return 0;
 	}
 
 	if (kind == KUNIT_REPORT_LOCKDEP) {
-		/* Nor does it mind the locks of a task that a failed assertion ended. */
-		if (scope->lockdep_ignored || (current->flags & PF_EXITING))
+		if (scope->lockdep_ignored)
 			return -1;
 		scope->lockdep_ignored = true;
 		lockdep_off();
@@ -204,34 +210,54 @@ static void kunit_report_classify(struct kunit_report_scope *scope,
 /* Sees each line that is printed, in the context of who prints it. */
 static void kunit_report_console(void *unused, const char *text, size_t len)
 {
-	struct kunit_report_scope *scope = kunit_report_my_scope();
+	struct kunit_report_scope *scope;
 	unsigned int i;
 
-	if (!scope)
+	if (!static_branch_unlikely(&kunit_running))
 		return;
 
+	scope = kunit_report_my_scope();
 	for (i = 0; i < ARRAY_SIZE(kunit_report_kinds); i++) {
 		enum kunit_report_kind kind = kunit_report_kinds[i].kind;
 		const char *headline = kunit_report_kinds[i].headline;
 
 		if (!headline || !strnstr(text, headline, len))
 			continue;
-		if (!(kind & KUNIT_REPORT_ANY_LOCKDEP))
+		/* All others have come by kunit_report_begin(). */
+		if (kind == KUNIT_REPORT_SCHEDULE && !scope)
+			kunit_report_stray();
+		else if (kind == KUNIT_REPORT_SCHEDULE)
 			kunit_report_add(scope, kind);
-		else if (scope->kinds & KUNIT_REPORT_LOCKDEP)
+		else if (scope && scope->kinds & KUNIT_REPORT_LOCKDEP)
 			kunit_report_classify(scope, kind);
 	}
 }
 
 /*
- * Ends @data, in the task of the test or, if a failed assertion ended that task
- * within the scope, in the one that cleans up after it.
+ * Stop to watch, and put lockdep's record of the locks that the task holds back
+ * to what it was when @scope began. In the task that @scope watches.
  */
-static void kunit_report_scope_close(void *data)
+static void kunit_report_unwind(struct kunit_report_scope *scope)
+{
+	kunit_report_watch(scope->outer);
+
+	/* Not to be seen half done by an interrupt that takes a lock. */
+	if (!scope->lockdep_ignored)
+		lockdep_off();
+	current->lockdep_depth = scope->lockdep_depth;
+	current->curr_chain_key = scope->chain_key;
+	current->softirqs_enabled = scope->softirqs_enabled;
+	lockdep_on();
+}
+
+/* Runs in another task if the one of the test has ended within the scope. */
+static void kunit_report_forget(void *data)
 {
 	struct kunit_report_scope *scope = data;
 
-	WRITE_ONCE(kunit_report_current, scope->outer);
+	/* It was not unwound if that task died of something worse. */
+	if (READ_ONCE(kunit_report_current) == scope)
+		kunit_report_watch(NULL);
 	lockdep_unregister_key(&scope->key);
 }
 
@@ -262,22 +288,22 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, scope);
 
 	scope->test = test;
-	scope->task = current;
-	scope->outer = READ_ONCE(kunit_report_current);
+	scope->outer = kunit_report_my_scope();
 	KUNIT_ASSERT_FALSE_MSG(test, scope->outer && scope->outer->lockdep_ignored,
 			       "lockdep has reported in the enclosing scope and ignores the task");
 
 	lockdep_register_key(&scope->key);
 	lockdep_init_map(&scope->map, "kunit_report", &scope->key, 0);
 	KUNIT_ASSERT_EQ(test, 0,
-			kunit_add_action_or_reset(test, kunit_report_scope_close,
+			kunit_add_action_or_reset(test, kunit_report_forget,
 						  scope));
 
 	scope->lockdep_depth = current->lockdep_depth;
 	scope->chain_key = current->curr_chain_key;
+	scope->softirqs_enabled = current->softirqs_enabled;
 	scope->non_block_count = kunit_report_non_block_count();
 	lock_map_acquire(&scope->map);
-	WRITE_ONCE(kunit_report_current, scope);
+	kunit_report_watch(scope);
 
 	return scope;
 }
@@ -338,19 +364,31 @@ static bool kunit_report_kinds_match(unsigned int got, unsigned int expected)
 	return got == expected;
 }
 
+/* For the log: what came, whether expected or not */
+static void kunit_report_log(struct kunit_report_scope *scope)
+{
+	char kinds[128];
+	struct seq_buf s;
+
+	seq_buf_init(&s, kinds, sizeof(kinds));
+	kunit_report_print_kinds(&s, scope->kinds);
+	kunit_info(scope->test, "reported: %s\n", seq_buf_str(&s));
+}
+
 /* Compare what was reported with what was expected. */
 static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf *s,
 			       unsigned int kinds, const char *map,
 			       const void *at)
 {
+	unsigned int got = scope->kinds & ~KUNIT_REPORT_UNAVAILABLE;
 	unsigned int i, nr = min(scope->nr_reports, KUNIT_REPORT_MAX);
 
 	kinds &= ~KUNIT_REPORT_UNAVAILABLE;
-	if (!kunit_report_kinds_match(scope->kinds, kinds)) {
+	if (!kunit_report_kinds_match(got, kinds)) {
 		seq_buf_puts(s, "expected ");
 		kunit_report_print_kinds(s, kinds);
 		seq_buf_puts(s, ", got ");
-		kunit_report_print_kinds(s, scope->kinds);
+		kunit_report_print_kinds(s, got);
 		seq_buf_puts(s, "; ");
 	}
 
@@ -391,7 +429,7 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 }
 
 /**
- * kunit_report_scope_end() - end to watch, and compare with what was expected
+ * kunit_report_scope_end() - stop watching, and compare with what was expected
  * @scope: the return of kunit_report_scope_begin(), the innermost one
  * @kinds: see KUNIT_EXPECT_REPORT()
  * @map: likewise
@@ -411,25 +449,28 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 	struct seq_buf s;
 
 	seq_buf_init(&s, scope->message, sizeof(scope->message));
-	kunit_report_print_kinds(&s, scope->kinds);
-	kunit_info(scope->test, "reported: %s\n", seq_buf_str(&s));
-
-	seq_buf_clear(&s);
-	kunit_report_check(scope, &s, kinds, map, at);
 	kunit_report_check_balance(scope, &s);
-
-	/* Not to be seen half done by an interrupt that takes a lock. */
-	if (!scope->lockdep_ignored)
-		lockdep_off();
-	current->lockdep_depth = scope->lockdep_depth;
-	current->curr_chain_key = scope->chain_key;
-	lockdep_on();
-
-	kunit_release_action(scope->test, kunit_report_scope_close, scope);
+	kunit_report_unwind(scope);
+	kunit_report_log(scope);
+	kunit_report_check(scope, &s, kinds, map, at);
+	kunit_release_action(scope->test, kunit_report_forget, scope);
 
 	return seq_buf_used(&s) ? seq_buf_str(&s) : NULL;
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_end);
+
+/**
+ * kunit_report_abort() - leave all scopes, because a failed assertion ends the task
+ *
+ * Context: The task that runs the test.
+ */
+void kunit_report_abort(void)
+{
+	struct kunit_report_scope *scope;
+
+	while ((scope = kunit_report_my_scope()))
+		kunit_report_unwind(scope);
+}
 
 void kunit_report_init(void)
 {

@@ -318,9 +318,12 @@ static void act_synchronize_srcu(gfp_t gfp)
 
 /* Work */
 
+static DECLARE_COMPLETION(flushing);
+
 static void allocate(struct work_struct *work)
 {
-	/* Not before somebody waits for it */
+	/* Not over before somebody waits for it, and that takes no tick. */
+	wait_for_completion(&flushing);
 	schedule_timeout_uninterruptible(1);
 	kfree(kmalloc(64, GFP_KERNEL));
 }
@@ -366,6 +369,7 @@ static int prepare_allocating_work(void)
 
 static void act_flush_allocating_work(gfp_t gfp)
 {
+	complete(&flushing);
 	flush_work(&allocating_work);
 }
 
@@ -575,6 +579,13 @@ static void act_kmalloc(gfp_t gfp)
 	kfree(kmalloc(64, gfp));
 }
 
+static void act_kmalloc_in_raw_spin_lock(gfp_t gfp)
+{
+	raw_spin_lock(&raw_spinlock);
+	kfree(kmalloc(64, GFP_KERNEL));
+	raw_spin_unlock(&raw_spinlock);
+}
+
 static void act_kmem_cache_alloc(gfp_t gfp)
 {
 	void *object = kmem_cache_alloc(cache, gfp);
@@ -643,7 +654,7 @@ const struct mn_act mn_allocators[] = {
 	{ "alloc_page", NULL, act_alloc_page, RECLAIM, DEADLOCK, DEADLOCK },
 	{ "kvmalloc", NULL, act_kvmalloc, RECLAIM, DEADLOCK, DEADLOCK },
 	{ "vmalloc", NULL, act_vmalloc, RECLAIM, DEADLOCK, DEADLOCK,
-	  NULL, VMALLOC_SLEEPS },
+	  .missing_protected = VMALLOC_SLEEPS },
 	/* Takes a mutex where it may reclaim. */
 	{ "alloc_percpu", NULL, act_alloc_percpu, LOCK },
 	{ "mempool_alloc", NULL, act_mempool_alloc, RECLAIM, DEADLOCK, DEADLOCK },
@@ -670,7 +681,7 @@ const struct mn_act mn_wrong_acts[] = {
 	{ "mutex_lock_nested", NULL, act_mutex_lock_nested, LOCK },
 	{ "mutex_lock_interruptible", NULL, act_mutex_lock_interruptible, LOCK },
 	{ "mutex_lock_killable", NULL, act_mutex_lock_killable, LOCK },
-	{ "rt_mutex_lock", NULL, act_rt_mutex_lock, LOCK, 0, 0, NO_RT_MUTEX },
+	{ "rt_mutex_lock", NULL, act_rt_mutex_lock, LOCK, .missing = NO_RT_MUTEX },
 	{ "ww_mutex_lock", NULL, act_ww_mutex_lock, LOCK },
 	{ "down_read", NULL, act_down_read, LOCK },
 	{ "down_read_killable", NULL, act_down_read_killable, LOCK },
@@ -690,9 +701,11 @@ const struct mn_act mn_wrong_acts[] = {
 	{ "msleep", NULL, act_msleep, SCHEDULE },
 	{ "schedule_timeout", NULL, act_schedule_timeout, SCHEDULE },
 	{ "kthread_stop", prepare_kthread, act_kthread_stop, MIGHT_SLEEP | SCHEDULE },
-	{ "synchronize_rcu", NULL, act_synchronize_rcu, MIGHT_SLEEP | SCHEDULE, 0,
-	  0, IS_ENABLED(CONFIG_TINY_RCU) ? "tiny RCU does not wait" : NULL },
+	{ "synchronize_rcu", NULL, act_synchronize_rcu, MIGHT_SLEEP | SCHEDULE,
+	  .missing = IS_ENABLED(CONFIG_TINY_RCU) ? "tiny RCU does not wait" : NULL },
 	{ "synchronize_srcu", NULL, act_synchronize_srcu, MIGHT_SLEEP | SCHEDULE },
+	{ "kmalloc_in_raw_spin_lock", NULL, act_kmalloc_in_raw_spin_lock, RECLAIM,
+	  DEADLOCK | MIGHT_SLEEP, DEADLOCK | MIGHT_SLEEP },
 	/* Not itself, but what it waits for allocates. */
 	{ "held_by_allocator", NULL, act_held_by_allocator, CIRCULAR, 0, DEADLOCK },
 	{ "flush_allocating_work", prepare_allocating_work, act_flush_allocating_work,
@@ -701,7 +714,7 @@ const struct mn_act mn_wrong_acts[] = {
 
 const struct mn_act mn_protected_acts[] = {
 	{ "mutex_trylock", NULL, act_mutex_trylock },
-	{ "rt_mutex_trylock", NULL, act_rt_mutex_trylock, 0, 0, 0, NO_RT_MUTEX },
+	{ "rt_mutex_trylock", NULL, act_rt_mutex_trylock, .missing = NO_RT_MUTEX },
 	{ "ww_mutex_trylock", NULL, act_ww_mutex_trylock },
 	{ "down_read_trylock", NULL, act_down_read_trylock },
 	{ "down_write_trylock", NULL, act_down_write_trylock },
@@ -728,8 +741,8 @@ const struct mn_act mn_protected_acts[] = {
 	{ "srcu_read_lock", NULL, act_srcu_read_lock },
 	{ "preempt_disable", NULL, act_preempt_disable },
 	{ "local_irq_save", NULL, act_local_irq_save },
-	{ "preempted", NULL, act_preempted, 0, 0, 0,
-	  IS_ENABLED(CONFIG_PREEMPTION) ? NULL : "no preemption in the kernel" },
+	{ "preempted", NULL, act_preempted,
+	  .missing = IS_ENABLED(CONFIG_PREEMPTION) ? NULL : "no preemption in the kernel" },
 	{ "complete", NULL, act_complete },
 	{ "wake_up", NULL, act_wake_up },
 	{ "queue_work", NULL, act_queue_work },
@@ -762,8 +775,8 @@ int mn_acts_init(void)
 	might_alloc(GFP_KERNEL);
 	lock_map_release(&held_by_allocator);
 
-	queue_work(system_unbound_wq, &allocating_work);
-	flush_work(&allocating_work);
+	prepare_allocating_work();
+	act_flush_allocating_work(0);
 	return 0;
 }
 
@@ -780,6 +793,7 @@ void mn_acts_exit(void)
 		vfree(node);
 
 	flush_work(&idle_work);
+	complete(&flushing); /* if a test was ended before it came to that */
 	flush_work(&allocating_work);
 	cancel_delayed_work_sync(&delayed_work);
 	rcu_barrier();

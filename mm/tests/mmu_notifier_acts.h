@@ -46,7 +46,7 @@ struct mn_act {
 
 /* To add one to a table, count it here: the compiler compares. */
 enum {
-	MN_NR_WRONG_ACTS	= 27,
+	MN_NR_WRONG_ACTS	= 28,
 	MN_NR_PROTECTED_ACTS	= 38,
 	MN_NR_ALLOCATORS	= 9,
 	MN_NR_WRONG_GFPS	= 6,

@@ -56,7 +56,9 @@ enum callback {
  *	   as RANGE_END
  * @range: subscription with a range_start and a range_end callback
  * @failing: subscription with a range_start callback, for backing off
+ * @has_interval: whether there is an interval notifier, @interval or another
  * @interval: subscription with one or two interval callbacks
+ * @failing_interval: subscription with one interval callback, for backing off
  * @finish: what @interval's invalidate_start hands to invalidate_finish
  */
 struct fake {
@@ -70,7 +72,9 @@ struct fake {
 	unsigned int calls[NR_CALLBACKS];
 	struct mmu_notifier range;
 	struct mmu_notifier failing;
+	bool has_interval;
 	struct mmu_interval_notifier interval;
+	struct mmu_interval_notifier failing_interval;
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
 	struct mmu_interval_notifier_finish finish;
 #endif
@@ -154,6 +158,20 @@ static const struct mmu_interval_notifier_ops fake_interval_ops = {
 	.invalidate = fake_invalidate,
 };
 
+static bool fake_failing_invalidate(struct mmu_interval_notifier *subscription,
+				    const struct mmu_notifier_range *range,
+				    unsigned long seq)
+{
+	struct fake *fake = container_of(subscription, struct fake, failing_interval);
+
+	mmu_interval_set_seq(subscription, seq);
+	return range->event != TEST_EVENT || fake->backs_off != INVALIDATE;
+}
+
+static const struct mmu_interval_notifier_ops fake_failing_interval_ops = {
+	.invalidate = fake_failing_invalidate,
+};
+
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
 static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
 				  const struct mmu_notifier_range *range,
@@ -209,8 +227,8 @@ static const struct {
 };
 
 /*
- * Set-up. KUnit tears down in another task, after the one of the test has
- * exited and let go of the mm; a subscription pins what it needs of that.
+ * Set-up. KUnit tears down in another task, while the one of the test exits and
+ * lets go of the mm; a subscription pins what it needs of that.
  */
 
 static void unsubscribe_range(void *data)
@@ -237,16 +255,19 @@ static void unsubscribe_interval(void *data)
 }
 
 static void subscribe_interval(struct fake *fake,
+			       struct mmu_interval_notifier *subscription,
+			       unsigned long first, unsigned long nr,
 			       const struct mmu_interval_notifier_ops *ops)
 {
 	struct kunit *test = fake->test;
 
 	KUNIT_ASSERT_EQ(test, 0,
-			mmu_interval_notifier_insert(&fake->interval, fake->mm,
-						     fake->start + FIRST_PAGE * PAGE_SIZE,
-						     NR_PAGES * PAGE_SIZE, ops));
+			mmu_interval_notifier_insert(subscription, fake->mm,
+						     fake->start + first * PAGE_SIZE,
+						     nr * PAGE_SIZE, ops));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unsubscribe_interval,
-							   &fake->interval));
+							   subscription));
+	fake->has_interval = true;
 }
 
 static struct fake *fake_create(struct kunit *test)
@@ -277,7 +298,8 @@ static struct fake *fake_create_for(struct kunit *test, enum callback callback)
 	fake = fake_create(test);
 	fake->callback = callback;
 	if (callbacks[callback].interval_ops) {
-		subscribe_interval(fake, callbacks[callback].interval_ops);
+		subscribe_interval(fake, &fake->interval, FIRST_PAGE, NR_PAGES,
+				   callbacks[callback].interval_ops);
 	} else {
 		subscribe_range(fake, &fake->range, &fake_range_ops);
 		subscribe_range(fake, &fake->failing, &fake_failing_ops);
@@ -304,8 +326,19 @@ static void expect_state(struct fake *fake, struct mmu_notifier_range *range,
 	KUNIT_EXPECT_EQ_MSG(fake->test, state.seq & 1, before->seq & 1,
 			    "mmu_interval_read_begin() and mmu_interval_notifier_remove() wait for a pass that is over");
 
-	if (state.active_ranges > before->active_ranges)
+	if (state.active_ranges == before->active_ranges + 1)
 		mmu_notifier_invalidate_range_end(range);
+}
+
+/* Between start and end, interval notifiers' readers have to wait. */
+static void expect_under_way(struct fake *fake, const struct mmu_notifier_state *before)
+{
+	struct mmu_notifier_state state;
+
+	mmu_notifier_read_state(fake->mm, &state);
+	KUNIT_EXPECT_EQ_MSG(fake->test, state.active_ranges,
+			    before->active_ranges + fake->has_interval,
+			    "the pass has begun, and must last until it is ended");
 }
 
 static int nonblock_pass_over(struct fake *fake, unsigned long first,
@@ -317,11 +350,14 @@ static int nonblock_pass_over(struct fake *fake, unsigned long first,
 	int ret;
 
 	mmu_notifier_read_state(fake->mm, &before);
-	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start,
-				start + nr * PAGE_SIZE);
+	/* The flag is the core's to set and to clear. */
+	mmu_notifier_range_init(&range, TEST_EVENT, MMU_NOTIFIER_RANGE_BLOCKABLE,
+				fake->mm, start, start + nr * PAGE_SIZE);
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
-	if (!ret)
+	if (!ret) {
+		expect_under_way(fake, &before);
 		mmu_notifier_invalidate_range_end(&range);
+	}
 	expect_state(fake, &range, &before);
 	return ret;
 }
@@ -404,8 +440,7 @@ static struct fake *fake_create_for_cell(struct kunit *test)
 
 	if (cell->act->missing)
 		kunit_skip(test, "%s", cell->act->missing);
-	if (gfpflags_allow_blocking(cell->gfp ? cell->gfp->flags : GFP_KERNEL) == false &&
-	    cell->act->missing_protected)
+	if (cell->act->missing_protected && !gfpflags_allow_blocking(cell->gfp->flags))
 		kunit_skip(test, "%s", cell->act->missing_protected);
 
 	fake = fake_create_for(test, cell->callback);
@@ -569,16 +604,36 @@ static void back_off_ends_interval_pass(struct kunit *test)
 	struct fake *fake = fake_create_for(test, RANGE_START);
 	unsigned long seq;
 
-	subscribe_interval(fake, &fake_interval_ops);
+	subscribe_interval(fake, &fake->interval, FIRST_PAGE, NR_PAGES,
+			   &fake_interval_ops);
 	fake->backs_off = RANGE_START;
 	KUNIT_EXPECT_EQ(test, nonblock_pass_over(fake, overlap->first, overlap->nr),
 			-EAGAIN);
 	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
+	/* The one that backs off comes first, and the other is called still. */
+	KUNIT_EXPECT_EQ(test, fake->calls[RANGE_START], 1);
 	KUNIT_EXPECT_EQ(test, fake->calls[RANGE_END], 1);
 
 	/* Would wait, if the pass just now had not been mended or ended. */
 	seq = mmu_interval_read_begin(&fake->interval);
 	KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&fake->interval, seq));
+
+	/* And when nobody backs off, the interval pass must not end early. */
+	fake->backs_off = NO_CALLBACK;
+	KUNIT_EXPECT_EQ(test, nonblock_pass_over(fake, overlap->first, overlap->nr), 0);
+}
+
+/* Who has started an interval pass finishes it, although another backs off. */
+static void back_off_finishes_interval_pass(struct kunit *test)
+{
+	struct fake *fake = fake_create_for(test, INVALIDATE_FINISH);
+
+	subscribe_interval(fake, &fake->failing_interval, FIRST_PAGE + 1, 1,
+			   &fake_failing_interval_ops);
+	fake->backs_off = INVALIDATE;
+	KUNIT_EXPECT_NO_REPORT(test, KUNIT_EXPECT_EQ(test, nonblock_pass(fake), -EAGAIN));
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE_START], 1);
+	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE_FINISH], 1);
 }
 
 /*
@@ -591,7 +646,8 @@ static void blockable_error_ends_interval_pass_once(struct kunit *test)
 	const struct overlap *overlap = test->param_value;
 	struct fake *fake = fake_create_for(test, RANGE_START);
 
-	subscribe_interval(fake, &fake_interval_ops);
+	subscribe_interval(fake, &fake->interval, FIRST_PAGE, NR_PAGES,
+			   &fake_interval_ops);
 	fake->backs_off = RANGE_START;
 	blockable_pass_over(fake, overlap->first, overlap->nr);
 	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
@@ -642,6 +698,8 @@ static void fill_protected(struct cell *cell, const enum callback *in, size_t nr
 
 static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
 {
+	int ret;
+
 	fill_wrong(wrong_cells, nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
 	fill_protected(protected_cells, nonblock_callbacks, ARRAY_SIZE(nonblock_callbacks));
 	fill_wrong(blockable_wrong_cells, blockable_callbacks,
@@ -649,7 +707,10 @@ static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
 	fill_protected(blockable_protected_cells, blockable_callbacks,
 		       ARRAY_SIZE(blockable_callbacks));
 
-	return mn_acts_init();
+	ret = mn_acts_init();
+	if (ret)
+		mn_acts_exit(); /* KUnit does not call suite_exit then. */
+	return ret;
 }
 
 static void mmu_notifier_nonblock_suite_exit(struct kunit_suite *suite)
@@ -665,6 +726,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(blockable_protected_is_silent, blockable_protected_gen_params),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
+	KUNIT_CASE(back_off_finishes_interval_pass),
 	KUNIT_CASE_PARAM(blockable_error_ends_interval_pass_once, overlap_gen_params),
 	KUNIT_CASE_PARAM(only_overlap_is_called, overlap_gen_params),
 	{}
