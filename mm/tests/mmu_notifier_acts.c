@@ -281,7 +281,8 @@ static void act_get_user(gfp_t gfp)
 	char c;
 
 	/* That nothing is there does not matter: it might have slept before. */
-	(void)get_user(c, (char __user *)NULL);
+	if (!get_user(c, (char __user *)NULL))
+		pr_warn("there is a %#x\n", c);
 }
 
 static int until_stopped(void *unused)
@@ -579,11 +580,14 @@ static void act_kmalloc(gfp_t gfp)
 	kfree(kmalloc(64, gfp));
 }
 
+/* A lock of its own: the others do not depend on reclaim. */
 static void act_kmalloc_in_raw_spin_lock(gfp_t gfp)
 {
-	raw_spin_lock(&raw_spinlock);
+	static DEFINE_RAW_SPINLOCK(lock);
+
+	raw_spin_lock(&lock);
 	kfree(kmalloc(64, GFP_KERNEL));
-	raw_spin_unlock(&raw_spinlock);
+	raw_spin_unlock(&lock);
 }
 
 static void act_kmem_cache_alloc(gfp_t gfp)
