@@ -24,6 +24,12 @@ TIMEOUT = 120
 # kunit.py stops the kernel itself after TIMEOUT. If that fails, we do.
 GRACE = 30
 
+# UML's own clock: it does not run while the kernel computes, and skips what it
+# would sleep. So sleeps cost nothing, and KUnit's timeout for a case that hangs
+# comes at once.
+TIME_TRAVEL = ('--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y',
+               '--kernel_args=time-travel=inf-cpu')
+
 # What kunit.py prints when it begins a phase.
 PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'build',
           'Starting KUnit Kernel': 'run'}
@@ -46,8 +52,8 @@ def command_line(um: Path, jobs: int, raw: bool) -> list[str]:
     """The kunit.py command, to be run at the top of the prepared tree."""
     # kunit.py writes no JSON when it shows the raw output.
     output = '--raw_output=all' if raw else f'--json={um}/results.json'
-    return ['./tools/testing/kunit/kunit.py', 'run', '--kunitconfig=.', f'--build_dir={um}',
-            f'--jobs={jobs}', f'--timeout={TIMEOUT}', output]
+    return ['./tools/testing/kunit/kunit.py', 'run', '--kunitconfig=.', *TIME_TRAVEL,
+            f'--build_dir={um}', f'--jobs={jobs}', f'--timeout={TIMEOUT}', output]
 
 
 class BuildProgress:
@@ -94,7 +100,9 @@ class BuildProgress:
         write_atomically(self._memory, json.dumps(self._known) + '\n')
 
 
-def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path) -> Outcome:
+def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path,
+        quiet: bool = False) -> Outcome:
+    """Run kunit.py to its end; quiet: without what it makes of the results."""
     command = command_line(um, jobs, raw)
     say(f'$ cd {shlex.quote(str(tree))} && {shlex.join(command)}')
     # An older log must not be taken for this run's.
@@ -111,7 +119,7 @@ def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path) -> Outcome:
                                stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        outcome = _follow(process, output, BuildProgress(um, memory))
+        outcome = _follow(process, output, BuildProgress(um, memory), quiet)
     except BaseException:
         stop(process)
         raise
@@ -121,7 +129,8 @@ def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path) -> Outcome:
     return outcome
 
 
-def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress) -> Outcome:
+def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress,
+            quiet: bool) -> Outcome:
     outcome = Outcome()
     phase, since = 'configure', time.monotonic()
     limit = TIMEOUT + GRACE
@@ -145,7 +154,8 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
             *lines, tail = (tail + data).split(b'\n')
             for line in (part.decode(errors='replace').rstrip('\r') for part in lines):
                 progress.clear()
-                say(line)
+                if not quiet or phase != 'run':
+                    say(line)
                 last = line.strip() or last
                 if new := next((PHASES[key] for key in PHASES if key in line), None):
                     if phase == 'build' and new == 'run':
@@ -165,7 +175,7 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
             limit += GRACE
             signal_all(_descendants(process.pid), signal.SIGKILL)
     progress.clear()
-    if tail:
+    if tail and not quiet:
         say(tail.decode(errors='replace'))
     outcome.status = process.wait()
     enter('done')

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import io
 import os
 import signal
 import sys
 import time
 import unittest
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Mapping, Optional
 
 import kunit_run
-from common import (EXIT_BUILD, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_USAGE, Failure, lock, say)
+import matrix
+from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
+                    Failure, lock, say, write_atomically)
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
-from tree import Preparer, check_hooks
-from verdict import Verdict, expected_cases, judge, parse_log, read_skip_rules
+from tree import Preparer, Tree, check_hooks, read_series
+from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
 
 REPO = Path(__file__).resolve().parents[3]
 SKIP_RULES = Path(__file__).with_name('expected-skips')
@@ -83,28 +86,36 @@ def tree(options: Options) -> None:
         say(Preparer(REPO, base).prepare().summary)
 
 
+def boot(options: Options, base: Base, start: float, without: str = '',
+         quiet: bool = False) -> tuple[Tree, kunit_run.Outcome, Log]:
+    """Prepare, build and run, with the lock held; `without` leaves out hooks by name."""
+    prepared = Preparer(REPO, base, without).prepare()
+    say(prepared.summary)
+    took = time.monotonic() - start
+    um = prepared.path.with_name('um')
+    outcome = kunit_run.run(prepared.path, um, options.jobs, options.raw,
+                            cache_dir() / 'objects.json', quiet and not options.raw)
+    seconds = outcome.seconds
+    say(f'time: tree {took:.0f} s, build '
+        f'{seconds.get("configure", 0) + seconds.get("build", 0):.0f} s, '
+        f'run {seconds.get("run", 0):.0f} s')
+    if not outcome.built:
+        return prepared, outcome, Log()
+    with open(um / 'test.log', encoding='utf-8', errors='replace') as file:
+        return prepared, outcome, parse_log(file)
+
+
 def run(options: Options) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
     expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
     base = find_base(options)
     with lock(build_lock(base), f'build/{base.name}'):
-        prepared = Preparer(REPO, base).prepare()
-        say(prepared.summary)
-        took = time.monotonic() - start
-        um = prepared.path.with_name('um')
-        outcome = kunit_run.run(prepared.path, um, options.jobs, options.raw,
-                                cache_dir() / 'objects.json')
-        seconds = outcome.seconds
-        say(f'time: tree {took:.0f} s, build '
-            f'{seconds.get("configure", 0) + seconds.get("build", 0):.0f} s, '
-            f'run {seconds.get("run", 0):.0f} s')
+        prepared, outcome, log = boot(options, base, start)
         if not outcome.built:
             verdict = Verdict()
             verdict.fail(f'FAILED build of {base.origin}: {outcome.error}', EXIT_BUILD)
             return verdict
-        with open(um / 'test.log', encoding='utf-8', errors='replace') as file:
-            log = parse_log(file)
         return judge(expected, log, rules, prepared.path,
                      outcome.status, outcome.timed_out, kunit_run.TIMEOUT)
 
@@ -114,6 +125,59 @@ def report(verdict: Verdict) -> int:
         say(line)
     say(str(verdict))
     return verdict.code
+
+
+# make matrix
+
+def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
+    """One kernel's part of the matrix. Its trouble does not keep the others from running."""
+    say(f'== {base.name}')
+    try:
+        with lock(build_lock(base), f'build/{base.name}'):
+            prepared, outcome, log = boot(options, base, time.monotonic(), without, quiet=True)
+        found = matrix.Run(prepared.path, prepared.hooks, matrix.read_cells(log))
+    except (Failure, OSError) as error:
+        failure = as_failure(error)
+        return matrix.Run(trouble=f'FAILED {failure}', code=failure.code)
+    # That tests fail without the annotation is the point; only that it ended matters.
+    if not outcome.built:
+        found.trouble, found.code = f'FAILED build: {outcome.error}', EXIT_BUILD
+    else:
+        found.trouble = find_stop(expected_cases(REPO), log, outcome.timed_out,
+                                  kunit_run.TIMEOUT)[1]
+        found.code = EXIT_HANG
+    return found
+
+
+def compare(options: Options) -> Verdict:
+    """The same fake notifiers on each kernel without the annotation and with it."""
+    rules = read_skip_rules(SKIP_RULES)
+    if read_series(REPO) == read_series(REPO, matrix.ANNOTATION):
+        raise Failure(EXIT_TREE, f'hooks/series has no hook with "{matrix.ANNOTATION}" in its '
+                      'name, so that nothing tells mainline from ours')
+    total, kernels = Verdict(), []
+    one = os.environ.get('KVER') or options.kdir
+    for chosen in [options] if one else [replace(options, kver=kver) for kver in SUITES]:
+        try:
+            base = find_base(chosen)
+        except (Failure, OSError) as error:
+            if one:
+                raise
+            failure = as_failure(error)
+            total.fail(f'FAILED {chosen.kver}: {failure}', failure.code)
+            continue
+        kernels.append(matrix.Kernel(base.name, base.release, base.origin, {
+            matrix.MAINLINE: matrix_run(chosen, replace(base, name=f'{base.name}-mainline'),
+                                        matrix.ANNOTATION),
+            matrix.OURS: matrix_run(chosen, base, '')}))
+    say('\n' + matrix.as_text(kernels) + '\n')
+    for name, text in (('matrix.json', matrix.as_json(kernels)),
+                       ('matrix.html', matrix.as_html(kernels))):
+        (REPO / 'build').mkdir(exist_ok=True)
+        write_atomically(REPO / 'build' / name, text)
+        say(f'also in build/{name}')
+    total.add(matrix.judge(kernels, rules))
+    return total
 
 
 # make test
@@ -131,19 +195,21 @@ def unit_tests() -> Verdict:
 
 
 def hook_tests(options: Options) -> Verdict:
-    """One check for each hook: does it apply to this kernel?"""
+    """One check for each hook: does it apply to this kernel, with and without the annotation?"""
     base = find_base(options)
     verdict = Verdict()
 
-    def note(hook: str, failure: Optional[Failure]) -> None:
-        say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
+    def note(where: str, hook: str, failure: Optional[Failure]) -> None:
+        say(f'hook {hook} on {where}: {"does not apply" if failure else "ok"}')
         if failure:
-            verdict.fail(f'FAILED {failure}', failure.code)
+            verdict.fail(f'FAILED {where}: {failure}', failure.code)
         else:
             verdict.passed += 1
 
     with lock(build_lock(base), f'build/{base.name}'):
-        check_hooks(REPO, base, REPO / 'build' / base.name / 'hooks.tmp', note)
+        for where, without in ((base.name, ''), (f'{base.name}-mainline', matrix.ANNOTATION)):
+            check_hooks(REPO, base, REPO / 'build' / base.name / 'hooks.tmp',
+                        functools.partial(note, where), without)
     return verdict
 
 
@@ -186,7 +252,7 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'tree', 'test'))
+    parser.add_argument('verb', choices=('run', 'tree', 'test', 'matrix'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -197,7 +263,7 @@ def main() -> int:
         if verb == 'tree':
             tree(options)
             return 0
-        return report(run(options) if verb == 'run' else test(options))
+        return report({'run': run, 'test': test, 'matrix': compare}[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)
         message, code = f'error: {failure}', failure.code

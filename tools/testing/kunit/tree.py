@@ -37,6 +37,7 @@ class Stage:
 @dataclass(frozen=True)
 class Tree:
     path: Path
+    hooks: list[str]
     summary: str
 
 
@@ -51,13 +52,15 @@ def overlay_files(repo: Path) -> list[str]:
     return sorted(found)
 
 
-def read_series(repo: Path) -> list[str]:
+def read_series(repo: Path, without: str = '') -> list[str]:
+    """The hooks in their order, but not those whose name contains `without`."""
     series = repo / 'hooks/series'
     try:
         lines = series.read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:
         raise Failure(EXIT_TREE, f'{series} is missing: it lists the hooks, one a line') from None
-    return [line.split('#')[0].split()[0] for line in lines if line.split('#')[0].strip()]
+    names = [line.split('#')[0].split()[0] for line in lines if line.split('#')[0].strip()]
+    return [name for name in names if not without or without not in name]
 
 
 def candidates(repo: Path, hook: str, version: tuple[int, int]) -> list[Path]:
@@ -125,7 +128,7 @@ def explain_patch(output: str) -> list[str]:
     return reasons or [output.strip() or 'patch(1) failed without a message']
 
 
-def fill_stage(repo: Path, base: Base, path: Path) -> Stage:
+def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     stage = Stage(path)
@@ -134,7 +137,7 @@ def fill_stage(repo: Path, base: Base, path: Path) -> Stage:
         if name != KUNITCONFIG and os.path.lexists(base.path / name):
             raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
                           'there already? Give a tree without it.')
-    for hook in read_series(repo):
+    for hook in read_series(repo, without):
         apply_hook(repo, base, stage, hook)
     for name in overlay:
         if name in stage.files:
@@ -146,12 +149,12 @@ def fill_stage(repo: Path, base: Base, path: Path) -> Stage:
 
 
 def check_hooks(repo: Path, base: Base, path: Path,
-                report: Callable[[str, Optional[Failure]], None]) -> None:
+                report: Callable[[str, Optional[Failure]], None], without: str = '') -> None:
     """Apply each hook to this kernel; report each, and go on after a failure."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     stage = Stage(path)
-    for hook in read_series(repo):
+    for hook in read_series(repo, without):
         try:
             apply_hook(repo, base, stage, hook)
             report(hook, None)
@@ -186,9 +189,10 @@ def same(one: Path, other: Path) -> bool:
 class Preparer:
     """Prepares the tree of one base in build/<name>."""
 
-    def __init__(self, repo: Path, base: Base):
+    def __init__(self, repo: Path, base: Base, without: str = ''):
         self.repo = repo
         self.base = base
+        self.without = without      # hooks with this in their name
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
         self.state = self._load('state.json')
@@ -212,7 +216,8 @@ class Preparer:
         self.build.mkdir(parents=True, exist_ok=True)
         last = self.state.get('stage', 'stage.1')
         stage = fill_stage(self.repo, self.base,
-                           self.build / ('stage.0' if last == 'stage.1' else 'stage.1'))
+                           self.build / ('stage.0' if last == 'stage.1' else 'stage.1'),
+                           self.without)
         if not self.tree.is_dir():
             self._copy_base()
         elif not self.base.immutable or self.state.get('base') != str(self.base.path):
@@ -223,8 +228,8 @@ class Preparer:
             say(f'{changed} files of the tree brought up to date')
         count = len(overlay_files(self.repo))
         where = os.path.relpath(self.tree, self.repo)
-        return Tree(self.tree, f'tree: {where} ({self.base.origin}, {len(stage.hooks)} hooks, '
-                    f'{count} files)')
+        return Tree(self.tree, stage.hooks, f'tree: {where} ({self.base.origin}, '
+                    f'{len(stage.hooks)} hooks, {count} files)')
 
     def _save_state(self, stage: Stage) -> None:
         """The last step: what is recorded here is really in the tree."""

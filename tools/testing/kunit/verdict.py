@@ -63,14 +63,15 @@ def expected_cases(repo: Path) -> list[Case]:
 @dataclass(frozen=True)
 class SkipRule:
     reason: str         # a part of the skip's reason
-    file: str           # of the prepared tree
+    file: str           # of the prepared tree; .config: what it was built with
     pattern: str        # a regular expression: without it there, the skip is right
 
     def allows(self, reason: str, tree: Path) -> bool:
         if self.reason not in reason:
             return False
+        top = tree.with_name('um') if self.file == '.config' else tree
         try:
-            text = (tree / self.file).read_text(encoding='utf-8', errors='replace')
+            text = (top / self.file).read_text(encoding='utf-8', errors='replace')
         except FileNotFoundError:
             return True
         return not re.search(self.pattern, text)
@@ -95,6 +96,7 @@ class Result:
     name: str
     status: str                 # 'passed', 'failed' or 'skipped'
     reason: str = ''
+    reported: Optional[str] = None      # what KUNIT_EXPECT_REPORT() saw last
     params: list[Result] = field(default_factory=list)
 
 
@@ -113,6 +115,7 @@ RESULT = re.compile(r'( *)(ok|not ok) \d+(?: -)? (.*?)(?: # SKIP ?(.*))?$')
 SUBTEST = re.compile(r'( *)# Subtest: (.*)$')
 REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try timed out|'
                     r'failed to init.*|internal error.*)')
+REPORTED = re.compile(r' *# [^:]+: reported: (.*)$')
 PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
 
 
@@ -121,6 +124,7 @@ def parse_log(lines: Iterable[str]) -> Log:
     log = Log()
     prefix: Optional[int] = None
     reason = ''
+    reported: Optional[str] = None
     for line in lines:
         line = line.rstrip()
         if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
@@ -132,6 +136,8 @@ def parse_log(lines: Iterable[str]) -> Log:
         line = line[prefix:]        # a time stamp, maybe
         if match := REASON.match(line):
             reason = reason or match[1]
+        elif match := REPORTED.match(line):
+            reported = match[1]
         elif match := SUBTEST.match(line):
             if len(match[1]) <= 4:
                 log.open_suite = match[2]
@@ -140,8 +146,8 @@ def parse_log(lines: Iterable[str]) -> Log:
         elif match := RESULT.match(line):
             indent, status, name, skip = match.groups()
             word = 'skipped' if skip is not None else 'passed' if status == 'ok' else 'failed'
-            result = Result(name, word, skip or (reason if word == 'failed' else ''))
-            reason = ''
+            result = Result(name, word, skip or (reason if word == 'failed' else ''), reported)
+            reason, reported = '', None
             if len(indent) >= 8:
                 log.open_params.append(result)
             elif len(indent) >= 4:
@@ -196,13 +202,9 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
         else:
             verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
 
-    stopped = _stopped_at(expected, log, timed_out)
+    stopped, trouble = find_stop(expected, log, timed_out, timeout)
     if stopped:
-        what = (f'no result within {timeout} s' if timed_out
-                else log.panic or 'the kernel ended before it had a result')
-        if log.open_params:
-            what += f' (the last parameter with a result is {log.open_params[-1].name})'
-        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {stopped}: {what}', EXIT_HANG)
+        verdict.fail(trouble, EXIT_HANG)
         for param in log.open_params:
             count(f'{log.open_suite}.{log.open_case}:{param.name}', param)
 
@@ -233,6 +235,18 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
     if status and not verdict.failed:
         verdict.fail(f'FAILED kunit.py: exit status {status}, though every case passed')
     return verdict
+
+
+def find_stop(expected: list[Case], log: Log, timed_out: bool, timeout: int) -> tuple[str, str]:
+    """Where the kernel hung or crashed, and a line that says so; empty if it did not."""
+    stopped = _stopped_at(expected, log, timed_out)
+    if not stopped:
+        return '', ''
+    what = (f'no result within {timeout} s' if timed_out
+            else log.panic or 'the kernel ended before it had a result')
+    if log.open_params:
+        what += f' (the last parameter with a result is {log.open_params[-1].name})'
+    return stopped, f'{"HANG" if timed_out else "CRASH"} {stopped}: {what}'
 
 
 def _stopped_at(expected: list[Case], log: Log, timed_out: bool) -> Optional[str]:

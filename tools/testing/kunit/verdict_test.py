@@ -132,6 +132,14 @@ class SkipRuleTest(ScratchTest):
     def test_a_missing_file_has_no_pattern_in_it(self) -> None:
         self.assertTrue(SkipRule('no x', 'mm/none.c', 'x').allows('no x here', self.kernel))
 
+    def test_the_configuration(self) -> None:
+        rule = SkipRule('no x', '.config', 'CONFIG_X=y')
+        config = self.kernel.with_name('um') / '.config'
+        write(config.parent, {'.config': '# CONFIG_X is not set\n'})
+        self.assertTrue(rule.allows('no x', self.kernel))
+        write(config.parent, {'.config': 'CONFIG_X=y\n'})
+        self.assertFalse(rule.allows('no x', self.kernel))
+
     def test_another_reason(self) -> None:
         self.assertFalse(SkipRule('no x', 'mm/none.c', 'x').allows('out of memory', self.kernel))
 
