@@ -315,6 +315,7 @@ static struct fake *fake_create_for(struct kunit *test, enum callback callback)
  * forever, and so would the end of this test, so mend it once it has failed.
  */
 
+/* For a pass that was ended twice */
 static void begin_pass_over_nothing(struct fake *fake)
 {
 	unsigned long start = fake->start + VMA_PAGES * PAGE_SIZE;
@@ -322,7 +323,8 @@ static void begin_pass_over_nothing(struct fake *fake)
 
 	fake->backs_off = NO_CALLBACK;
 	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start, start + PAGE_SIZE);
-	(void)mmu_notifier_invalidate_range_start_nonblock(&range);
+	if (mmu_notifier_invalidate_range_start_nonblock(&range))
+		KUNIT_FAIL(fake->test, "a pass over nothing backed off");
 }
 
 static void expect_state(struct fake *fake, struct mmu_notifier_range *range,

@@ -58,8 +58,13 @@ GOLDEN = {
     'skip': Golden(['3 passed, 0 failed, 1 skipped'], 0, status=0),
     'all_skipped': Golden(['FAILED: no test passed: all 3 were skipped',
                            '0 passed, 1 failed, 3 skipped'], 1, status=0),
-    # Logs recorded from real runs come here, each with its `cases`: the
-    # suite's C file (or its kunit_case array) as it was then, in test_data/.
+    # Recorded from real runs, with kunit.filter_glob: our kernel 6.12, and the
+    # same without the annotation. `cases` is what the filter left of the suite.
+    'real_passed': Golden(['9 passed, 0 failed, 2 skipped'], 0, status=0,
+                          cases='real_passed.c'),
+    'real_failed': Golden(['FAILED mmu_notifier_nonblock.range_callback_depends_on_reclaim: '
+                           'EXPECTATION FAILED at mm/tests/mmu_notifier_nonblock_kunit.c:495',
+                           '0 passed, 1 failed'], 1, cases='real_failed.c'),
 }
 
 
