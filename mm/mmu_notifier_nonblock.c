@@ -5,28 +5,94 @@
  * include/linux/mmu_notifier_nonblock.h says which deadlock this is about.
  */
 
+#include <linux/bug.h>
+#include <linux/debug_locks.h>
 #include <linux/init.h>
+#include <linux/irqflags.h>
 #include <linux/mmu_notifier_nonblock.h>
+#include <linux/preempt.h>
 
 /*
  * Inner LD_WAIT_CONFIG makes a sleeping lock taken inside an invalid wait
  * context, and lets a spinlock_t pass, which on PREEMPT_RT is one that sleeps.
  * Outer LD_WAIT_FREE lets reclaim under a raw spinlock be a recursion as well.
  */
-struct lockdep_map __mmu_notifier_nonblock_map = {
+static struct lockdep_map mmu_notifier_nonblock_map = {
 	.name = "mmu_notifier_nonblock",
 	.wait_type_outer = LD_WAIT_FREE,
 	.wait_type_inner = LD_WAIT_CONFIG,
 };
 
+#ifdef CONFIG_DEBUG_ATOMIC_SLEEP
+static int *non_block_count(void)
+{
+	return &current->non_block_count;
+}
+#else
+static int *non_block_count(void)
+{
+	static int always_zero;
+
+	return &always_zero;
+}
+#endif
+
+static void mmu_notifier_nonblock_read(struct mmu_notifier_nonblock *section)
+{
+	section->locks = current->lockdep_depth;
+	section->preempt_count = preempt_count();
+	section->irqs_disabled = irqs_disabled();
+	section->non_block = *non_block_count();
+}
+
+void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
+				   const void *callback)
+{
+	lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL,
+			       (unsigned long)callback);
+	non_block_start();
+
+	section->callback = callback;
+	mmu_notifier_nonblock_read(section);
+}
+
+void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
+{
+	struct mmu_notifier_nonblock now;
+	bool same;
+
+	mmu_notifier_nonblock_read(&now);
+	/* After a report, lockdep no longer keeps count. */
+	if (!debug_locks || lockdep_recursing(current))
+		now.locks = section->locks;
+
+	same = now.locks == section->locks &&
+	       now.preempt_count == section->preempt_count &&
+	       now.irqs_disabled == section->irqs_disabled &&
+	       now.non_block == section->non_block;
+	if (WARN(!same,
+		 "%pS returned with locks %+d, preempt_count %+d, irqs_disabled %+d, non_block %+d\n",
+		 section->callback, now.locks - section->locks,
+		 now.preempt_count - section->preempt_count,
+		 now.irqs_disabled - section->irqs_disabled,
+		 now.non_block - section->non_block)) {
+		debug_show_held_locks(current);
+		/* Or each might_sleep() from here on would be reported. */
+		*non_block_count() = section->non_block;
+	}
+
+	non_block_end();
+	lock_release(&mmu_notifier_nonblock_map, _THIS_IP_);
+}
+
 /* Acquiring the map again says: this waits for what the section holds up. */
 void __mmu_notifier_nonblock_might_reclaim(unsigned long ip)
 {
-	if (lock_is_held(&__mmu_notifier_nonblock_map) != LOCK_STATE_HELD)
+	if (lock_is_held(&mmu_notifier_nonblock_map) != LOCK_STATE_HELD)
 		return;
 
-	lock_acquire_exclusive(&__mmu_notifier_nonblock_map, 0, 0, NULL, ip);
-	lock_release(&__mmu_notifier_nonblock_map, ip);
+	lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL, ip);
+	lock_release(&mmu_notifier_nonblock_map, ip);
 }
 
 /*
@@ -39,8 +105,8 @@ void __mmu_notifier_nonblock_might_reclaim(unsigned long ip)
 static int __init mmu_notifier_nonblock_init(void)
 {
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	lock_map_acquire(&__mmu_notifier_nonblock_map);
-	lock_map_release(&__mmu_notifier_nonblock_map);
+	lock_map_acquire(&mmu_notifier_nonblock_map);
+	lock_map_release(&mmu_notifier_nonblock_map);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return 0;
 }

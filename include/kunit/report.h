@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * KUnit API to expect debug reports: of lockdep, might_sleep(), the scheduler.
+ * KUnit API to expect debug reports: of lockdep, might_sleep(), the scheduler,
+ * WARN().
  *
  * A test of a locking rule has to break the rule. Lockdep answers with one
  * report and is off from then on, might_sleep() reports once a second, and a
@@ -12,6 +13,7 @@
  *	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WAIT_CONTEXT, NULL, NULL,
  *			    take_mutex_under_spinlock());
  *	KUNIT_EXPECT_NO_REPORT(test, take_mutex());
+ *	KUNIT_EXPECT_WARN(test, "mm/foo.c", "foo is out of range", foo(-1));
  *
  * The reports of other tasks and of interrupts take their usual way.
  */
@@ -30,12 +32,16 @@
  *	detected"
  * @KUNIT_REPORT_DEADLOCK: one of the two before, to expect only: which of them
  *	depends on what else lockdep has learned and on the locks held
- * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging
+ * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging; that
+ *	of DEBUG_LOCKS_WARN_ON() is a @KUNIT_REPORT_WARN as well
  * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
  *	needs CONFIG_DEBUG_ATOMIC_SLEEP and is not expected without
  * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling while atomic" and
  *	"scheduling in a non-blocking section"; as for
  *	@KUNIT_REPORT_MIGHT_SLEEP
+ * @KUNIT_REPORT_WARN: WARN() and its kin. A WARN_ONCE() is made once in a boot,
+ *	expected or not. Outside of an expectation it fails no test: not every
+ *	suite that makes one on purpose says so
  */
 enum kunit_report_kind {
 	KUNIT_REPORT_WAIT_CONTEXT	= BIT(0),
@@ -45,6 +51,7 @@ enum kunit_report_kind {
 	KUNIT_REPORT_MIGHT_SLEEP	= BIT(4),
 	KUNIT_REPORT_SCHEDULE		= BIT(5),
 	KUNIT_REPORT_DEADLOCK		= BIT(6),
+	KUNIT_REPORT_WARN		= BIT(7),
 };
 
 struct kunit;
@@ -90,20 +97,21 @@ static inline int kunit_begin_report(enum kunit_report_kind kind)
 #endif
 
 struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test);
+struct kunit_report_scope *
+kunit_report_scope_begin_warn(struct kunit *test, const char *file, const char *text);
 const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 				   unsigned int kinds, const char *map,
 				   const void *at);
 
-#define __KUNIT_EXPECT_REPORT(test, kinds, map, at, text, ...)		\
+#define __KUNIT_EXPECT_REPORT(test, scope, kinds, map, at, code, ...)	\
 do {									\
-	struct kunit_report_scope *__scope =				\
-		kunit_report_scope_begin(test);				\
+	struct kunit_report_scope *__scope = scope;			\
 	const char *__message;						\
 									\
 	__VA_ARGS__;							\
 	__message = kunit_report_scope_end(__scope, kinds, map, at);	\
 	if (__message)							\
-		KUNIT_FAIL(test, "%s: %s", text, __message);		\
+		KUNIT_FAIL(test, "%s: %s", code, __message);		\
 } while (0)
 
 /**
@@ -127,7 +135,8 @@ do {									\
  * Context: The task that runs @test, where it may sleep.
  */
 #define KUNIT_EXPECT_REPORT(test, kinds, map, at, ...)			\
-	__KUNIT_EXPECT_REPORT(test, kinds, map, at, #__VA_ARGS__, __VA_ARGS__)
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(test), kinds, map,	\
+			      at, #__VA_ARGS__, __VA_ARGS__)
 
 /**
  * KUNIT_EXPECT_NO_REPORT() - expect that an expression is not reported
@@ -135,6 +144,22 @@ do {									\
  * @...: as for KUNIT_EXPECT_REPORT()
  */
 #define KUNIT_EXPECT_NO_REPORT(test, ...)				\
-	__KUNIT_EXPECT_REPORT(test, 0, NULL, NULL, #__VA_ARGS__, __VA_ARGS__)
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(test), 0, NULL, NULL, \
+			      #__VA_ARGS__, __VA_ARGS__)
+
+/**
+ * KUNIT_EXPECT_WARN() - expect that an expression makes just one WARN()
+ * @test: the test context
+ * @file: the source file that it stands in, as __FILE__ has it or its end
+ * @text: what a line that is printed by the expression must contain, be it of
+ *	  the warning or before it; or NULL
+ * @...: as for KUNIT_EXPECT_REPORT()
+ *
+ * Without CONFIG_BUG there are no warnings: skips the test.
+ */
+#define KUNIT_EXPECT_WARN(test, file, text, ...)			\
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin_warn(test, file, text), \
+			      KUNIT_REPORT_WARN, NULL, NULL,		\
+			      #__VA_ARGS__, __VA_ARGS__)
 
 #endif /* _KUNIT_REPORT_H */

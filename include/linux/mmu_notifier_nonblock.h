@@ -28,12 +28,46 @@
 
 #ifdef CONFIG_MMU_NOTIFIER
 
+/**
+ * struct mmu_notifier_nonblock - one call of a callback that may not block
+ *
+ * On the stack of the caller, who need not initialize it. Has what the task
+ * held when the callback was called, and must hold when it returns. Empty
+ * without CONFIG_LOCKDEP.
+ */
+struct mmu_notifier_nonblock {
 #ifdef CONFIG_LOCKDEP
-extern struct lockdep_map __mmu_notifier_nonblock_map;
+	/* private: */
+	const void *callback;
+	int locks;
+	int preempt_count;
+	int irqs_disabled;
+	int non_block;
+#endif
+};
+
+#ifdef CONFIG_LOCKDEP
+void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
+				   const void *callback);
+void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section);
+#else
+static inline void
+__mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
+			      const void *callback)
+{
+	non_block_start();
+}
+
+static inline void
+__mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
+{
+	non_block_end();
+}
 #endif
 
 /**
  * mmu_notifier_nonblock_enter - begin a callback that may not block
+ * @section: filled in, for mmu_notifier_nonblock_exit()
  * @range: the range that the callback is called for
  * @callback: the callback's address, so that a report can name it
  *
@@ -61,31 +95,32 @@ extern struct lockdep_map __mmu_notifier_nonblock_map;
  * CONFIG_DEBUG_ATOMIC_SLEEP.
  */
 static inline void
-mmu_notifier_nonblock_enter(const struct mmu_notifier_range *range,
+mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
+			    const struct mmu_notifier_range *range,
 			    const void *callback)
 {
-	if (mmu_notifier_range_blockable(range))
-		return;
-
-	lock_acquire_exclusive(&__mmu_notifier_nonblock_map, 0, 0, NULL,
-			       (unsigned long)callback);
-	non_block_start();
+	if (!mmu_notifier_range_blockable(range))
+		__mmu_notifier_nonblock_enter(section, callback);
 }
 
 /**
  * mmu_notifier_nonblock_exit - end a callback that may not block
+ * @section: filled in by mmu_notifier_nonblock_enter()
  * @range: the range that was given to mmu_notifier_nonblock_enter()
+ *
+ * With lockdep, warns if the callback returned with more or fewer locks, a
+ * different preemption count or interrupt state, or more or fewer calls of
+ * non_block_start() than of non_block_end(): its caller would have to pay for
+ * that, far away from the callback.
  *
  * Context: That of mmu_notifier_nonblock_enter().
  */
 static inline void
-mmu_notifier_nonblock_exit(const struct mmu_notifier_range *range)
+mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section,
+			   const struct mmu_notifier_range *range)
 {
-	if (mmu_notifier_range_blockable(range))
-		return;
-
-	non_block_end();
-	lock_release(&__mmu_notifier_nonblock_map, _THIS_IP_);
+	if (!mmu_notifier_range_blockable(range))
+		__mmu_notifier_nonblock_exit(section);
 }
 
 #endif /* CONFIG_MMU_NOTIFIER */

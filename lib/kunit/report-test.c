@@ -85,6 +85,11 @@ static void might_sleep_in_atomic(void)
 	preempt_enable();
 }
 
+static void warn(void)
+{
+	WARN(1, "this is wrong on purpose\n");
+}
+
 struct wrong {
 	const char *name;
 	void (*code)(void);
@@ -101,6 +106,7 @@ static const struct wrong wrongs[] = {
 	{ "lockdep", release_of_free_lock, KUNIT_REPORT_LOCKDEP, NULL },
 	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP, NULL },
 	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE, NULL },
+	{ "warn", warn, KUNIT_REPORT_WARN, NULL },
 };
 
 static void wrong_describe(const struct wrong *wrong, char *description)
@@ -116,6 +122,8 @@ static void skip_if_never_made(struct kunit *test, const struct wrong *wrong)
 
 	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !(wrong->kinds & ~kinds))
 		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	if (!IS_ENABLED(CONFIG_BUG) && wrong->kinds == KUNIT_REPORT_WARN)
+		kunit_skip(test, "no WARN() without CONFIG_BUG");
 }
 
 /* Again and again: nothing is used up, neither by lockdep nor by a rate limit. */
@@ -213,6 +221,70 @@ static void wrong_place_is_described(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, message);
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "lock_a at might_sleep_in_atomic"),
 				  "%s", message);
+}
+
+static void print_and_warn(void)
+{
+	pr_info("something is wrong\n");
+	WARN_ON(1);
+}
+
+/* The text is that of the warning, or printed before it. */
+static void expected_warning_is_claimed(struct kunit *test)
+{
+	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", "wrong on purpose", warn());
+	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", "something is wrong",
+			  print_and_warn());
+	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", NULL, print_and_warn());
+}
+
+static void no_code(void)
+{
+}
+
+static void two_warnings(void)
+{
+	warn();
+	warn();
+}
+
+struct other_warning {
+	const char *name;
+	void (*code)(void);
+	const char *file;
+	const char *text;
+	const char *message;
+};
+
+static const struct other_warning other_warnings[] = {
+	{ "none", no_code, "report-test.c", "wrong",
+	  "expected WARN(), got nothing; " },
+	{ "other_kind", recursion, "report-test.c", "wrong",
+	  "expected WARN(), got recursive locking; " },
+	{ "other_file", warn, "lib/other.c", "wrong",
+	  "the warning is not in lib/other.c; " },
+	{ "other_text", warn, "report-test.c", "right",
+	  "nobody printed \"right\"; " },
+	{ "two", two_warnings, "report-test.c", "wrong", "2 warnings; " },
+};
+
+static void other_warning_describe(const struct other_warning *other, char *description)
+{
+	strscpy(description, other->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(other_warning, other_warnings, other_warning_describe);
+
+static void other_warning_is_described(struct kunit *test)
+{
+	const struct other_warning *other = test->param_value;
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	scope = kunit_report_scope_begin_warn(test, other->file, other->text);
+	other->code();
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_WARN, NULL, NULL);
+	KUNIT_EXPECT_STREQ(test, message ?: "", other->message);
 }
 
 static void lock_left_held_is_described(struct kunit *test)
@@ -377,6 +449,8 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(wrong_map_is_described),
 	KUNIT_CASE(other_recursion_is_described),
 	KUNIT_CASE(wrong_place_is_described),
+	KUNIT_CASE(expected_warning_is_claimed),
+	KUNIT_CASE_PARAM(other_warning_is_described, other_warning_gen_params),
 	KUNIT_CASE(lock_left_held_is_described),
 	KUNIT_CASE(held_locks_survive),
 	KUNIT_CASE(inner_scope_claims),

@@ -14,7 +14,7 @@
  *   scope taught lockdep about it.
  *
  * The kind of a lockdep report is read off its headline, by way of the console
- * tracepoint, which fires in the task that prints.
+ * tracepoint, which fires in the task that prints. So is each WARN().
  */
 
 #include <kunit/report.h>
@@ -65,6 +65,10 @@ struct kunit_report {
  * @kinds: all kinds of report made so far
  * @nr_reports: their number, which may be larger than the array
  * @reports: the first ones
+ * @file: where a WARN() is expected, or NULL for nowhere
+ * @file_seen: there was one
+ * @text: what is expected to be printed, or NULL
+ * @text_seen: it was
  * @message: what was wrong, once the scope has ended
  */
 struct kunit_report_scope {
@@ -80,6 +84,10 @@ struct kunit_report_scope {
 	unsigned int kinds;
 	unsigned int nr_reports;
 	struct kunit_report reports[KUNIT_REPORT_MAX];
+	const char *file;
+	bool file_seen;
+	const char *text;
+	bool text_seen;
 	char message[512];
 };
 
@@ -101,6 +109,7 @@ static const struct {
 	  "BUG: scheduling in a non-blocking section" },
 	{ KUNIT_REPORT_SCHEDULE, "scheduler",
 	  "BUG: scheduling while atomic" },
+	{ KUNIT_REPORT_WARN, "WARN()", "[ cut here ]" },
 };
 
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
@@ -207,6 +216,26 @@ static void kunit_report_classify(struct kunit_report_scope *scope,
 		report->again = current->held_locks[report->nr_held].instance->name;
 }
 
+/* A report that is known by its headline only, or that is known in part */
+static void kunit_report_headline(struct kunit_report_scope *scope,
+				  enum kunit_report_kind kind)
+{
+	switch (kind) {
+	case KUNIT_REPORT_SCHEDULE:
+		if (!scope)
+			kunit_report_stray();
+		fallthrough;
+	case KUNIT_REPORT_WARN:
+		if (scope)
+			kunit_report_add(scope, kind);
+		break;
+	default:
+		/* All others have come by kunit_report_begin(). */
+		if (scope && scope->kinds & KUNIT_REPORT_LOCKDEP)
+			kunit_report_classify(scope, kind);
+	}
+}
+
 /* Sees each line that is printed, in the context of who prints it. */
 static void kunit_report_console(void *unused, const char *text, size_t len)
 {
@@ -218,19 +247,18 @@ static void kunit_report_console(void *unused, const char *text, size_t len)
 
 	scope = kunit_report_my_scope();
 	for (i = 0; i < ARRAY_SIZE(kunit_report_kinds); i++) {
-		enum kunit_report_kind kind = kunit_report_kinds[i].kind;
 		const char *headline = kunit_report_kinds[i].headline;
 
-		if (!headline || !strnstr(text, headline, len))
-			continue;
-		/* All others have come by kunit_report_begin(). */
-		if (kind == KUNIT_REPORT_SCHEDULE && !scope)
-			kunit_report_stray();
-		else if (kind == KUNIT_REPORT_SCHEDULE)
-			kunit_report_add(scope, kind);
-		else if (scope && scope->kinds & KUNIT_REPORT_LOCKDEP)
-			kunit_report_classify(scope, kind);
+		if (headline && strnstr(text, headline, len))
+			kunit_report_headline(scope, kunit_report_kinds[i].kind);
 	}
+
+	if (!scope || !scope->file)
+		return;
+	if (strnstr(text, "WARNING: ", len) && strnstr(text, scope->file, len))
+		scope->file_seen = true;
+	if (scope->text && strnstr(text, scope->text, len))
+		scope->text_seen = true;
 }
 
 /*
@@ -308,6 +336,31 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 	return scope;
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_begin);
+
+/**
+ * kunit_report_scope_begin_warn() - begin to watch for one WARN() of this task
+ * @test: the test context
+ * @file: see KUNIT_EXPECT_WARN()
+ * @text: likewise
+ *
+ * Context: The task that runs @test, where it may sleep.
+ *
+ * Return: as for kunit_report_scope_begin().
+ */
+struct kunit_report_scope *
+kunit_report_scope_begin_warn(struct kunit *test, const char *file, const char *text)
+{
+	struct kunit_report_scope *scope;
+
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "no WARN() without CONFIG_BUG");
+
+	scope = kunit_report_scope_begin(test);
+	scope->file = file;
+	scope->text = text;
+	return scope;
+}
+EXPORT_SYMBOL_GPL(kunit_report_scope_begin_warn);
 
 /* Is @report about @map, acquired at @at? */
 static bool kunit_report_is_about(const struct kunit_report *report,
@@ -409,6 +462,19 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 	}
 }
 
+static void kunit_report_check_warn(struct kunit_report_scope *scope, struct seq_buf *s)
+{
+	if (!scope->file || scope->kinds != KUNIT_REPORT_WARN)
+		return;
+
+	if (scope->nr_reports > 1)
+		seq_buf_printf(s, "%u warnings; ", scope->nr_reports);
+	if (!scope->file_seen)
+		seq_buf_printf(s, "the warning is not in %s; ", scope->file);
+	if (scope->text && !scope->text_seen)
+		seq_buf_printf(s, "nobody printed \"%s\"; ", scope->text);
+}
+
 /* What was taken within the scope must have been put back. */
 static void kunit_report_check_balance(struct kunit_report_scope *scope,
 				       struct seq_buf *s)
@@ -453,6 +519,7 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 	kunit_report_unwind(scope);
 	kunit_report_log(scope);
 	kunit_report_check(scope, &s, kinds, map, at);
+	kunit_report_check_warn(scope, &s);
 	kunit_release_action(scope->test, kunit_report_forget, scope);
 
 	return seq_buf_used(&s) ? seq_buf_str(&s) : NULL;

@@ -758,6 +758,88 @@ const struct mn_act mn_protected_acts[] = {
 	{ "atomic", NULL, act_atomic },
 };
 
+/* Callbacks that return with more or less than they were called with */
+
+/* A lock that sleeps or spins would make a circle with what the core does next. */
+DEFINE_STATIC_SRCU(kept_srcu);
+static int kept_idx;
+
+static void keep_srcu_read_lock(gfp_t gfp)
+{
+	kept_idx = srcu_read_lock(&kept_srcu);
+}
+
+static void unlock_srcu(void)
+{
+	srcu_read_unlock(&kept_srcu, kept_idx);
+}
+
+static DEFINE_MUTEX(outer_mutex);
+
+static void lock_outer_mutex(void)
+{
+	mutex_lock(&outer_mutex);
+}
+
+static void drop_outer_mutex(gfp_t gfp)
+{
+	mutex_unlock(&outer_mutex);
+}
+
+static void keep_preempt_disabled(gfp_t gfp)
+{
+	preempt_disable();
+}
+
+static void enable_preempt(void)
+{
+	preempt_enable();
+}
+
+static void keep_irqs_disabled(gfp_t gfp)
+{
+	local_irq_disable();
+}
+
+static void enable_irqs(void)
+{
+	local_irq_enable();
+}
+
+/* What follows, the annotation puts right itself. */
+
+static void start_non_block(gfp_t gfp)
+{
+	non_block_start();
+}
+
+static void end_non_block(gfp_t gfp)
+{
+	non_block_end();
+}
+
+#define NO_PREEMPT_COUNT						\
+	(IS_ENABLED(CONFIG_PREEMPT_COUNT) ? NULL :			\
+	 "preemption is not counted without CONFIG_PREEMPT_COUNT")
+#define NO_NON_BLOCK							\
+	(IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) ? NULL :			\
+	 "non_block_start() needs CONFIG_DEBUG_ATOMIC_SLEEP")
+
+const struct mn_misuse mn_misuses[] = {
+	{ "lock_kept", NULL, keep_srcu_read_lock, unlock_srcu,
+	  "locks +1, preempt_count +0, irqs_disabled +0, non_block +0" },
+	{ "lock_dropped", lock_outer_mutex, drop_outer_mutex, NULL,
+	  "locks -1, preempt_count +0, irqs_disabled +0, non_block +0" },
+	{ "preempt_disabled", NULL, keep_preempt_disabled, enable_preempt,
+	  "locks +0, preempt_count +1, irqs_disabled +0, non_block +0", NO_PREEMPT_COUNT },
+	{ "irqs_disabled", NULL, keep_irqs_disabled, enable_irqs,
+	  "locks +0, preempt_count +0, irqs_disabled +1, non_block +0" },
+	{ "non_block_started", NULL, start_non_block, NULL,
+	  "locks +0, preempt_count +0, irqs_disabled +0, non_block +1", NO_NON_BLOCK },
+	{ "non_block_ended", NULL, end_non_block, NULL,
+	  "locks +0, preempt_count +0, irqs_disabled +0, non_block -1", NO_NON_BLOCK },
+};
+
 /**
  * mn_acts_init() - allocate what the acts use, and teach lockdep who allocates
  *

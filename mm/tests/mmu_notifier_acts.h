@@ -44,6 +44,25 @@ struct mn_act {
 	const char *missing_protected;
 };
 
+/**
+ * struct mn_misuse - what a callback takes and does not give back
+ * @name: for the name of the test
+ * @before: what the caller of the pass does, or NULL
+ * @run: the callback
+ * @after: what the caller does when the pass is over, so that the task ends as
+ *	   it began; or NULL
+ * @warning: what the annotation must say
+ * @missing: why it cannot be tested in this kernel, or NULL
+ */
+struct mn_misuse {
+	const char *name;
+	void (*before)(void);
+	void (*run)(gfp_t gfp);
+	void (*after)(void);
+	const char *warning;
+	const char *missing;
+};
+
 /* To add one to a table, count it here: the compiler compares. */
 enum {
 	MN_NR_WRONG_ACTS	= 28,
@@ -51,6 +70,7 @@ enum {
 	MN_NR_ALLOCATORS	= 9,
 	MN_NR_WRONG_GFPS	= 6,
 	MN_NR_PROTECTED_GFPS	= 2,
+	MN_NR_MISUSES		= 6,
 };
 
 extern const struct mn_act mn_wrong_acts[MN_NR_WRONG_ACTS];
@@ -60,6 +80,8 @@ extern const struct mn_act mn_protected_acts[MN_NR_PROTECTED_ACTS];
 extern const struct mn_act mn_allocators[MN_NR_ALLOCATORS];
 extern const struct mn_gfp mn_wrong_gfps[MN_NR_WRONG_GFPS];
 extern const struct mn_gfp mn_protected_gfps[MN_NR_PROTECTED_GFPS];
+
+extern const struct mn_misuse mn_misuses[MN_NR_MISUSES];
 
 int mn_acts_init(void);
 void mn_acts_exit(void);

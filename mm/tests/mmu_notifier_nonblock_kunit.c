@@ -50,6 +50,7 @@ enum callback {
  * @callback: the callback that calls @act
  * @act: what the callback does, or NULL
  * @gfp: how, if that is to allocate, or NULL
+ * @misuse: what @callback takes and keeps, or NULL
  * @backs_off: the callback that backs off: @failing's RANGE_START or one of
  *	       @interval's
  * @calls: how often each kind of callback was called; RANGE_END_UNWIND counts
@@ -68,6 +69,7 @@ struct fake {
 	enum callback callback;
 	const struct mn_act *act;
 	const struct mn_gfp *gfp;
+	const struct mn_misuse *misuse;
 	enum callback backs_off;
 	unsigned int calls[NR_CALLBACKS];
 	struct mmu_notifier range;
@@ -99,8 +101,12 @@ static void fake_called(struct fake *fake, enum callback callback)
 		acts = RANGE_END;
 
 	fake->calls[callback]++;
-	if (fake->act && acts == callback)
+	if (acts != callback)
+		return;
+	if (fake->act)
 		fake_act(fake);
+	if (fake->misuse)
+		fake->misuse->run(0);
 }
 
 static int fake_range_start(struct mmu_notifier *subscription,
@@ -545,6 +551,60 @@ static void blockable_protected_is_silent(struct kunit *test)
 	expect_called_once(fake);
 }
 
+/* Misuse: a callback returns with more or less than it was called with */
+
+/**
+ * struct misuse_cell - a test: which misuse, and in which callback
+ * @callback: the callback
+ * @misuse: what it does
+ */
+struct misuse_cell {
+	enum callback callback;
+	const struct mn_misuse *misuse;
+};
+
+/* Filled in by mmu_notifier_nonblock_suite_init() */
+static struct misuse_cell misuse_cells[MN_NR_MISUSES * ARRAY_SIZE(nonblock_callbacks)];
+
+static void misuse_describe(struct misuse_cell *cell, char *description)
+{
+	snprintf(description, KUNIT_PARAM_DESC_SIZE, "%s/%s",
+		 callbacks[cell->callback].name, cell->misuse->name);
+}
+
+KUNIT_ARRAY_PARAM(misuse, misuse_cells, misuse_describe);
+
+/* Of what is printed about a callback */
+#define MAX_TEXT	256
+
+static void misuse_pass(struct fake *fake)
+{
+	if (fake->misuse->before)
+		fake->misuse->before();
+	nonblock_pass(fake);
+	if (fake->misuse->after)
+		fake->misuse->after();
+}
+
+static void misuse_is_reported(struct kunit *test)
+{
+	const struct misuse_cell *cell = test->param_value;
+	struct fake *fake;
+	char *text;
+
+	if (cell->misuse->missing)
+		kunit_skip(test, "%s", cell->misuse->missing);
+
+	fake = fake_create_for(test, cell->callback);
+	fake->misuse = cell->misuse;
+	text = kunit_kmalloc(test, MAX_TEXT, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	snprintf(text, MAX_TEXT, "%pS returned with %s",
+		 callbacks[cell->callback].address, cell->misuse->warning);
+	KUNIT_EXPECT_WARN(test, "mm/mmu_notifier_nonblock.c", text, misuse_pass(fake));
+	expect_called_once(fake);
+}
+
 /* Backing off */
 
 static const enum callback backing_off[] = {
@@ -716,6 +776,16 @@ static void fill_protected(struct cell *cell, const enum callback *in, size_t nr
 	}
 }
 
+static void fill_misuse(struct misuse_cell *cell)
+{
+	size_t i, j;
+
+	for (i = 0; i < MN_NR_MISUSES; i++) {
+		for (j = 0; j < ARRAY_SIZE(nonblock_callbacks); j++)
+			*cell++ = (struct misuse_cell){ nonblock_callbacks[j], &mn_misuses[i] };
+	}
+}
+
 static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
 {
 	int ret;
@@ -726,6 +796,8 @@ static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
 		   ARRAY_SIZE(blockable_callbacks));
 	fill_protected(blockable_protected_cells, blockable_callbacks,
 		       ARRAY_SIZE(blockable_callbacks));
+
+	fill_misuse(misuse_cells);
 
 	ret = mn_acts_init();
 	if (ret)
@@ -744,6 +816,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(nonblock_protected_is_silent, protected_gen_params),
 	KUNIT_CASE_PARAM(blockable_is_unchanged, blockable_wrong_gen_params),
 	KUNIT_CASE_PARAM(blockable_protected_is_silent, blockable_protected_gen_params),
+	KUNIT_CASE_PARAM(misuse_is_reported, misuse_gen_params),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
 	KUNIT_CASE(back_off_finishes_interval_pass),
