@@ -103,6 +103,8 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 				   unsigned int kinds, const char *map,
 				   const void *at);
 
+void kunit_report_test_exit(struct kunit *test);
+
 #define __KUNIT_EXPECT_REPORT(test, scope, kinds, map, at, code, ...)	\
 do {									\
 	struct kunit_report_scope *__scope = scope;			\

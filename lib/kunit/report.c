@@ -539,6 +539,23 @@ void kunit_report_abort(void)
 		kunit_report_unwind(scope);
 }
 
+/**
+ * kunit_report_test_exit() - fail a test that has turned lockdep off
+ * @test: the test context
+ *
+ * To be the exit function of a suite that expects reports, or to be called by it:
+ * the report that did it was made outside of any expectation, or in another task.
+ *
+ * Context: Any.
+ */
+void kunit_report_test_exit(struct kunit *test)
+{
+	/* Off from the start, it has been a reason to skip. */
+	if (test->status != KUNIT_SKIPPED)
+		KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "a report has turned lockdep off");
+}
+EXPORT_SYMBOL_GPL(kunit_report_test_exit);
+
 void kunit_report_init(void)
 {
 	kunit_report_lockdep_was_on = debug_locks;

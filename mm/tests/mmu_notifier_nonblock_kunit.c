@@ -14,7 +14,6 @@
 #include <kunit/report.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
-#include <linux/debug_locks.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
@@ -45,8 +44,7 @@ enum callback {
 /**
  * struct fake - a fake driver
  * @test: the test that it belongs to
- * @mm: the mm that it mirrors a part of
- * @start: first address of the VMA in @mm
+ * @start: first address of the VMA
  * @callback: the callback that calls @act
  * @act: what the callback does, or NULL
  * @gfp: how, if that is to allocate, or NULL
@@ -57,14 +55,12 @@ enum callback {
  *	   as RANGE_END
  * @range: subscription with a range_start and a range_end callback
  * @failing: subscription with a range_start callback, for backing off
- * @has_interval: whether there is an interval notifier, @interval or another
  * @interval: subscription with one or two interval callbacks
  * @failing_interval: subscription with one interval callback, for backing off
  * @finish: what @interval's invalidate_start hands to invalidate_finish
  */
 struct fake {
 	struct kunit *test;
-	struct mm_struct *mm;
 	unsigned long start;
 	enum callback callback;
 	const struct mn_act *act;
@@ -74,7 +70,6 @@ struct fake {
 	unsigned int calls[NR_CALLBACKS];
 	struct mmu_notifier range;
 	struct mmu_notifier failing;
-	bool has_interval;
 	struct mmu_interval_notifier interval;
 	struct mmu_interval_notifier failing_interval;
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
@@ -140,19 +135,13 @@ static const struct mmu_notifier_ops fake_failing_ops = {
 	.invalidate_range_start = fake_failing_start,
 };
 
-/*
- * The passes of the tests have this event. Others come when the task of the test
- * exits and its mm goes away, and that isn't what is tested here.
- */
-#define TEST_EVENT	MMU_NOTIFY_CLEAR
-
 static bool fake_invalidate(struct mmu_interval_notifier *subscription,
 			    const struct mmu_notifier_range *range,
 			    unsigned long seq)
 {
 	struct fake *fake = container_of(subscription, struct fake, interval);
 
-	if (range->event != TEST_EVENT)
+	if (range->event != KUNIT_MMU_NOTIFY)
 		return true;
 
 	mmu_interval_set_seq(subscription, seq);
@@ -171,7 +160,7 @@ static bool fake_failing_invalidate(struct mmu_interval_notifier *subscription,
 	struct fake *fake = container_of(subscription, struct fake, failing_interval);
 
 	mmu_interval_set_seq(subscription, seq);
-	return range->event != TEST_EVENT || fake->backs_off != INVALIDATE;
+	return range->event != KUNIT_MMU_NOTIFY || fake->backs_off != INVALIDATE;
 }
 
 static const struct mmu_interval_notifier_ops fake_failing_interval_ops = {
@@ -186,7 +175,7 @@ static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
 {
 	struct fake *fake = container_of(subscription, struct fake, interval);
 
-	if (range->event != TEST_EVENT)
+	if (range->event != KUNIT_MMU_NOTIFY)
 		return true;
 
 	mmu_interval_set_seq(subscription, seq);
@@ -232,48 +221,16 @@ static const struct {
 #endif
 };
 
-/*
- * Set-up. KUnit tears down in another task, while the one of the test exits and
- * lets go of the mm; a subscription pins what it needs of that.
- */
-
-static void unsubscribe_range(void *data)
-{
-	struct mmu_notifier *subscription = data;
-
-	mmu_notifier_unregister(subscription, subscription->mm);
-}
-
-static void subscribe_range(struct fake *fake, struct mmu_notifier *subscription,
-			    const struct mmu_notifier_ops *ops)
-{
-	struct kunit *test = fake->test;
-
-	subscription->ops = ops;
-	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(subscription, fake->mm));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unsubscribe_range,
-							   subscription));
-}
-
-static void unsubscribe_interval(void *data)
-{
-	mmu_interval_notifier_remove(data);
-}
+/* Set-up */
 
 static void subscribe_interval(struct fake *fake,
 			       struct mmu_interval_notifier *subscription,
 			       unsigned long first, unsigned long nr,
 			       const struct mmu_interval_notifier_ops *ops)
 {
-	struct kunit *test = fake->test;
-
-	KUNIT_ASSERT_EQ(test, 0,
-			mmu_interval_notifier_insert(subscription, fake->mm,
-						     fake->start + first * PAGE_SIZE,
-						     nr * PAGE_SIZE, ops));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unsubscribe_interval,
-							   subscription));
-	fake->has_interval = true;
+	kunit_mmu_interval_notifier_insert(fake->test, subscription,
+					   fake->start + first * PAGE_SIZE,
+					   nr * PAGE_SIZE, ops);
 }
 
 static struct fake *fake_create(struct kunit *test)
@@ -282,14 +239,7 @@ static struct fake *fake_create(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, fake);
 	fake->test = test;
-
-	fake->start = kunit_vm_mmap(test, NULL, 0, VMA_PAGES * PAGE_SIZE,
-				    PROT_READ | PROT_WRITE,
-				    MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NE(test, fake->start, 0);
-	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_VALUE(fake->start), "vm_mmap: %pe",
-			       (void *)fake->start);
-	fake->mm = current->mm;
+	fake->start = kunit_mmu_notifier_mmap(test, VMA_PAGES, MAP_PRIVATE);
 	return fake;
 }
 
@@ -307,78 +257,21 @@ static struct fake *fake_create_for(struct kunit *test, enum callback callback)
 		subscribe_interval(fake, &fake->interval, FIRST_PAGE, NR_PAGES,
 				   callbacks[callback].interval_ops);
 	} else {
-		subscribe_range(fake, &fake->range, &fake_range_ops);
-		subscribe_range(fake, &fake->failing, &fake_failing_ops);
+		kunit_mmu_notifier_register(test, &fake->range, &fake_range_ops);
+		kunit_mmu_notifier_register(test, &fake->failing, &fake_failing_ops);
 	}
 	if (callback == RANGE_END_UNWIND)
 		fake->backs_off = RANGE_START;
 	return fake;
 }
 
-/*
- * Passes over @nr pages from @first. Each leaves the collision state of the
- * mm as it was: whoever waits for an invalidation that nobody ends will wait
- * forever, and so would the end of this test, so mend it once it has failed.
- */
-
-/* For a pass that was ended twice */
-static void begin_pass_over_nothing(struct fake *fake)
-{
-	unsigned long start = fake->start + VMA_PAGES * PAGE_SIZE;
-	struct mmu_notifier_range range;
-
-	fake->backs_off = NO_CALLBACK;
-	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start, start + PAGE_SIZE);
-	if (mmu_notifier_invalidate_range_start_nonblock(&range))
-		KUNIT_FAIL(fake->test, "a pass over nothing backed off");
-}
-
-static void expect_state(struct fake *fake, struct mmu_notifier_range *range,
-			 const struct mmu_notifier_state *before)
-{
-	struct mmu_notifier_state state;
-
-	mmu_notifier_read_state(fake->mm, &state);
-	KUNIT_EXPECT_EQ_MSG(fake->test, state.active_ranges, before->active_ranges,
-			    "the pass is over, but its range is still being invalidated");
-	KUNIT_EXPECT_EQ_MSG(fake->test, state.seq & 1, before->seq & 1,
-			    "mmu_interval_read_begin() and mmu_interval_notifier_remove() wait for a pass that is over");
-
-	if (state.active_ranges == before->active_ranges + 1)
-		mmu_notifier_invalidate_range_end(range);
-	else if (state.active_ranges == before->active_ranges - 1)
-		begin_pass_over_nothing(fake);
-}
-
-/* Between start and end, interval notifiers' readers have to wait. */
-static bool expect_under_way(struct fake *fake, const struct mmu_notifier_state *before)
-{
-	struct mmu_notifier_state state;
-
-	mmu_notifier_read_state(fake->mm, &state);
-	KUNIT_EXPECT_EQ_MSG(fake->test, state.active_ranges,
-			    before->active_ranges + fake->has_interval,
-			    "the pass has begun, and must last until it is ended");
-	return state.active_ranges != before->active_ranges || !fake->has_interval;
-}
+/* Passes over @nr pages from @first */
 
 static int nonblock_pass_over(struct fake *fake, unsigned long first,
 			      unsigned long nr)
 {
-	unsigned long start = fake->start + first * PAGE_SIZE;
-	struct mmu_notifier_state before;
-	struct mmu_notifier_range range;
-	int ret;
-
-	mmu_notifier_read_state(fake->mm, &before);
-	/* The flag is the core's to set and to clear. */
-	mmu_notifier_range_init(&range, TEST_EVENT, MMU_NOTIFIER_RANGE_BLOCKABLE,
-				fake->mm, start, start + nr * PAGE_SIZE);
-	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
-	if (!ret && expect_under_way(fake, &before))
-		mmu_notifier_invalidate_range_end(&range);
-	expect_state(fake, &range, &before);
-	return ret;
+	return kunit_mmu_notifier_nonblock_pass(fake->test, fake->start + first * PAGE_SIZE,
+						nr * PAGE_SIZE);
 }
 
 static int nonblock_pass(struct fake *fake)
@@ -389,16 +282,8 @@ static int nonblock_pass(struct fake *fake)
 static void blockable_pass_over(struct fake *fake, unsigned long first,
 				unsigned long nr)
 {
-	unsigned long start = fake->start + first * PAGE_SIZE;
-	struct mmu_notifier_state before;
-	struct mmu_notifier_range range;
-
-	mmu_notifier_read_state(fake->mm, &before);
-	mmu_notifier_range_init(&range, TEST_EVENT, 0, fake->mm, start,
-				start + nr * PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	mmu_notifier_invalidate_range_end(&range);
-	expect_state(fake, &range, &before);
+	kunit_mmu_notifier_blockable_pass(fake->test, fake->start + first * PAGE_SIZE,
+					  nr * PAGE_SIZE);
 }
 
 static void blockable_pass(struct fake *fake)
@@ -731,13 +616,6 @@ static void blockable_error_ends_interval_pass_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake->calls[INVALIDATE], overlap->called);
 }
 
-static void lockdep_is_still_on(struct kunit *test)
-{
-	/* Off from the start, it has been a reason to skip. */
-	if (test->status != KUNIT_SKIPPED)
-		KUNIT_EXPECT_TRUE(test, debug_locks);
-}
-
 /* Set-up of the suite */
 
 static struct cell *fill_callbacks(struct cell *cell, const enum callback *in, size_t nr_in,
@@ -829,7 +707,7 @@ static struct kunit_suite mmu_notifier_nonblock_suite = {
 	.name = "mmu_notifier_nonblock",
 	.suite_init = mmu_notifier_nonblock_suite_init,
 	.suite_exit = mmu_notifier_nonblock_suite_exit,
-	.exit = lockdep_is_still_on,
+	.exit = kunit_report_test_exit,
 	.test_cases = mmu_notifier_nonblock_cases,
 };
 
