@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Lockdep's tables do not fill up: the KUnit suites that expect reports, run over
+ * and over, leave nothing behind.
+ *
+ * Needs CONFIG_KUNIT_DEBUGFS, the suites, and that KUnit has run them at boot.
+ */
+
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../kselftest_harness.h"
+#include "init.h"
+#include "victim.h"
+
+#define TIMEOUT	600
+#define SUITE	"/sys/kernel/debug/kunit/kunit_report/"
+#define STATS	"/proc/lockdep_stats"
+
+/* Each makes about a hundred reports. */
+#define ROUNDS	10
+
+static const char * const tables[] = {
+	"lock-classes:", "direct dependencies:", "dependency chains:",
+	"dependency chain hlocks used:", "stack-trace entries:",
+};
+
+#define NR_TABLES	(sizeof(tables) / sizeof(tables[0]))
+
+static void read_tables(long *entries)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_TABLES; i++)
+		entries[i] = read_number(STATS, tables[i]);
+}
+
+FIXTURE(lockdep)
+{
+	int unused;
+};
+
+FIXTURE_SETUP(lockdep)
+{
+}
+
+FIXTURE_TEARDOWN(lockdep)
+{
+}
+
+TEST_F_TIMEOUT(lockdep, expected_reports_leave_no_trace, TIMEOUT)
+{
+	long before[NR_TABLES], after[NR_TABLES];
+	unsigned int i;
+
+	/* What lockdep learns of the kernel on the way, it has learned then. */
+	ASSERT_EQ(0, write_file(SUITE "run", "1"));
+	sleep_ms(1000);
+	read_tables(before);
+	for (i = 0; i < ROUNDS; i++) {
+		ASSERT_EQ(0, write_file(SUITE "run", "1"));
+		ASSERT_EQ(0, read_number(SUITE "results", "fail:"));
+		ASSERT_EQ(1, read_number(STATS, "debug_locks:"));
+	}
+	sleep_ms(1000);
+	read_tables(after);
+
+	for (i = 0; i < NR_TABLES; i++) {
+		printf("# %s %ld before, %ld after %u runs of the suite\n", tables[i],
+		       before[i], after[i], ROUNDS);
+		ASSERT_LT(0, before[i]);
+		EXPECT_EQ(before[i], after[i]) TH_LOG("%s", tables[i]);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	run_as_init();
+	return test_harness_run(argc, argv);
+}

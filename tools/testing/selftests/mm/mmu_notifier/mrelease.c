@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * process_mrelease(2), and MMU notifiers that back off: -EAGAIN all the way to user
+ * space, and success when it tries again.
+ *
+ * Needs root, CONFIG_TEST_MMU_NOTIFIER and tracefs.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../kselftest_harness.h"
+#include "init.h"
+#include "victim.h"
+
+/* Sleeps cost nothing where these tests run in virtual time. */
+#define TIMEOUT		600
+#define LINGER_MS	10000
+
+/* process_mrelease(2) on a victim with one notifier */
+
+FIXTURE(mrelease)
+{
+	struct victim victim;
+};
+
+FIXTURE_VARIANT(mrelease)
+{
+	unsigned int kind;
+	unsigned int behaviour;
+	unsigned int count;
+	bool lock_held;
+	int back_offs;		/* how often it backs off, until it is told not to */
+};
+
+FIXTURE_VARIANT_ADD(mrelease, range) {
+	.kind = TEST_MMU_NOTIFIER_RANGE,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, range_end) {
+	.kind = TEST_MMU_NOTIFIER_RANGE_END,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, interval) {
+	.kind = TEST_MMU_NOTIFIER_INTERVAL,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, two_pass) {
+	.kind = TEST_MMU_NOTIFIER_TWO_PASS,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, range_backs_off) {
+	.kind = TEST_MMU_NOTIFIER_RANGE,
+	.behaviour = TEST_MMU_NOTIFIER_BACK_OFF,
+	.back_offs = 5,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, interval_backs_off) {
+	.kind = TEST_MMU_NOTIFIER_INTERVAL,
+	.behaviour = TEST_MMU_NOTIFIER_BACK_OFF,
+	.back_offs = 5,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, two_pass_backs_off) {
+	.kind = TEST_MMU_NOTIFIER_TWO_PASS,
+	.behaviour = TEST_MMU_NOTIFIER_BACK_OFF,
+	.back_offs = 5,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, range_backs_off_twice) {
+	.kind = TEST_MMU_NOTIFIER_RANGE,
+	.behaviour = TEST_MMU_NOTIFIER_BACK_OFF,
+	.count = 2,
+	.back_offs = 2,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, interval_backs_off_twice) {
+	.kind = TEST_MMU_NOTIFIER_INTERVAL,
+	.behaviour = TEST_MMU_NOTIFIER_BACK_OFF,
+	.count = 2,
+	.back_offs = 2,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, range_lock_held) {
+	.kind = TEST_MMU_NOTIFIER_RANGE,
+	.behaviour = TEST_MMU_NOTIFIER_TRYLOCK,
+	.lock_held = true,
+	.back_offs = 3,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, interval_lock_held) {
+	.kind = TEST_MMU_NOTIFIER_INTERVAL,
+	.behaviour = TEST_MMU_NOTIFIER_TRYLOCK,
+	.lock_held = true,
+	.back_offs = 3,
+};
+
+FIXTURE_VARIANT_ADD(mrelease, interval_lock_free) {
+	.kind = TEST_MMU_NOTIFIER_INTERVAL,
+	.behaviour = TEST_MMU_NOTIFIER_TRYLOCK,
+};
+
+FIXTURE_SETUP(mrelease)
+{
+	struct victim *victim = &self->victim;
+
+	victim->device = open(DEVICE, O_RDWR);
+	ASSERT_LE(0, victim->device);
+	SKIP_WITHOUT(variant->kind, victim->device);
+
+	victim->linger_ms = LINGER_MS;
+	victim->nr = 1;
+	victim->notifier[0].kind = variant->kind;
+	victim->notifier[0].behaviour = variant->behaviour;
+	victim->notifier[0].count = variant->count;
+	ASSERT_EQ(0, victim_start(victim));
+	ASSERT_EQ(0, trace_start());
+	if (variant->lock_held) {
+		ASSERT_EQ(0, ioctl(victim->device, TEST_MMU_NOTIFIER_HOLD));
+	}
+}
+
+FIXTURE_TEARDOWN(mrelease)
+{
+	victim_end(&self->victim);
+	close(self->victim.device);
+}
+
+TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
+{
+	struct victim *victim = &self->victim;
+	unsigned int id = victim->notifier[0].id;
+	const long memory_kb = VICTIM_MEMORY >> 10;
+	int i;
+
+	/* It does not die yet: that would be no reason to take its memory. */
+	ASSERT_EQ(-1, victim_mrelease(victim));
+	ASSERT_EQ(EINVAL, errno);
+
+	ASSERT_EQ(0, victim_kill(victim));
+	for (i = 0; i < variant->back_offs; i++) {
+		EXPECT_EQ(-1, victim_mrelease(victim));
+		EXPECT_EQ(EAGAIN, errno);
+		EXPECT_LE(memory_kb, victim_rss_kb(victim));
+	}
+
+	/* Always: until it is told otherwise, or the lock is free. */
+	if (variant->lock_held) {
+		ASSERT_EQ(0, ioctl(victim->device, TEST_MMU_NOTIFIER_RELEASE));
+	} else if (variant->back_offs && !variant->count) {
+		ASSERT_EQ(0, set(victim->device, id, TEST_MMU_NOTIFIER_SUCCEED));
+	}
+	EXPECT_EQ(0, victim_mrelease(victim));
+	EXPECT_GT(memory_kb / 2, victim_rss_kb(victim));
+
+	EXPECT_EQ(variant->back_offs, counts(victim->device, id).back_offs);
+	EXPECT_EQ(variant->back_offs + 1, counts(victim->device, id).nonblock_starts);
+	EXPECT_EQ(0, counts(victim->device, id).reports);
+	EXPECT_EQ(variant->back_offs,
+		  trace_count("mmu_notifier_nonblock_backoff", "error=-11"));
+	EXPECT_TRUE(victim_wait(victim, 60));
+}
+
+/* process_mrelease(2) on other victims */
+
+FIXTURE(other)
+{
+	struct victim victim;
+};
+
+FIXTURE_SETUP(other)
+{
+	self->victim.device = open(DEVICE, O_RDWR);
+	ASSERT_LE(0, self->victim.device);
+	ASSERT_EQ(0, trace_start());
+}
+
+FIXTURE_TEARDOWN(other)
+{
+	victim_end(&self->victim);
+	close(self->victim.device);
+}
+
+/*
+ * A range notifier backs off after the interval notifiers were called. If nobody
+ * ends their pass, the victim waits forever in exit, where it closes the device.
+ */
+TEST_F_TIMEOUT(other, with_both_kinds_exits, TIMEOUT)
+{
+	struct victim *victim = &self->victim;
+	bool exited;
+
+	victim->own_device = true;
+	victim->linger_ms = LINGER_MS;
+	victim->nr = 2;
+	victim->notifier[0].kind = TEST_MMU_NOTIFIER_RANGE;
+	victim->notifier[0].behaviour = TEST_MMU_NOTIFIER_BACK_OFF;
+	victim->notifier[1].kind = TEST_MMU_NOTIFIER_INTERVAL;
+	ASSERT_EQ(0, victim_start(victim));
+
+	EXPECT_EQ(0, victim_kill(victim));
+	EXPECT_EQ(-1, victim_mrelease(victim));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(1, trace_count("mmu_notifier_nonblock_backoff", "fake_range_start"));
+	exited = victim_wait(victim, 60);
+	EXPECT_TRUE(exited)
+		TH_LOG("the victim hangs in exit: its interval notifiers wait for a pass that is over");
+	if (!exited)
+		victim->pid = 0;	/* and so would the teardown */
+}
+
+/* Shared memory is not reaped, so nobody is asked about it. */
+TEST_F_TIMEOUT(other, with_shared_memory_keeps_it, TIMEOUT)
+{
+	struct victim *victim = &self->victim;
+	char *shared = mmap(NULL, VICTIM_MEMORY, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, shared);
+	memset(shared, 'x', VICTIM_MEMORY);
+	victim->shared = shared;
+	victim->linger_ms = LINGER_MS;
+	victim->nr = 1;
+	victim->notifier[0].kind = TEST_MMU_NOTIFIER_INTERVAL;
+	victim->notifier[0].behaviour = TEST_MMU_NOTIFIER_BACK_OFF;
+	ASSERT_EQ(0, victim_start(victim));
+
+	EXPECT_EQ(0, victim_kill(victim));
+	EXPECT_EQ(0, victim_mrelease(victim));
+	EXPECT_EQ(0, counts(victim->device, victim->notifier[0].id).nonblock_starts);
+	EXPECT_EQ('x', shared[VICTIM_MEMORY - 1]);
+	EXPECT_TRUE(victim_wait(victim, 60));
+}
+
+int main(int argc, char **argv)
+{
+	run_as_init();
+	return test_harness_run(argc, argv);
+}

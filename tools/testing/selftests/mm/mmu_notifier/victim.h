@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A process whose memory is taken away while it cannot go: its main thread is
+ * killed, and a second thread sleeps in the kernel and keeps the mm.
+ */
+#ifndef _VICTIM_H
+#define _VICTIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include <lib/test_mmu_notifier_uapi.h>
+
+#define DEVICE	"/dev/test_mmu_notifier"
+
+/* What the notifiers watch, and what has to be gone when it was reaped */
+#define VICTIM_MEMORY	(8UL << 20)
+#define VICTIM_MAX_NOTIFIERS	4
+
+/**
+ * struct victim - a process
+ * @device: an open file of the device, of the victim only if @own_device
+ * @own_device: the victim opens the device itself, so that it is the one to close it
+ * @linger_ms: how long its second thread sleeps; 0: has none
+ * @allocates: it allocates until it is killed, or else waits
+ * @shared: memory that its notifiers watch, instead of memory of its own; or NULL
+ * @nr: how many notifiers it has
+ * @notifier: they; kind, behaviour and count are the caller's to fill in
+ * @pid: its process id
+ * @pidfd: likewise
+ * @tid: thread id of the second thread
+ */
+struct victim {
+	int device;
+	bool own_device;
+	unsigned int linger_ms;
+	bool allocates;
+	char *shared;
+	unsigned int nr;
+	struct test_mmu_notifier notifier[VICTIM_MAX_NOTIFIERS];
+	pid_t pid;
+	int pidfd;
+	pid_t tid;
+};
+
+int victim_start(struct victim *victim);
+int victim_kill(struct victim *victim);
+int victim_mrelease(struct victim *victim);
+long victim_rss_kb(struct victim *victim);
+bool victim_wait(struct victim *victim, unsigned int seconds);
+void victim_end(struct victim *victim);
+
+int add(int device, void *start, size_t length, unsigned int kind,
+	unsigned int behaviour, unsigned int count, unsigned int *id);
+struct test_mmu_notifier_counts counts(int device, unsigned int id);
+int set(int device, unsigned int id, unsigned int behaviour);
+bool has_two_pass(int device);
+
+#define SKIP_WITHOUT(kind, device)						\
+	if ((kind) == TEST_MMU_NOTIFIER_TWO_PASS && !has_two_pass(device))	\
+		SKIP(return, "this kernel has no two-pass interval notifiers")
+
+int sys_pidfd_open(pid_t pid);
+int sys_process_mrelease(int pidfd);
+void sleep_ms(unsigned int ms);
+int write_file(const char *path, const char *text);
+long read_number(const char *path, const char *label);
+
+int trace_start(void);
+int trace_count(const char *event, const char *detail);
+
+#endif /* _VICTIM_H */
