@@ -63,6 +63,12 @@ def read_series(repo: Path, without: str = '') -> list[str]:
     return [name for name in names if not without or without not in name]
 
 
+def is_for(hook: str, version: tuple[int, int]) -> bool:
+    """Whether a hook is for this kernel: X.Y/hook.patch is for X.Y only."""
+    folder = hook.rpartition('/')[0]
+    return folder in ('', '{}.{}'.format(*version))
+
+
 def candidates(repo: Path, hook: str, version: tuple[int, int]) -> list[Path]:
     """The patches to try: this kernel's own, the general one, other kernels'."""
     hooks = repo / 'hooks'
@@ -138,7 +144,8 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
             raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
                           'there already? Give a tree without it.')
     for hook in read_series(repo, without):
-        apply_hook(repo, base, stage, hook)
+        if is_for(hook, base.version):
+            apply_hook(repo, base, stage, hook)
     for name in overlay:
         if name in stage.files:
             raise Failure(EXIT_TREE, f'{name} is a file of the repository, and a hook changes it '
@@ -155,6 +162,8 @@ def check_hooks(repo: Path, base: Base, path: Path,
     path.mkdir(parents=True)
     stage = Stage(path)
     for hook in read_series(repo, without):
+        if not is_for(hook, base.version):
+            continue
         try:
             apply_hook(repo, base, stage, hook)
             report(hook, None)

@@ -213,6 +213,17 @@ class HookTest(TreeTest):
         self.assertEqual(self.variants(v7_9='9 * 1', v7_3='3'), 'hooks/7.9/foo.patch applied')
         self.assertIn('the version for 7.9 applies', self.output)
 
+    def test_for_one_kernel_only(self) -> None:
+        write(self.repo, {'hooks/series': '6.12/foo.patch\n7.3/bar.patch\n',
+                          'hooks/6.12/foo.patch': FOO_PATCH,
+                          'hooks/7.3/bar.patch': diff('mm/bar.c', 'int baz;\n', 'int bay;\n')})
+        self.prepare()
+        self.assertIn('= 9;', self.read('mm/foo.c'))
+        seen: list[str] = []
+        check_hooks(self.repo, self.base, self.scratch / 'check',
+                    lambda hook, failure: seen.append(hook))
+        self.assertEqual(seen, ['6.12/foo.patch'])
+
     def test_check_goes_on_after_a_failure(self) -> None:
         write(self.repo, {'hooks/series': 'bad.patch\nfoo.patch\n',
                           'hooks/bad.patch': diff('mm/bar.c', 'int baz;\n', 'int bay;\n')})
