@@ -56,6 +56,18 @@ def command_line(um: Path, jobs: int, raw: bool) -> list[str]:
             f'--build_dir={um}', f'--jobs={jobs}', f'--timeout={TIMEOUT}', output]
 
 
+def build_command_line(config: Path, um: Path, jobs: int) -> list[str]:
+    """Likewise, for a kernel that kunit.py shall not run."""
+    return ['./tools/testing/kunit/kunit.py', 'build', f'--kunitconfig={config}',
+            f'--build_dir={um}', f'--jobs={jobs}']
+
+
+def environment() -> dict[str, str]:
+    """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
+    return {key: value for key, value in os.environ.items() if key not in
+            ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V')}
+
+
 class BuildProgress:
     """Counts object files; knows how many there were the last time."""
 
@@ -67,8 +79,9 @@ class BuildProgress:
             self._known: dict[str, int] = json.loads(memory.read_text(encoding='utf-8'))
         except (OSError, ValueError):
             self._known = {}
+        self._name = f'{um.parent.name}/{um.name}'
         # Only a build from nothing makes as many as there were.
-        self._of = '' if self._objects() else self._known.get(um.parent.name, '')
+        self._of = '' if self._objects() else self._known.get(self._name, '')
         self._progress = Progress('building')
 
     def _objects(self) -> list[tuple[float, str]]:
@@ -95,7 +108,7 @@ class BuildProgress:
         self._progress.clear()
 
     def remember(self) -> None:
-        self._known[self._um.parent.name] = len(self._objects())
+        self._known[self._name] = len(self._objects())
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._memory, json.dumps(self._known) + '\n')
 
@@ -103,15 +116,23 @@ class BuildProgress:
 def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path,
         quiet: bool = False) -> Outcome:
     """Run kunit.py to its end; quiet: without what it makes of the results."""
-    command = command_line(um, jobs, raw)
-    say(f'$ cd {shlex.quote(str(tree))} && {shlex.join(command)}')
     # An older log must not be taken for this run's.
     (um / 'test.log').unlink(missing_ok=True)
-    # make's own variables would reach the kernel's make ("make run V=1").
-    env = {key: value for key, value in os.environ.items() if key not in
-           ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V')}
-    env['PYTHONUNBUFFERED'] = '1'       # each line as it comes
+    outcome = _call(command_line(um, jobs, raw), tree, BuildProgress(um, memory), quiet)
+    outcome.built = (um / 'test.log').exists()
+    return outcome
 
+
+def build(tree: Path, config: Path, um: Path, jobs: int, memory: Path) -> Outcome:
+    """Let kunit.py build a kernel, and not run it."""
+    outcome = _call(build_command_line(config, um, jobs), tree, BuildProgress(um, memory), False)
+    outcome.built = outcome.status == 0
+    return outcome
+
+
+def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool) -> Outcome:
+    say(f'$ cd {shlex.quote(str(tree))} && {shlex.join(command)}')
+    env = {**environment(), 'PYTHONUNBUFFERED': '1'}    # each line as it comes
     # On a terminal kunit.py shall see one, for its colours.
     output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
     # A session of its own: Ctrl-C comes to us only, and we stop all of it.
@@ -119,14 +140,12 @@ def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path,
                                stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        outcome = _follow(process, output, BuildProgress(um, memory), quiet)
+        return _follow(process, output, progress, quiet)
     except BaseException:
         stop(process)
         raise
     finally:
         os.close(output)
-    outcome.built = (um / 'test.log').exists()
-    return outcome
 
 
 def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress,
@@ -178,13 +197,15 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
     if tail and not quiet:
         say(tail.decode(errors='replace'))
     outcome.status = process.wait()
+    if phase == 'build' and not outcome.status:
+        progress.remember()
     enter('done')
     outcome.error = outcome.error or last
     return outcome
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End kunit.py and all that it has started, by their process ids."""
+    """End a program and all that it has started, by their process ids."""
     # UML makes a session of its own, so that the process group is not enough.
     family = _descendants(process.pid)
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -66,10 +66,11 @@ class SkipRule:
     file: str           # of the prepared tree; .config: what it was built with
     pattern: str        # a regular expression: without it there, the skip is right
 
-    def allows(self, reason: str, tree: Path) -> bool:
+    def allows(self, reason: str, tree: Path, um: str = 'um') -> bool:
+        """um: the name of the build folder, next to the tree."""
         if self.reason not in reason:
             return False
-        top = tree.with_name('um') if self.file == '.config' else tree
+        top = tree.with_name(um) if self.file == '.config' else tree
         try:
             text = (top / self.file).read_text(encoding='utf-8', errors='replace')
         except FileNotFoundError:
