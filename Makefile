@@ -10,12 +10,12 @@ KUNIT := tools/testing/kunit
 export KVER KDIR JOBS V UPDATE
 
 .NOTPARALLEL:
-.PHONY: help run test matrix tree clean
+.PHONY: help run e2e test matrix tree clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
 
-run tree test matrix:
+run e2e tree test matrix:
 	@sh $(KUNIT)/packages.sh
 	@$(PYTHON) $(KUNIT)/runner.py $@
 

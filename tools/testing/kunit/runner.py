@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Mapping, Optional
 
+import e2e
 import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
@@ -118,6 +119,17 @@ def run(options: Options) -> Verdict:
             return verdict
         return judge(expected, log, rules, prepared.path,
                      outcome.status, outcome.timed_out, kunit_run.TIMEOUT)
+
+
+def end_to_end(options: Options) -> Verdict:
+    """The selftests in user space, up to the verdict."""
+    rules = read_skip_rules(SKIP_RULES)
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        return e2e.run(REPO, prepared.path, options.jobs, options.raw,
+                       cache_dir() / 'objects.json', rules)
 
 
 def report(verdict: Verdict) -> int:
@@ -222,7 +234,7 @@ def test(options: Options) -> Verdict:
     total.add(unit_tests())
     for kver in SUITES:
         chosen = Options(kver, '', options.jobs, options.raw, options.update)
-        for title, step in (('hooks', hook_tests), ('suites', run)):
+        for title, step in (('hooks', hook_tests), ('suites', run), ('e2e', end_to_end)):
             say(f'== {title} on {kver}')
             try:
                 verdict = step(chosen)
@@ -252,7 +264,7 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'tree', 'test', 'matrix'))
+    parser.add_argument('verb', choices=('run', 'e2e', 'tree', 'test', 'matrix'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -263,7 +275,8 @@ def main() -> int:
         if verb == 'tree':
             tree(options)
             return 0
-        return report({'run': run, 'test': test, 'matrix': compare}[verb](options))
+        return report({'run': run, 'e2e': end_to_end, 'test': test,
+                       'matrix': compare}[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)
         message, code = f'error: {failure}', failure.code

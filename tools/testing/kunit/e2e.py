@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The selftests in user space: each boot of a UML kernel runs a test program as its init.
+
+A boot counts the tests that the program ran, and one more: its log. The kernel
+must report nothing, or, where a boot is there to show a report, just that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterable, Optional
+
+import kunit_run
+from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure
+from verdict import PANIC, Result, SkipRule, Verdict
+
+HERE = Path(__file__).resolve().parent
+CONFIG = HERE / 'e2e.config'
+XSTATE = HERE / 'um_xstate.c'
+SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
+UM = 'um-e2e'
+
+# For a boot. They need seconds.
+TIMEOUT = 120
+EXCERPT = 15
+
+# What no boot may show that is not there for it
+TROUBLE = (r'WARNING:', r'BUG:', r'INFO: task .* blocked', r'possible .* detected',
+           r'Invalid wait context')
+
+
+# What is booted
+
+@dataclass(frozen=True)
+class Boot:
+    name: str
+    program: str
+    arguments: tuple[str, ...] = ()         # the program's: no more than 30
+    # Regular expressions for lines of the log, to be found in this order
+    wanted: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = TROUBLE
+    kernel: tuple[str, ...] = ('time-travel=inf-cpu', 'kunit.enable=0')
+
+
+def report(name: str, *wanted: str) -> Boot:
+    """The boot for one variant of report.c: lockdep is off after its first report."""
+    return Boot(f'report-{name}', 'report', ('-v', name), wanted, ())
+
+
+BOOTS = (
+    Boot('device', 'device'),
+    Boot('mrelease', 'mrelease'),
+    Boot('oom', 'oom'),
+    Boot('race', 'race', kernel=('kunit.enable=0',)),
+    Boot('lockdep', 'lockdep', kernel=('time-travel=inf-cpu', 'kunit.filter_glob=kunit_report')),
+    report('mutex', r'BUG: Invalid wait context', r'mmu_notifier_nonblock'),
+    report('allocation', r'possible recursive locking detected', r'mmu_notifier_nonblock'),
+    report('range_end', r'possible recursive locking detected', r'mmu_notifier_nonblock'),
+    report('sleep', r'BUG: scheduling while atomic'),
+)
+
+
+# What should run
+
+def scan_tests(text: str) -> list[str]:
+    """The names of all tests in a C file, as the harness prints them."""
+    text = re.sub(r'/\*.*?\*/|//[^\n]*', '', text, flags=re.DOTALL)
+    variants: dict[str, list[str]] = {}
+    for fixture, name in re.findall(r'\bFIXTURE_VARIANT_ADD\(\s*(\w+)\s*,\s*(\w+)\s*\)', text):
+        variants.setdefault(fixture, []).append(f'{fixture}.{name}')
+    found = [f'global.{name}' for name in re.findall(r'\bTEST(?:_SIGNAL)?\(\s*(\w+)', text)]
+    for fixture, name in re.findall(r'\bTEST_F(?:_SIGNAL|_TIMEOUT)?\(\s*(\w+)\s*,\s*(\w+)', text):
+        found += [f'{full}.{name}' for full in variants.get(fixture, [fixture])]
+    return found
+
+
+def expected_tests(repo: Path) -> dict[str, list[str]]:
+    """The tests of each program."""
+    found = {path.stem: tests for path in sorted((repo / SELFTEST).glob('*.c'))
+             if (tests := scan_tests(path.read_text(encoding='utf-8')))}
+    if not found:
+        raise Failure(EXIT_TREE, f'{repo / SELFTEST}: there is no TEST or TEST_F in any *.c')
+    return found
+
+
+# What did run
+
+@dataclass
+class Log:
+    results: list[Result] = field(default_factory=list)
+    planned: Optional[int] = None
+    open_test: str = ''         # begun and not ended, at the end of the log
+    panic: str = ''
+
+
+PLAN = re.compile(r'1\.\.(\d+)$')
+RUN = re.compile(r'#  RUN +(\S+) \.\.\.$')
+RESULT = re.compile(r'(ok|not ok) \d+ (\S+)(?: # (SKIP)?(.*))?$')
+REASON = re.compile(r'# (\S+\.[ch]:\d+:[^:]*:.*)')
+
+
+def parse_log(lines: Iterable[str]) -> Log:
+    """Read the harness's TAP in a kernel log. KUnit's is another, and may be there as well."""
+    log = Log()
+    reason = ''
+    for line in lines:
+        line = line.rstrip()
+        if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
+            log.panic = found[1]
+        if log.planned is None:
+            if match := PLAN.match(line):
+                log.planned = int(match[1])
+        elif match := RUN.match(line):
+            log.open_test, reason = match[1], ''
+        elif match := REASON.match(line):
+            reason = reason or match[1]
+        elif (match := RESULT.match(line)) and match[2] == log.open_test:
+            status, name, skip, why = match.groups()
+            word = 'failed' if status != 'ok' else 'skipped' if skip else 'passed'
+            log.results.append(Result(name, word, (why or '').strip() or
+                                      (reason if word == 'failed' else '')))
+            log.open_test = ''
+    return log
+
+
+# The verdict
+
+def excerpt(lines: list[str], first: int) -> str:
+    """A part of the log, with a line before, to be shown."""
+    return '\n'.join(f'    {line}' for line in lines[max(first - 1, 0):][:EXCERPT])
+
+
+def find_all(lines: list[str], patterns: Iterable[str]) -> tuple[int, str]:
+    """Where the first pattern is, and which one is not found after those before it."""
+    first, at = -1, 0
+    for pattern in patterns:
+        found = next((number for number in range(at, len(lines))
+                      if re.search(pattern, lines[number])), None)
+        if found is None:
+            return first, pattern
+        first, at = (found if first < 0 else first), found
+    return first, ''
+
+
+def judge_lines(boot: Boot, lines: list[str], verdict: Verdict) -> None:
+    """What the log shows counts as one test."""
+    bad = next((number for number, line in enumerate(lines)
+                if any(re.search(pattern, line) for pattern in boot.unwanted)), None)
+    first, missing = find_all(lines, boot.wanted)
+    if bad is not None:
+        say(f'boot {boot.name} has in its log:\n{excerpt(lines, bad)}')
+        verdict.fail(f'FAILED boot {boot.name}: log: must not have: {lines[bad].strip()}')
+        return
+    if first >= 0:
+        say(f'boot {boot.name} made this report:\n{excerpt(lines, first)}')
+    if missing:
+        verdict.fail(f'FAILED boot {boot.name}: log: has no line for "{missing}"')
+    else:
+        verdict.passed += 1
+
+
+def judge(boot: Boot, lines: list[str], status: int, timed_out: bool, rules: list[SkipRule],
+          tree: Path) -> tuple[Verdict, Log]:
+    log, verdict = parse_log(lines), Verdict()
+    for result in log.results:
+        name = f'{boot.name}: {result.name}'
+        if result.status == 'passed':
+            verdict.passed += 1
+        elif result.status == 'failed':
+            verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
+        elif any(rule.allows(result.reason, tree, UM) for rule in rules):
+            verdict.skipped += 1
+        else:
+            verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
+    if timed_out or status or log.planned is None or log.panic.startswith('Kernel panic'):
+        where = log.open_test or ('after its last test' if log.results else 'before its first test')
+        what = (f'no end within {TIMEOUT} s' if timed_out else
+                log.panic or f'the kernel ended, with exit status {status}')
+        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {boot.name}: {where}: {what}', EXIT_HANG)
+        say(f'the end of its log:\n{excerpt(lines, max(len(lines) - EXCERPT + 1, 0))}')
+    missing = (log.planned or 0) - len(log.results) - bool(log.open_test and verdict.code)
+    if missing:
+        verdict.fail(f'MISSING {boot.name}: {missing} of {log.planned} tests have no result')
+    elif log.planned == 0:
+        verdict.fail(f'FAILED {boot.name}: no test is called so: {shlex.join(boot.arguments)}')
+    judge_lines(boot, lines, verdict)
+    return verdict, log
+
+
+def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> Verdict:
+    """Tests that no boot has begun."""
+    verdict = Verdict()
+    for program, tests in expected.items():
+        for name in tests:
+            if name not in ran.get(program, set()):
+                verdict.fail(f'MISSING {program}: {name}: no boot runs it')
+    return verdict
+
+
+# The kernel, the programs and their initramfs
+
+def run_tool(what: str, command: list[str | Path]) -> None:
+    result = capture(command, env=kunit_run.environment())
+    if result.returncode:
+        raise tool_failure(EXIT_BUILD, what, result.stderr)
+
+
+def build_initramfs(tree: Path, um: Path, programs: Iterable[str]) -> None:
+    selftest = um / 'selftest'
+    selftest.mkdir(exist_ok=True)
+    # All of them, as make does not know of each header. It takes seconds.
+    run_tool(f'building {SELFTEST}', ['make', '--always-make', '-C', tree / SELFTEST,
+                                      f'OUTPUT={selftest}'])
+    run_tool('building um_xstate.so', ['gcc', '-O2', '-Wall', '-shared', '-fPIC', XSTATE,
+                                       '-o', um / 'um_xstate.so', '-ldl'])
+    contents = um / 'initramfs.list'
+    contents.write_text('dir /dev 0755 0 0\nnod /dev/console 0600 0 0 c 5 1\n' + ''.join(
+        f'file /{name} {selftest / name} 0755 0 0\n' for name in programs), encoding='utf-8')
+    with open(um / 'initramfs.cpio', 'wb') as output:
+        result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
+                                stderr=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise tool_failure(EXIT_BUILD, 'making the initramfs', result.stderr)
+
+
+def command_line(boot: Boot) -> list[str]:
+    """What boots it, to be run in the build folder."""
+    # Without uml_dir the kernel leaves files in the user's home.
+    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'panic=-1',
+            'hung_task_panic=1', *boot.kernel, f'rdinit=/{boot.program}', '--', *boot.arguments]
+
+
+def start(boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
+    """Boot it, wait for its end, and tell the exit status, and whether it was too late."""
+    command = command_line(boot)
+    say(f'$ cd {shlex.quote(str(um))} && LD_PRELOAD=./um_xstate.so {shlex.join(command)}')
+    # It writes to its console as it goes, and wants to poll what it reads: no file.
+    with open(log, 'wb') as output, subprocess.Popen(
+            command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
+            env={**os.environ, 'LD_PRELOAD': './um_xstate.so'}, start_new_session=True) as process:
+        try:
+            return process.wait(TIMEOUT), False
+        except subprocess.TimeoutExpired:
+            return 0, True
+        finally:
+            kunit_run.stop(process)
+
+
+def run(repo: Path, tree: Path, jobs: int, raw: bool, memory: Path,
+        rules: list[SkipRule]) -> Verdict:
+    """Build all in the folder next to the prepared tree, boot all, and judge."""
+    expected, ran = expected_tests(repo), {boot.program: set[str]() for boot in BOOTS}
+    um = tree.with_name(UM)
+    outcome = kunit_run.build(tree, CONFIG, um, jobs, memory)
+    total = Verdict()
+    if not outcome.built:
+        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        return total
+    build_initramfs(tree, um, expected)
+    shutil.rmtree(um / 'uml', ignore_errors=True)
+    for boot in BOOTS:
+        since = time.monotonic()
+        path = um / f'{boot.name}.log'
+        status, timed_out = start(boot, um, path)
+        text = path.read_text(encoding='utf-8', errors='replace')
+        if raw:
+            say(text)
+        verdict, log = judge(boot, text.splitlines(), status, timed_out, rules, tree)
+        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
+            f'log: {os.path.relpath(path, repo)}')
+        ran[boot.program] |= {result.name for result in log.results} | {log.open_test}
+        total.add(verdict)
+    total.add(missing_tests(expected, ran))
+    return total
