@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -30,9 +31,9 @@ UM = 'um-e2e'
 TIMEOUT = 120
 EXCERPT = 15
 
-# What no boot may show that is not there for it
-TROUBLE = (r'WARNING:', r'BUG:', r'INFO: task .* blocked', r'possible .* detected',
-           r'Invalid wait context')
+# What no boot may show, and what none may that is not there to show a report
+FATAL = (r'Kernel panic', r'INFO: task .* blocked')
+TROUBLE = (*FATAL, r'WARNING:', r'BUG:', r'possible .* detected')
 
 
 # What is booted
@@ -48,20 +49,22 @@ class Boot:
     kernel: tuple[str, ...] = ('time-travel=inf-cpu', 'kunit.enable=0')
 
 
-def report(name: str, headline: str, callback: str) -> Boot:
-    """The boot for one variant of report.c: lockdep is off after its first report."""
+def report(variant: str, headline: str, callback: str) -> Boot:
+    """Lockdep is off after its first report, so each is made in a boot of its own."""
     # The list of held locks names the callback.
-    return Boot(f'report-{name}', 'report', ('-v', name),
-                (headline, rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0'), ())
+    return Boot(f'report-{variant}', 'report', ('-v', variant),
+                (headline, r'\blocks held by oom_reaper/',
+                 rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0'), FATAL)
 
 
 BOOTS = (
     Boot('device', 'device'),
     Boot('mrelease', 'mrelease'),
     Boot('oom', 'oom'),
+    # Without time travel, so that interrupts come at any moment.
     Boot('race', 'race', kernel=('kunit.enable=0',)),
-    # The suites that it runs make reports, and expect them.
-    Boot('lockdep', 'lockdep', unwanted=(),
+    # The suite that it runs makes reports, and expects them.
+    Boot('lockdep', 'lockdep', unwanted=FATAL,
          kernel=('time-travel=inf-cpu', 'kunit.filter_glob=kunit_report')),
     report('mutex', r'BUG: Invalid wait context', 'fake_invalidate'),
     report('allocation', r'possible recursive locking detected', 'fake_range_start'),
@@ -103,23 +106,27 @@ class Log:
     panic: str = ''
 
 
+HEADER = 'TAP version 13'
 PLAN = re.compile(r'1\.\.(\d+)$')
 RUN = re.compile(r'#  RUN +(\S+) \.\.\.$')
 RESULT = re.compile(r'(ok|not ok) \d+ (\S+)(?: # (SKIP)?(.*))?$')
-REASON = re.compile(r'# (\S+\.[ch]:\d+:[^:]*:.*)')
+REASON = re.compile(r'# (\S+\.[ch]:\d+:[^:]*:.*|\w+: Test .*)')
 
 
 def parse_log(lines: Iterable[str]) -> Log:
-    """Read the harness's TAP in a kernel log. KUnit's is another, and may be there as well."""
+    """Read the harness's TAP in a kernel log. KUnit's may be there too, before and within."""
     log = Log()
+    begun = False
     reason = ''
     for line in lines:
         line = line.rstrip()
         if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
             log.panic = found[1]
-        if log.planned is None:
-            if match := PLAN.match(line):
-                log.planned = int(match[1])
+        begun = begun or line == HEADER
+        if not begun:
+            continue
+        if (match := PLAN.match(line)) and log.planned is None:
+            log.planned = int(match[1])
         elif match := RUN.match(line):
             log.open_test, reason = match[1], ''
         elif match := REASON.match(line):
@@ -135,38 +142,66 @@ def parse_log(lines: Iterable[str]) -> Log:
 
 # The verdict
 
-def excerpt(lines: list[str], first: int) -> str:
-    """A part of the log, with a line before, to be shown."""
-    return '\n'.join(f'    {line}' for line in lines[max(first - 1, 0):][:EXCERPT])
+def excerpt(lines: list[str], found: list[int]) -> str:
+    """The log from before the first of these lines, and the others of them, to be shown."""
+    first = max(found[0] - 1, 0)
+    end = min(first + EXCERPT, len(lines))
+    numbers = [*range(first, end), *(number for number in found if number >= end)]
+    shown = []
+    for before, number in zip([first - 1, *numbers], numbers):
+        if number > before + 1:
+            shown.append('...')
+        shown.append(lines[number])
+    return '\n'.join(f'    {line}' for line in shown)
 
 
-def find_all(lines: list[str], patterns: Iterable[str]) -> tuple[int, str]:
-    """Where the first pattern is, and which one is not found after those before it."""
-    first, at = -1, 0
+def find_lines(lines: list[str], patterns: Iterable[str]) -> tuple[list[int], str]:
+    """Where they are, one after the other, and the first that is not there."""
+    found: list[int] = []
     for pattern in patterns:
-        found = next((number for number in range(at, len(lines))
-                      if re.search(pattern, lines[number])), None)
-        if found is None:
-            return first, pattern
-        first, at = (found if first < 0 else first), found
-    return first, ''
+        number = next((number for number in range(found[-1] if found else 0, len(lines))
+                       if re.search(pattern, lines[number])), None)
+        if number is None:
+            return found, pattern
+        found.append(number)
+    return found, ''
 
 
 def judge_lines(boot: Boot, lines: list[str], verdict: Verdict) -> None:
     """What the log shows counts as one test."""
     bad = next((number for number, line in enumerate(lines)
                 if any(re.search(pattern, line) for pattern in boot.unwanted)), None)
-    first, missing = find_all(lines, boot.wanted)
+    found, missing = find_lines(lines, boot.wanted)
     if bad is not None:
-        say(f'boot {boot.name} has in its log:\n{excerpt(lines, bad)}')
+        say(f'boot {boot.name} shows what it must not:\n{excerpt(lines, [bad])}')
         verdict.fail(f'FAILED boot {boot.name}: log: must not have: {lines[bad].strip()}')
         return
-    if first >= 0:
-        say(f'boot {boot.name} made this report:\n{excerpt(lines, first)}')
+    if found:
+        say(f'boot {boot.name} made this report:\n{excerpt(lines, found)}')
     if missing:
         verdict.fail(f'FAILED boot {boot.name}: log: has no line for "{missing}"')
     else:
         verdict.passed += 1
+
+
+def judge_stop(boot: Boot, log: Log, lines: list[str], status: int, timed_out: bool,
+               verdict: Verdict) -> None:
+    """Where it hung or crashed, or what it left out without that."""
+    if timed_out or status or log.open_test or log.planned is None:
+        where = log.open_test or ('after its last test' if log.results else 'before its first test')
+        what = (f'no end within {TIMEOUT} s' if timed_out else
+                log.panic if status and log.panic else
+                f'the kernel ended with exit status {status}' if status else
+                'the program ended without a result')
+        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {boot.name}: {where}: {what}', EXIT_HANG)
+        if lines and not log.panic.startswith('Kernel panic'):
+            say(f'the end of the log of boot {boot.name}:\n'
+                f'{excerpt(lines, [max(len(lines) - EXCERPT + 1, 0)])}')
+    elif not log.planned:
+        verdict.fail(f'FAILED {boot.name}: no test is called so: {shlex.join(boot.arguments)}')
+    elif log.planned != len(log.results):
+        verdict.fail(f'MISSING {boot.name}: {len(log.results)} of {log.planned} tests '
+                     'have a result')
 
 
 def judge(boot: Boot, lines: list[str], status: int, timed_out: bool, rules: list[SkipRule],
@@ -182,28 +217,18 @@ def judge(boot: Boot, lines: list[str], status: int, timed_out: bool, rules: lis
             verdict.skipped += 1
         else:
             verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
-    if timed_out or status or log.planned is None or log.panic.startswith('Kernel panic'):
-        where = log.open_test or ('after its last test' if log.results else 'before its first test')
-        what = (f'no end within {TIMEOUT} s' if timed_out else
-                log.panic or f'the kernel ended, with exit status {status}')
-        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {boot.name}: {where}: {what}', EXIT_HANG)
-        say(f'the end of its log:\n{excerpt(lines, max(len(lines) - EXCERPT + 1, 0))}')
-    missing = (log.planned or 0) - len(log.results) - bool(log.open_test and verdict.code)
-    if missing:
-        verdict.fail(f'MISSING {boot.name}: {missing} of {log.planned} tests have no result')
-    elif log.planned == 0:
-        verdict.fail(f'FAILED {boot.name}: no test is called so: {shlex.join(boot.arguments)}')
+    judge_stop(boot, log, lines, status, timed_out, verdict)
     judge_lines(boot, lines, verdict)
     return verdict, log
 
 
 def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> Verdict:
-    """Tests that no boot has begun."""
+    """Tests that no boot has begun, because one crashed, or because none is to run them."""
     verdict = Verdict()
     for program, tests in expected.items():
         for name in tests:
             if name not in ran.get(program, set()):
-                verdict.fail(f'MISSING {program}: {name}: no boot runs it')
+                verdict.fail(f'MISSING {program}: {name}: no boot has run it')
     return verdict
 
 
@@ -233,25 +258,29 @@ def build_initramfs(tree: Path, um: Path, programs: Iterable[str]) -> None:
 
 def command_line(boot: Boot) -> list[str]:
     """What boots it, to be run in the build folder."""
-    # Without uml_dir the kernel leaves files in the user's home.
-    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'panic=-1',
-            'hung_task_panic=1', *boot.kernel, f'rdinit=/{boot.program}', '--', *boot.arguments]
+    # Without uml_dir the kernel leaves files in the user's home; without
+    # hung_task_panic it may wait for ever, quickly where time travels.
+    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'hung_task_panic=1',
+            *boot.kernel, f'rdinit=/{boot.program}', '--', *boot.arguments]
 
 
 def start(boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
     """Boot it, wait for its end, and tell the exit status, and whether it was too late."""
     command = command_line(boot)
     say(f'$ cd {shlex.quote(str(um))} && {shlex.join(command)}')
-    # It writes to its console as it goes, and wants to poll what it reads: no file.
+    # It polls what it reads from, which a file does not allow.
     with open(log, 'wb') as output, subprocess.Popen(
             command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True) as process:
         try:
             return process.wait(TIMEOUT), False
         except subprocess.TimeoutExpired:
+            # At once: how UML takes SIGTERM would be in the log, as a fault of its own.
+            kunit_run.stop(process, [signal.SIGKILL])
             return 0, True
-        finally:
+        except BaseException:
             kunit_run.stop(process)
+            raise
 
 
 def run(repo: Path, tree: Path, jobs: int, raw: bool, memory: Path,

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 from common import Progress, say, write_atomically
 
@@ -204,11 +204,12 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
     return outcome
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes],
+         signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)) -> None:
     """End a program and all that it has started, by their process ids."""
     # UML makes a session of its own, so that the process group is not enough.
     family = _descendants(process.pid)
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in signals:
         signal_all([*family, process.pid], number)
         deadline = time.monotonic() + 5
         while any(_alive(pid) for pid in family) or process.poll() is None:

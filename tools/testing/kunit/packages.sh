@@ -10,7 +10,7 @@ set -u
 # util-linux ...) is there already.
 needed='python3 runs kunit.py and the runner
 gcc compiles the kernel
-libc6-dev headers for UML and for the tools of the build
+libc6-dev headers for UML and the tools of the build, and what the selftests link
 make builds the kernel
 binutils links the kernel
 flex generates Kconfig'\''s lexer
