@@ -58,6 +58,12 @@ what = os.environ['FAKE']
 if what == 'build error':
     print("mm/foo.c:3:1: error: expected ';' before 'int'", file=sys.stderr)
     sys.exit(1)
+if sys.argv[1] == 'build':
+    for source, target in (('linux', 'linux'), ('gen_init_cpio', 'usr/gen_init_cpio')):
+        os.makedirs(os.path.dirname(um + '/' + target), exist_ok=True)
+        shutil.copy(os.environ['FAKE_UM'] + '/' + source, um + '/' + target)
+        os.chmod(um + '/' + target, 0o755)
+    sys.exit()
 print('[00:00:00] Starting KUnit Kernel (1/1)...')
 if what == 'wait':
     # As UML does: a session of its own.
