@@ -8,6 +8,7 @@
 #include <linux/bit_spinlock.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/dma-fence.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/kref.h>
@@ -316,6 +317,53 @@ static void act_synchronize_srcu(gfp_t gfp)
 {
 	synchronize_srcu(&srcu_struct);
 }
+
+#ifdef CONFIG_DMA_SHARED_BUFFER
+#define NO_DMA_FENCE NULL
+
+static const char *fence_name(struct dma_fence *fence)
+{
+	return "mmu_notifier_act";
+}
+
+static const struct dma_fence_ops fence_ops = {
+	.get_driver_name = fence_name,
+	.get_timeline_name = fence_name,
+};
+
+static DEFINE_SPINLOCK(fence_lock);
+static struct dma_fence *fence;
+
+static int prepare_fence(void)
+{
+	if (fence)
+		return 0;
+
+	fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+	if (!fence)
+		return -ENOMEM;
+	dma_fence_init(fence, &fence_ops, &fence_lock, dma_fence_context_alloc(1), 1);
+	dma_fence_signal(fence);
+	return 0;
+}
+
+/* Over already, but it does not know before. */
+static void act_dma_fence_wait(gfp_t gfp)
+{
+	dma_fence_wait(fence, false);
+}
+
+static void put_fence(void)
+{
+	dma_fence_put(fence);
+	fence = NULL;
+}
+#else
+#define NO_DMA_FENCE "no dma_fence without CONFIG_DMA_SHARED_BUFFER"
+#define prepare_fence NULL
+#define act_dma_fence_wait NULL
+static void put_fence(void) { }
+#endif
 
 /* Work */
 
@@ -708,6 +756,8 @@ const struct mn_act mn_wrong_acts[] = {
 	{ "synchronize_rcu", NULL, act_synchronize_rcu, MIGHT_SLEEP | SCHEDULE,
 	  .missing = IS_ENABLED(CONFIG_TINY_RCU) ? "tiny RCU does not wait" : NULL },
 	{ "synchronize_srcu", NULL, act_synchronize_srcu, MIGHT_SLEEP | SCHEDULE },
+	{ "dma_fence_wait", prepare_fence, act_dma_fence_wait, MIGHT_SLEEP,
+	  .missing = NO_DMA_FENCE },
 	{ "kmalloc_in_raw_spin_lock", NULL, act_kmalloc_in_raw_spin_lock, RECLAIM,
 	  DEADLOCK | MIGHT_SLEEP, DEADLOCK | MIGHT_SLEEP },
 	/* Not itself, but what it waits for allocates. */
@@ -884,6 +934,7 @@ void mn_acts_exit(void)
 	cancel_delayed_work_sync(&delayed_work);
 	rcu_barrier();
 
+	put_fence();
 	mempool_destroy(mempool);
 	kmem_cache_destroy(cache);
 	if (folio)

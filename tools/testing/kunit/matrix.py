@@ -29,10 +29,11 @@ WRONG, PROTECTED = CASES.values()
 # The kinds of report that lib/kunit/report.c tells apart
 LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
            'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
-           'another lockdep report': 'L', 'might_sleep': 'M', 'scheduler': 'S'}
-LEGEND = ('L lockdep, M might_sleep, S the scheduler reported it; . nothing did; MISS nothing did, '
-          'though it must be; FALSE reported, though it must not be; - cannot be tried in this '
-          'kernel; ? no result')
+           'another lockdep report': 'L', 'might_sleep': 'M', 'scheduler': 'S',
+           'WARN()': 'W'}
+LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
+          'MISS nothing did, though it must be; FALSE reported, though it must not be; '
+          '- cannot be tried in this kernel; ? no result')
 SIDES = ('mainline: the kernel without the annotation; ours: with it. The tests and the mended '
          'core are the same in both.')
 

@@ -255,24 +255,29 @@ static uint64_t interesting(unsigned long around)
 static void fuzz_call(int device, char *memory)
 {
 	static const unsigned long commands[] = {
-		TEST_MMU_NOTIFIER_ADD, TEST_MMU_NOTIFIER_ADD, TEST_MMU_NOTIFIER_SET,
-		TEST_MMU_NOTIFIER_REMOVE, TEST_MMU_NOTIFIER_READ, TEST_MMU_NOTIFIER_HOLD,
-		TEST_MMU_NOTIFIER_RELEASE, TEST_MMU_NOTIFIER_LINGER,
+		TEST_MMU_NOTIFIER_ADD, TEST_MMU_NOTIFIER_SET, TEST_MMU_NOTIFIER_REMOVE,
+		TEST_MMU_NOTIFIER_READ, TEST_MMU_NOTIFIER_HOLD, TEST_MMU_NOTIFIER_RELEASE,
+		TEST_MMU_NOTIFIER_LINGER,
 	};
-	unsigned long command = commands[rand() % 8];
-	struct test_mmu_notifier arg = {
-		.start = interesting((unsigned long)memory),
-		.length = interesting(4096),
-		.kind = rand() % 5,
-		.behaviour = rand() % 9,
-		.count = rand() % 4 ? 0 : rand() % 10,
-		.id = rand() % 4 ? 0 : rand() % 70,
+	unsigned long command = commands[rand() % 7];
+	union {
+		struct test_mmu_notifier notifier;
+		struct test_mmu_notifier_counts counts;
+		__u32 number;
+	} arg = {
+		.notifier = {
+			.start = interesting((unsigned long)memory),
+			.length = interesting(4096),
+			.kind = rand() % 5,
+			.behaviour = rand() % 9,
+			.count = rand() % 4 ? 0 : rand() % 10,
+			.id = rand() % 4 ? 0 : rand() % 70,
+		},
 	};
 
-	if (command == TEST_MMU_NOTIFIER_LINGER)
-		arg.start = rand() % 5;
-	else if (command != TEST_MMU_NOTIFIER_ADD)
-		arg.start = rand() % 70;
+	/* An id, or a time to sleep */
+	if (command != TEST_MMU_NOTIFIER_ADD && command != TEST_MMU_NOTIFIER_SET)
+		arg.number = rand() % 70;
 	if (rand() % 20 == 0)
 		command ^= 1UL << rand() % 32;
 	ioctl(device, command, rand() % 20 ? (void *)&arg : (void *)interesting((long)memory));

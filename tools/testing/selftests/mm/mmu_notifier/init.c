@@ -44,7 +44,9 @@ static void die(const char *what)
 
 static void mount_all(void)
 {
-	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+	size_t i;
+
+	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
 		if (mkdir(mounts[i].path, 0755) && errno != EEXIST)
 			die(mounts[i].path);
 		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, 0, NULL))
