@@ -7,7 +7,7 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE
+export KVER KDIR JOBS V UPDATE ARCH SMP RT
 
 .NOTPARALLEL:
 .PHONY: help run e2e test matrix tree clean
@@ -16,7 +16,7 @@ help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
 
 run e2e tree test matrix:
-	@sh $(KUNIT)/packages.sh
+	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH))
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 clean:

@@ -125,7 +125,7 @@ class RunTest(FrontDoorTest):
     def test_help(self) -> None:
         text = self.make('help').stdout
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
-                     'N passed, N failed'):
+                     'ARCH', 'SMP', 'RT', 'N passed, N failed'):
             self.assertIn(word, text)
 
 
@@ -149,6 +149,11 @@ class BadInputTest(FrontDoorTest):
     def test_bad_numbers(self) -> None:
         self.assert_error(self.make('tree', JOBS='many'), 2, 'JOBS=many')
         self.assert_error(self.make('tree', V='yes'), 2, 'V=yes')
+
+    def test_bad_machine(self) -> None:
+        self.assert_error(self.make('run', ARCH='arm'), 2, 'ARCH=arm', 'um', 'x86_64')
+        self.assert_error(self.make('run', SMP='2'), 2, 'SMP=2', 'ARCH=x86_64')
+        self.assert_error(self.make('run', RT='1'), 2, 'RT=1', 'ARCH=x86_64')
 
     def test_kdir_with_a_blank_and_quotes(self) -> None:
         odd = self.scratch / 'a "kernel\'s" tree'

@@ -129,7 +129,8 @@ class ScratchTest(unittest.TestCase):
     def environment(self, **variables: str) -> dict[str, str]:
         """An environment as a user's: not that of the `make test` that we are in."""
         env = {key: value for key, value in os.environ.items() if key not in
-               ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'KVER', 'KDIR', 'JOBS', 'V', 'UPDATE')}
+               ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH',
+                'SMP', 'RT')}
         env['XDG_CACHE_HOME'] = str(self.scratch / 'cache')
         return {**env, **variables}
 

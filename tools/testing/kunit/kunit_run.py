@@ -18,17 +18,10 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from common import Progress, say, write_atomically
+from machine import Machine
 
-# For the boot and all suites. They need seconds.
-TIMEOUT = 120
-# kunit.py stops the kernel itself after TIMEOUT. If that fails, we do.
+# kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
 GRACE = 30
-
-# UML's own clock: it does not run while the kernel computes, and skips what it
-# would sleep. So sleeps cost nothing, and KUnit's timeout for a case that hangs
-# comes at once.
-TIME_TRAVEL = ('--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y',
-               '--kernel_args=time-travel=inf-cpu')
 
 # What kunit.py prints when it begins a phase.
 PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'build',
@@ -48,12 +41,12 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def command_line(um: Path, jobs: int, raw: bool) -> list[str]:
+def command_line(machine: Machine, folder: Path, jobs: int, raw: bool) -> list[str]:
     """The kunit.py command, to be run at the top of the prepared tree."""
     # kunit.py writes no JSON when it shows the raw output.
-    output = '--raw_output=all' if raw else f'--json={um}/results.json'
-    return ['./tools/testing/kunit/kunit.py', 'run', '--kunitconfig=.', *TIME_TRAVEL,
-            f'--build_dir={um}', f'--jobs={jobs}', f'--timeout={TIMEOUT}', output]
+    output = '--raw_output=all' if raw else f'--json={folder}/results.json'
+    return ['./tools/testing/kunit/kunit.py', 'run', *machine.build, *machine.run,
+            f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}', output]
 
 
 def build_command_line(config: Path, um: Path, jobs: int) -> list[str]:
@@ -65,7 +58,8 @@ def build_command_line(config: Path, um: Path, jobs: int) -> list[str]:
 def environment() -> dict[str, str]:
     """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
     return {key: value for key, value in os.environ.items() if key not in
-            ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V')}
+            ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V',
+             'ARCH', 'SMP', 'RT')}
 
 
 class BuildProgress:
@@ -113,26 +107,33 @@ class BuildProgress:
         write_atomically(self._memory, json.dumps(self._known) + '\n')
 
 
-def run(tree: Path, um: Path, jobs: int, raw: bool, memory: Path,
+def run(tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
         quiet: bool = False) -> Outcome:
     """Run kunit.py to its end; quiet: without what it makes of the results."""
+    folder = tree.with_name(machine.folder)
     # An older log must not be taken for this run's.
-    (um / 'test.log').unlink(missing_ok=True)
-    outcome = _call(command_line(um, jobs, raw), tree, BuildProgress(um, memory), quiet)
-    outcome.built = (um / 'test.log').exists()
+    (folder / 'test.log').unlink(missing_ok=True)
+    outcome = _call(command_line(machine, folder, jobs, raw), tree, BuildProgress(folder, memory),
+                    quiet, machine.timeout, machine.path)
+    outcome.built = (folder / 'test.log').exists()
     return outcome
 
 
 def build(tree: Path, config: Path, um: Path, jobs: int, memory: Path) -> Outcome:
     """Let kunit.py build a kernel, and not run it."""
-    outcome = _call(build_command_line(config, um, jobs), tree, BuildProgress(um, memory), False)
+    outcome = _call(build_command_line(config, um, jobs), tree, BuildProgress(um, memory))
     outcome.built = outcome.status == 0
     return outcome
 
 
-def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool) -> Outcome:
-    say(f'$ cd {shlex.quote(str(tree))} && {shlex.join(command)}')
+def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool = False,
+          timeout: int = 0, path: str = '') -> Outcome:
     env = {**environment(), 'PYTHONUNBUFFERED': '1'}    # each line as it comes
+    prefix = ''
+    if path:
+        env['PATH'] = f'{path}:{env["PATH"]}'
+        prefix = f'PATH={shlex.quote(path)}:$PATH '
+    say(f'$ cd {shlex.quote(str(tree))} && {prefix}{shlex.join(command)}')
     # On a terminal kunit.py shall see one, for its colours.
     output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
     # A session of its own: Ctrl-C comes to us only, and we stop all of it.
@@ -140,7 +141,7 @@ def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool) 
                                stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        return _follow(process, output, progress, quiet)
+        return _follow(process, output, progress, quiet, timeout)
     except BaseException:
         stop(process)
         raise
@@ -149,10 +150,10 @@ def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool) 
 
 
 def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress,
-            quiet: bool) -> Outcome:
+            quiet: bool, timeout: int) -> Outcome:
     outcome = Outcome()
     phase, since = 'configure', time.monotonic()
-    limit = TIMEOUT + GRACE
+    limit = timeout + GRACE
     tail = b''
     last = ''
 
@@ -186,7 +187,7 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
         if phase == 'build':
             progress.update()
         if phase == 'run' and time.monotonic() - since > limit:
-            if limit > TIMEOUT + GRACE:
+            if limit > timeout + GRACE:
                 stop(process)
                 break
             # Only the kernel at first: kunit.py has yet to write the log.

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Install what a UML kernel build and the runner need, if it is missing.
-# Silent when nothing is. Exit status 7: this machine cannot be made ready.
+# Install what a UML kernel build and the runner need, if it is missing; with the
+# argument x86_64, what that takes as well. Silent when nothing is. Exit status 7: this machine cannot be made ready.
 
 set -u
 
@@ -26,6 +26,12 @@ die()
 	echo "packages.sh: $*" >&2
 	exit 7
 }
+
+# For ARCH=x86_64
+[ "${1-}" != x86_64 ] || needed="$needed
+qemu-system-x86 runs the kernel
+libelf-dev is for the tools of the build
+libssl-dev likewise"
 
 if ! command -v dpkg-query >/dev/null; then
 	# Not Debian: its packages have other names, so look for the tools.

@@ -27,6 +27,7 @@ import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
+from machine import UML, Machine, x86_64
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
 from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
@@ -53,6 +54,9 @@ class Options:
     jobs: int
     raw: bool
     update: bool
+    arch: str = 'um'
+    smp: int = 2
+    rt: bool = False
 
 
 def read_options(env: Mapping[str, str]) -> Options:
@@ -61,20 +65,39 @@ def read_options(env: Mapping[str, str]) -> Options:
             raise Failure(EXIT_USAGE, f'{name}={env[name]}: want 0 or 1')
         return env.get(name) == '1'
 
+    def number(name: str, default: int) -> int:
+        value = env.get(name) or str(default)
+        if not value.isdecimal() or int(value) < 1:
+            raise Failure(EXIT_USAGE, f'{name}={value}: want a number, 1 or more')
+        return int(value)
+
     kver, kdir = env.get('KVER', ''), env.get('KDIR', '')
     if kver and kdir:
         raise Failure(EXIT_USAGE, f'KVER={kver} asks for a Debian source and KDIR={kdir} for a '
                       'tree of your own: give one of them')
-    jobs = env.get('JOBS') or str(len(os.sched_getaffinity(0)))
-    if not jobs.isdecimal() or int(jobs) < 1:
-        raise Failure(EXIT_USAGE, f'JOBS={jobs}: want a number, 1 or more')
-    return Options(kver or DEFAULT_KVER, kdir, int(jobs), flag('V'), flag('UPDATE'))
+    arch = env.get('ARCH') or 'um'
+    if arch not in ('um', 'x86_64'):
+        raise Failure(EXIT_USAGE, f'ARCH={arch}: want um (the default) or x86_64')
+    for name in ('SMP', 'RT'):
+        if env.get(name) and arch == 'um':
+            raise Failure(EXIT_USAGE, f'{name}={env[name]}: only with ARCH=x86_64; UML has one '
+                          'CPU and no PREEMPT_RT')
+    return Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
+                   flag('V'), flag('UPDATE'), arch, number('SMP', 2), flag('RT'))
 
 
 def find_base(options: Options) -> Base:
     if options.kdir:
         return from_kdir(options.kdir, REPO / 'build')
     return from_debian(options.kver, options.update)
+
+
+def find_machine(options: Options) -> Machine:
+    if options.arch == 'um':
+        return UML
+    machine = x86_64(options.smp, options.rt)
+    say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
+    return machine
 
 
 def build_lock(base: Base) -> Path:
@@ -87,14 +110,13 @@ def tree(options: Options) -> None:
         say(Preparer(REPO, base).prepare().summary)
 
 
-def boot(options: Options, base: Base, start: float, without: str = '',
+def boot(options: Options, base: Base, machine: Machine, start: float, without: str = '',
          quiet: bool = False) -> tuple[Tree, kunit_run.Outcome, Log]:
     """Prepare, build and run, with the lock held; `without` leaves out hooks by name."""
     prepared = Preparer(REPO, base, without).prepare()
     say(prepared.summary)
     took = time.monotonic() - start
-    um = prepared.path.with_name('um')
-    outcome = kunit_run.run(prepared.path, um, options.jobs, options.raw,
+    outcome = kunit_run.run(prepared.path, machine, options.jobs, options.raw,
                             cache_dir() / 'objects.json', quiet and not options.raw)
     seconds = outcome.seconds
     say(f'time: tree {took:.0f} s, build '
@@ -102,7 +124,8 @@ def boot(options: Options, base: Base, start: float, without: str = '',
         f'run {seconds.get("run", 0):.0f} s')
     if not outcome.built:
         return prepared, outcome, Log()
-    with open(um / 'test.log', encoding='utf-8', errors='replace') as file:
+    log = prepared.path.with_name(machine.folder) / 'test.log'
+    with open(log, encoding='utf-8', errors='replace') as file:
         return prepared, outcome, parse_log(file)
 
 
@@ -110,15 +133,15 @@ def run(options: Options) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
     expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
-    base = find_base(options)
+    base, machine = find_base(options), find_machine(options)
     with lock(build_lock(base), f'build/{base.name}'):
-        prepared, outcome, log = boot(options, base, start)
+        prepared, outcome, log = boot(options, base, machine, start)
         if not outcome.built:
             verdict = Verdict()
             verdict.fail(f'FAILED build of {base.origin}: {outcome.error}', EXIT_BUILD)
             return verdict
         return judge(expected, log, rules, prepared.path,
-                     outcome.status, outcome.timed_out, kunit_run.TIMEOUT)
+                     outcome.status, outcome.timed_out, machine.timeout, machine.folder)
 
 
 def end_to_end(options: Options) -> Verdict:
@@ -146,7 +169,8 @@ def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
     say(f'== {base.name}')
     try:
         with lock(build_lock(base), f'build/{base.name}'):
-            prepared, outcome, log = boot(options, base, time.monotonic(), without, quiet=True)
+            prepared, outcome, log = boot(options, base, UML, time.monotonic(), without,
+                                            quiet=True)
         found = matrix.Run(prepared.path, prepared.hooks, matrix.read_cells(log))
     except (Failure, OSError) as error:
         failure = as_failure(error)
@@ -156,7 +180,7 @@ def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
         found.trouble, found.code = f'FAILED build: {outcome.error}', EXIT_BUILD
     else:
         found.trouble = find_stop(expected_cases(REPO), log, outcome.timed_out,
-                                  kunit_run.TIMEOUT)[1]
+                                  UML.timeout)[1]
         found.code = EXIT_HANG
     return found
 

@@ -190,7 +190,8 @@ class Verdict:
 
 
 def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
-          status: int, timed_out: bool, timeout: int) -> Verdict:
+          status: int, timed_out: bool, timeout: int, folder: str = 'um') -> Verdict:
+    """folder: of the build, next to the tree."""
     verdict = Verdict()
 
     def count(name: str, result: Result) -> None:
@@ -198,7 +199,7 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
             verdict.passed += 1
         elif result.status == 'failed':
             verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, tree) for rule in rules):
+        elif any(rule.allows(result.reason, tree, folder) for rule in rules):
             verdict.skipped += 1
         else:
             verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')

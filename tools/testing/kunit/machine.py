@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machines that kunit.py runs the suites on: UML, and a PC under QEMU."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import EXIT_MACHINE, Failure
+
+HERE = Path(__file__).resolve().parent
+X86_64_CONFIG = HERE / 'x86_64.config'
+# Has a qemu-system-x86_64 that leaves KVM alone
+TCG = HERE / 'tcg'
+QEMU = 'qemu-system-x86_64'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What kunit.py has to be told."""
+    folder: str                         # of the build, next to the prepared tree
+    build: tuple[str, ...]              # for its kernel
+    run: tuple[str, ...]                # to run that
+    timeout: int                        # for the boot and all suites, in seconds
+    path: str = ''                      # to be put in front of PATH
+
+
+# UML's own clock: it does not run while the kernel computes, and skips what it
+# would sleep. So sleeps cost nothing, and KUnit's timeout for a case that hangs
+# comes at once. All of it needs seconds.
+UML = Machine('um', ('--kunitconfig=.', '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y'),
+              ('--kernel_args=time-travel=inf-cpu',), 120)
+
+
+def x86_64(smp: int, rt: bool) -> Machine:
+    """A PC with so many CPUs. Without KVM it needs a minute."""
+    preemption = 'CONFIG_PREEMPT_RT=y' if rt else 'CONFIG_PREEMPT=y'
+    return Machine('x86_64-rt' if rt else 'x86_64',
+                   ('--arch=x86_64', f'--kunitconfig={X86_64_CONFIG}',
+                    f'--kconfig_add={preemption}'),
+                   (f'--qemu_args=-smp {smp} -cpu max',), 600,
+                   '' if kvm_works() else str(TCG))
+
+
+# Executed in place of an operating system's: counts for a while, which an emulated
+# KVM does not survive in time, and then writes 16 to a port that ends QEMU.
+BOOT_SECTOR = bytes([0x66, 0xb9, 0x00, 0x00, 0x00, 0x08,    # mov $0x8000000, %ecx
+                     0x66, 0x49,                            # dec %ecx
+                     0x75, 0xfc,                            # jnz .-2
+                     0xb0, 0x10,                            # mov $0x10, %al
+                     0xe6, 0xf4,                            # out %al, $0xf4
+                     0xeb, 0xfe])                           # jmp .
+EXIT_DEVICE = 'isa-debug-exit,iobase=0xf4,iosize=4'
+EXIT_STATUS = 16 << 1 | 1
+
+
+def guest_runs(accelerator: str, seconds: float) -> bool:
+    """Whether a guest gets so far as to end QEMU."""
+    with tempfile.NamedTemporaryFile() as disk:
+        disk.write(BOOT_SECTOR.ljust(510, b'\0') + b'\x55\xaa')
+        disk.flush()
+        command = [QEMU, '-accel', accelerator, '-nodefaults', '-nographic', '-device', EXIT_DEVICE,
+                   '-drive', f'file={disk.name},format=raw,if=ide,snapshot=on']
+        try:
+            result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired:
+            return False
+        except FileNotFoundError:
+            raise Failure(EXIT_MACHINE, f'{QEMU}: not found. '
+                          'tools/testing/kunit/packages.sh x86_64 installs it.') from None
+    return result.returncode == EXIT_STATUS
+
+
+def kvm_works() -> bool:
+    # It is a matter of a second, or of never.
+    return Path('/dev/kvm').exists() and guest_runs('kvm', 5)
