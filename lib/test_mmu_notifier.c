@@ -70,7 +70,7 @@ struct fake {
  * @holds: whether it holds &contended
  */
 struct fake_file {
-	struct mutex lock;
+	struct mutex lock;	/* @fakes, @holds */
 	struct fake *fakes[TEST_MMU_NOTIFIER_MAX];
 	bool holds;
 };
@@ -118,16 +118,6 @@ static void do_wrong(enum test_mmu_notifier_behaviour behaviour)
 	}
 }
 
-static void behave_wrong(struct fake *fake)
-{
-	bool lockdep_was_on = debug_locks;
-	bool warned = test_taint(TAINT_WARN);
-
-	do_wrong(READ_ONCE(fake->behaviour));
-	if ((lockdep_was_on && !debug_locks) || (!warned && test_taint(TAINT_WARN)))
-		atomic_inc(&fake->reports);
-}
-
 static bool wants_to_back_off(struct fake *fake)
 {
 	switch (READ_ONCE(fake->behaviour)) {
@@ -151,26 +141,33 @@ static bool has_second_callback(const struct fake *fake)
 }
 
 /* Returns false if it backs off. */
+static bool behave(struct fake *fake, bool second)
+{
+	bool lockdep_was_on = debug_locks;
+	bool warned = test_taint(TAINT_WARN);
+	bool backs_off = !second && wants_to_back_off(fake);
+
+	if (backs_off)
+		atomic64_inc(&fake->back_offs);
+	else if (second == has_second_callback(fake))
+		do_wrong(READ_ONCE(fake->behaviour));
+
+	if ((lockdep_was_on && !debug_locks) || (!warned && test_taint(TAINT_WARN)))
+		atomic_inc(&fake->reports);
+	return !backs_off;
+}
+
 static bool fake_first_callback(struct fake *fake, bool blockable)
 {
 	atomic64_inc(&fake->calls[0][blockable]);
-	if (blockable)
-		return true;
-
-	if (wants_to_back_off(fake)) {
-		atomic64_inc(&fake->back_offs);
-		return false;
-	}
-	if (!has_second_callback(fake))
-		behave_wrong(fake);
-	return true;
+	return blockable || behave(fake, false);
 }
 
 static void fake_second_callback(struct fake *fake, bool blockable)
 {
 	atomic64_inc(&fake->calls[1][blockable]);
 	if (!blockable)
-		behave_wrong(fake);
+		behave(fake, true);
 }
 
 /* Callbacks. Those for a range are called for all of the mm. */
@@ -463,7 +460,7 @@ static long test_mmu_notifier_ioctl(struct file *filp, unsigned int command,
 		return linger(user);
 
 	if (mutex_lock_interruptible(&file->lock))
-		return -EINTR;
+		return -ERESTARTSYS;
 	switch (command) {
 	case TEST_MMU_NOTIFIER_ADD:
 		ret = fake_add(file, user);

@@ -29,7 +29,7 @@ struct mmu_notifier_state {
 void mmu_notifier_read_state(struct mm_struct *mm,
 			     struct mmu_notifier_state *state);
 
-/* The event of a pass that a test makes. Other passes come when the mm goes away. */
+/* The event of the passes below. Others come when the mm goes away. */
 #define KUNIT_MMU_NOTIFY	MMU_NOTIFY_CLEAR
 
 unsigned long kunit_mmu_notifier_mmap(struct kunit *test, unsigned long nr_pages,
@@ -40,6 +40,8 @@ void kunit_mmu_interval_notifier_insert(struct kunit *test,
 					struct mmu_interval_notifier *subscription,
 					unsigned long start, unsigned long length,
 					const struct mmu_interval_notifier_ops *ops);
+void kunit_mmu_interval_notifier_remove(struct kunit *test,
+					struct mmu_interval_notifier *subscription);
 
 int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 				     unsigned long length);

@@ -39,6 +39,8 @@
  * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling while atomic" and
  *	"scheduling in a non-blocking section"; as for
  *	@KUNIT_REPORT_MIGHT_SLEEP
+ * @KUNIT_REPORT_MAYBE_SCHEDULE: to expect only: @KUNIT_REPORT_SCHEDULE, or none.
+ *	Who waits for another CPU need not sleep if that is fast
  * @KUNIT_REPORT_WARN: WARN() and its kin. A WARN_ONCE() is made once in a boot,
  *	expected or not. Outside of an expectation it fails no test: not every
  *	suite that makes one on purpose says so
@@ -52,6 +54,7 @@ enum kunit_report_kind {
 	KUNIT_REPORT_SCHEDULE		= BIT(5),
 	KUNIT_REPORT_DEADLOCK		= BIT(6),
 	KUNIT_REPORT_WARN		= BIT(7),
+	KUNIT_REPORT_MAYBE_SCHEDULE	= BIT(8),
 };
 
 struct kunit;
@@ -152,7 +155,8 @@ do {									\
 /**
  * KUNIT_EXPECT_WARN() - expect that an expression makes just one WARN()
  * @test: the test context
- * @file: the source file that it stands in, as __FILE__ has it or its end
+ * @file: the source file that it stands in, as __FILE__ has it or its end; not
+ *	  compared without CONFIG_DEBUG_BUGVERBOSE
  * @text: what a line that is printed by the expression must contain, be it of
  *	  the warning or before it; or NULL
  * @...: as for KUNIT_EXPECT_REPORT()

@@ -67,7 +67,7 @@ void kunit_mmu_notifier_register(struct kunit *test, struct mmu_notifier *subscr
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_register);
 
-static void kunit_mmu_interval_notifier_remove(void *data)
+static void kunit_mmu_interval_notifier_remove_action(void *data)
 {
 	mmu_interval_notifier_remove(data);
 }
@@ -90,12 +90,26 @@ void kunit_mmu_interval_notifier_insert(struct kunit *test,
 	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(subscription, current->mm,
 							      start, length, ops));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
-							   kunit_mmu_interval_notifier_remove,
+							   kunit_mmu_interval_notifier_remove_action,
 							   subscription));
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_insert);
 
-/* Ends a pass that was ended once too often: one over nothing, without an end. */
+/**
+ * kunit_mmu_interval_notifier_remove() - do not wait for the end of the test
+ * @test: the test context
+ * @subscription: given to kunit_mmu_interval_notifier_insert()
+ *
+ * Context: May sleep: waits for the end of invalidations.
+ */
+void kunit_mmu_interval_notifier_remove(struct kunit *test,
+					struct mmu_interval_notifier *subscription)
+{
+	kunit_release_action(test, kunit_mmu_interval_notifier_remove_action, subscription);
+}
+EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
+
+/* For one end too many: begins a pass over nothing, which has no end then. */
 static void kunit_mmu_notifier_begin_again(void)
 {
 	struct mmu_notifier_range range;

@@ -104,6 +104,7 @@ static const struct {
 	  "WARNING: possible circular locking dependency detected" },
 	{ KUNIT_REPORT_DEADLOCK, "recursive locking or circular dependency", NULL },
 	{ KUNIT_REPORT_LOCKDEP, "another lockdep report", NULL },
+	{ KUNIT_REPORT_MAYBE_SCHEDULE, "maybe scheduler", NULL },
 	{ KUNIT_REPORT_MIGHT_SLEEP, "might_sleep", NULL },
 	{ KUNIT_REPORT_SCHEDULE, "scheduler",
 	  "BUG: scheduling in a non-blocking section" },
@@ -121,7 +122,8 @@ static int kunit_report_non_block_count(void)
 }
 #else
 #define KUNIT_REPORT_UNAVAILABLE					\
-	(KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE)
+	(KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE |		\
+	 KUNIT_REPORT_MAYBE_SCHEDULE)
 
 static int kunit_report_non_block_count(void)
 {
@@ -357,6 +359,8 @@ kunit_report_scope_begin_warn(struct kunit *test, const char *file, const char *
 
 	scope = kunit_report_scope_begin(test);
 	scope->file = file;
+	/* Without it, only the function is printed. */
+	scope->file_seen = !IS_ENABLED(CONFIG_DEBUG_BUGVERBOSE);
 	scope->text = text;
 	return scope;
 }
@@ -413,6 +417,8 @@ static bool kunit_report_kinds_match(unsigned int got, unsigned int expected)
 
 	if ((expected & KUNIT_REPORT_DEADLOCK) && (got & either))
 		got = (got & ~either) | KUNIT_REPORT_DEADLOCK;
+	if (expected & KUNIT_REPORT_MAYBE_SCHEDULE)
+		got = (got & ~KUNIT_REPORT_SCHEDULE) | KUNIT_REPORT_MAYBE_SCHEDULE;
 
 	return got == expected;
 }
@@ -550,8 +556,7 @@ void kunit_report_abort(void)
  */
 void kunit_report_test_exit(struct kunit *test)
 {
-	/* Off from the start, it has been a reason to skip. */
-	if (test->status != KUNIT_SKIPPED)
+	if (kunit_report_lockdep_was_on)
 		KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "a report has turned lockdep off");
 }
 EXPORT_SYMBOL_GPL(kunit_report_test_exit);

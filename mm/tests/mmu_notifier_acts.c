@@ -50,6 +50,7 @@
 #define DEADLOCK	KUNIT_REPORT_DEADLOCK
 #define MIGHT_SLEEP	KUNIT_REPORT_MIGHT_SLEEP
 #define SCHEDULE	KUNIT_REPORT_SCHEDULE
+#define MAYBE_SCHEDULE	KUNIT_REPORT_MAYBE_SCHEDULE
 
 /* A sleeping lock that lockdep knows, and an allocation that may reclaim */
 #define LOCK		(WAIT_CONTEXT | MIGHT_SLEEP)
@@ -707,8 +708,8 @@ const struct mn_act mn_allocators[] = {
 	{ "kvmalloc", NULL, act_kvmalloc, RECLAIM, DEADLOCK, DEADLOCK },
 	{ "vmalloc", NULL, act_vmalloc, RECLAIM, DEADLOCK, DEADLOCK,
 	  .missing_protected = VMALLOC_SLEEPS },
-	/* Takes a mutex where it may reclaim. */
-	{ "alloc_percpu", NULL, act_alloc_percpu, LOCK },
+	/* Takes a mutex where it may reclaim, and allocates under that. */
+	{ "alloc_percpu", NULL, act_alloc_percpu, LOCK, 0, DEADLOCK },
 	{ "mempool_alloc", NULL, act_mempool_alloc, RECLAIM, DEADLOCK, DEADLOCK },
 	{ "xa_insert", NULL, act_xa_insert, RECLAIM, DEADLOCK, DEADLOCK },
 	{ "radix_tree_insert", NULL, act_radix_tree_insert, RECLAIM, DEADLOCK, DEADLOCK },
@@ -752,10 +753,10 @@ const struct mn_act mn_wrong_acts[] = {
 	{ "cancel_work_sync", NULL, act_cancel_work_sync, MIGHT_SLEEP },
 	{ "msleep", NULL, act_msleep, SCHEDULE },
 	{ "schedule_timeout", NULL, act_schedule_timeout, SCHEDULE },
-	{ "kthread_stop", prepare_kthread, act_kthread_stop, MIGHT_SLEEP | SCHEDULE },
-	{ "synchronize_rcu", NULL, act_synchronize_rcu, MIGHT_SLEEP | SCHEDULE,
+	{ "kthread_stop", prepare_kthread, act_kthread_stop, MIGHT_SLEEP | MAYBE_SCHEDULE },
+	{ "synchronize_rcu", NULL, act_synchronize_rcu, MIGHT_SLEEP | MAYBE_SCHEDULE,
 	  .missing = IS_ENABLED(CONFIG_TINY_RCU) ? "tiny RCU does not wait" : NULL },
-	{ "synchronize_srcu", NULL, act_synchronize_srcu, MIGHT_SLEEP | SCHEDULE },
+	{ "synchronize_srcu", NULL, act_synchronize_srcu, MIGHT_SLEEP | MAYBE_SCHEDULE },
 	{ "dma_fence_wait", prepare_fence, act_dma_fence_wait, MIGHT_SLEEP,
 	  .missing = NO_DMA_FENCE },
 	{ "kmalloc_in_raw_spin_lock", NULL, act_kmalloc_in_raw_spin_lock, RECLAIM,
@@ -763,7 +764,7 @@ const struct mn_act mn_wrong_acts[] = {
 	/* Not itself, but what it waits for allocates. */
 	{ "held_by_allocator", NULL, act_held_by_allocator, CIRCULAR, 0, DEADLOCK },
 	{ "flush_allocating_work", prepare_allocating_work, act_flush_allocating_work,
-	  CIRCULAR | MIGHT_SLEEP | SCHEDULE, 0, DEADLOCK },
+	  CIRCULAR | MIGHT_SLEEP | MAYBE_SCHEDULE, 0, DEADLOCK },
 };
 
 const struct mn_act mn_protected_acts[] = {
@@ -868,8 +869,12 @@ static void end_non_block(gfp_t gfp)
 	non_block_end();
 }
 
+/* The core goes on to take a spinlock. */
+#define RT_SLEEPS							\
+	(IS_ENABLED(CONFIG_PREEMPT_RT) ?				\
+	 "what the core does next may sleep on PREEMPT_RT" : NULL)
 #define NO_PREEMPT_COUNT						\
-	(IS_ENABLED(CONFIG_PREEMPT_COUNT) ? NULL :			\
+	(IS_ENABLED(CONFIG_PREEMPT_COUNT) ? RT_SLEEPS :			\
 	 "preemption is not counted without CONFIG_PREEMPT_COUNT")
 #define NO_NON_BLOCK							\
 	(IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) ? NULL :			\
@@ -883,7 +888,7 @@ const struct mn_misuse mn_misuses[] = {
 	{ "preempt_disabled", NULL, keep_preempt_disabled, enable_preempt,
 	  "locks +0, preempt_count +1, irqs_disabled +0, non_block +0", NO_PREEMPT_COUNT },
 	{ "irqs_disabled", NULL, keep_irqs_disabled, enable_irqs,
-	  "locks +0, preempt_count +0, irqs_disabled +1, non_block +0" },
+	  "locks +0, preempt_count +0, irqs_disabled +1, non_block +0", RT_SLEEPS },
 	{ "non_block_started", NULL, start_non_block, NULL,
 	  "locks +0, preempt_count +0, irqs_disabled +0, non_block +1", NO_NON_BLOCK },
 	{ "non_block_ended", NULL, end_non_block, NULL,
@@ -913,6 +918,9 @@ int mn_acts_init(void)
 
 	prepare_allocating_work();
 	act_flush_allocating_work(0);
+
+	/* More than can be left: has memory allocated under the mutex. */
+	free_percpu(__alloc_percpu(PCPU_MIN_UNIT_SIZE, sizeof(long)));
 	return 0;
 }
 

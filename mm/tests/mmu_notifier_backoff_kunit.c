@@ -383,17 +383,18 @@ static void mixed_back_off_leaves_no_trace(struct kunit *test)
 	const struct backing_off *who = test->param_value;
 	struct chain *chain = chain_create(test, mixed);
 	unsigned int in_intervals = who->mask & (BIT(0) | BIT(1));
-	struct mmu_interval_notifier guest = {};
+	struct mmu_interval_notifier *guest = kunit_kzalloc(test, sizeof(*guest), GFP_KERNEL);
 
-	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(&guest, current->mm, chain->start,
-							      PAGE_SIZE, &link_interval_ops));
+	KUNIT_ASSERT_NOT_NULL(test, guest);
+	kunit_mmu_interval_notifier_insert(test, guest, chain->start, PAGE_SIZE,
+					   &link_interval_ops);
 	back_off(chain, who->mask);
 	KUNIT_EXPECT_NO_REPORT(test,
 			       KUNIT_EXPECT_EQ(test, nonblock_pass(chain), -EAGAIN));
 	expect_calls(chain, in_intervals ? __ffs(in_intervals) : NOBODY);
 
 	/* Waits for the end of a pass, if one is under way */
-	mmu_interval_notifier_remove(&guest);
+	kunit_mmu_interval_notifier_remove(test, guest);
 	expect_unharmed(chain);
 }
 

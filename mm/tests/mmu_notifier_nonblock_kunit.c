@@ -391,7 +391,8 @@ static void range_callback_depends_on_reclaim(struct kunit *test)
 
 static void nonblock_wrong_is_reported(struct kunit *test)
 {
-	const unsigned int atomic_sleep = KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE;
+	const unsigned int atomic_sleep = KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE |
+		KUNIT_REPORT_MAYBE_SCHEDULE;
 	const struct cell *cell = test->param_value;
 	struct fake *fake;
 	int ret;

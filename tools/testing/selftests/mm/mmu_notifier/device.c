@@ -24,8 +24,6 @@
 #include "init.h"
 #include "victim.h"
 
-#define TIMEOUT	600
-
 #define NOBODY	65534
 
 FIXTURE(device)
@@ -96,7 +94,7 @@ TEST_F(device, refuses_bad_arguments)
 	bad[8].behaviour = TEST_MMU_NOTIFIER_BACK_OFF;
 
 	EXPECT_EQ(0, ioctl(self->device, TEST_MMU_NOTIFIER_ADD, &good));
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		errno = 0;
 		EXPECT_EQ(-1, ioctl(self->device, TEST_MMU_NOTIFIER_ADD, &bad[i]))
 			TH_LOG("bad[%u]", i);
@@ -135,7 +133,7 @@ TEST_F(device, forgets_what_it_cannot_return)
 	arg->length = self->page;
 	ASSERT_EQ(0, mprotect(memory, self->page, PROT_READ));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, TEST_MMU_NOTIFIER_ADD, memory));
-	EXPECT_EQ(UINT_MAX, counts(self->device, 0).id);
+	EXPECT_EQ(UINT_MAX, notifier_counts(self->device, 0).id);
 }
 
 TEST_F(device, has_a_limit)
@@ -143,19 +141,21 @@ TEST_F(device, has_a_limit)
 	unsigned int i, id;
 
 	for (i = 0; i < TEST_MMU_NOTIFIER_MAX; i++) {
-		ASSERT_EQ(0, add(self->device, self->memory, self->page,
-				 i % 2 ? TEST_MMU_NOTIFIER_INTERVAL : TEST_MMU_NOTIFIER_RANGE,
-				 TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
+		ASSERT_EQ(0, notifier_add(self->device, self->memory, self->page,
+					  i % 2 ? TEST_MMU_NOTIFIER_INTERVAL :
+					  TEST_MMU_NOTIFIER_RANGE,
+					  TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
 		EXPECT_EQ(i, id);
 	}
-	EXPECT_ERRNO(ENOSPC, add(self->device, self->memory, self->page,
-				 TEST_MMU_NOTIFIER_RANGE, TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
+	EXPECT_ERRNO(ENOSPC, notifier_add(self->device, self->memory, self->page,
+					  TEST_MMU_NOTIFIER_RANGE,
+					  TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
 
 	/* The first that is free */
 	i = 7;
 	ASSERT_EQ(0, ioctl(self->device, TEST_MMU_NOTIFIER_REMOVE, &i));
-	EXPECT_EQ(0, add(self->device, self->memory, self->page, TEST_MMU_NOTIFIER_RANGE,
-			 TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
+	EXPECT_EQ(0, notifier_add(self->device, self->memory, self->page, TEST_MMU_NOTIFIER_RANGE,
+				  TEST_MMU_NOTIFIER_SUCCEED, 0, &id));
 	EXPECT_EQ(7, id);
 }
 
@@ -182,23 +182,25 @@ TEST_F(device, counts_calls_for_its_range)
 	long page = self->page;
 
 	memset(self->memory, 1, 4 * page);
-	ASSERT_EQ(0, add(self->device, self->memory + page, 2 * page,
-			 TEST_MMU_NOTIFIER_RANGE_END, TEST_MMU_NOTIFIER_SUCCEED, 0, &range));
-	ASSERT_EQ(0, add(self->device, self->memory + page, 2 * page,
-			 TEST_MMU_NOTIFIER_INTERVAL, TEST_MMU_NOTIFIER_SUCCEED, 0, &interval));
+	ASSERT_EQ(0, notifier_add(self->device, self->memory + page, 2 * page,
+				  TEST_MMU_NOTIFIER_RANGE_END,
+				  TEST_MMU_NOTIFIER_SUCCEED, 0, &range));
+	ASSERT_EQ(0, notifier_add(self->device, self->memory + page, 2 * page,
+				  TEST_MMU_NOTIFIER_INTERVAL,
+				  TEST_MMU_NOTIFIER_SUCCEED, 0, &interval));
 
 	EXPECT_EQ(0, munmap(self->memory, page));
-	EXPECT_EQ(0, counts(self->device, range).starts);
-	EXPECT_EQ(0, counts(self->device, interval).starts);
+	EXPECT_EQ(0, notifier_counts(self->device, range).starts);
+	EXPECT_EQ(0, notifier_counts(self->device, interval).starts);
 	EXPECT_EQ(0, munmap(self->memory + page, page));
-	EXPECT_EQ(1, counts(self->device, range).starts);
-	EXPECT_EQ(1, counts(self->device, range).ends);
-	EXPECT_EQ(1, counts(self->device, interval).starts);
+	EXPECT_EQ(1, notifier_counts(self->device, range).starts);
+	EXPECT_EQ(1, notifier_counts(self->device, range).ends);
+	EXPECT_EQ(1, notifier_counts(self->device, interval).starts);
 	EXPECT_EQ(0, munmap(self->memory + 2 * page, 2 * page));
-	EXPECT_EQ(2, counts(self->device, range).starts);
-	EXPECT_EQ(2, counts(self->device, interval).starts);
-	EXPECT_EQ(0, counts(self->device, range).nonblock_starts);
-	EXPECT_EQ(0, counts(self->device, interval).nonblock_starts);
+	EXPECT_EQ(2, notifier_counts(self->device, range).starts);
+	EXPECT_EQ(2, notifier_counts(self->device, interval).starts);
+	EXPECT_EQ(0, notifier_counts(self->device, range).nonblock_starts);
+	EXPECT_EQ(0, notifier_counts(self->device, interval).nonblock_starts);
 }
 
 /* The mm first or the file first: a child has both, we the file, or nobody. */
@@ -217,8 +219,8 @@ TEST_F(device, goes_in_any_order)
 
 			for (kind = TEST_MMU_NOTIFIER_RANGE; kind <= TEST_MMU_NOTIFIER_INTERVAL;
 			     kind++) {
-				if (add(mine, self->memory, self->page, kind,
-					TEST_MMU_NOTIFIER_SUCCEED, 0, NULL))
+				if (notifier_add(mine, self->memory, self->page, kind,
+						 TEST_MMU_NOTIFIER_SUCCEED, 0, NULL))
 					_exit(1);
 			}
 			if (way & 2)
@@ -228,7 +230,7 @@ TEST_F(device, goes_in_any_order)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(0, status);
 		/* Its mm is gone, and what watched it can still be asked. */
-		EXPECT_EQ(way & 1 ? UINT_MAX : 0, counts(device, 0).id);
+		EXPECT_EQ(way & 1 ? UINT_MAX : 0, notifier_counts(device, 0).id);
 		EXPECT_EQ(0, close(device));
 	}
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -74,8 +75,8 @@ long read_number(const char *path, const char *label)
 
 /* ioctls */
 
-int add(int device, void *start, size_t length, unsigned int kind,
-	       unsigned int behaviour, unsigned int count, unsigned int *id)
+int notifier_add(int device, void *start, size_t length, unsigned int kind,
+		 unsigned int behaviour, unsigned int count, unsigned int *id)
 {
 	struct test_mmu_notifier arg = {
 		.start = (unsigned long)start,
@@ -92,7 +93,7 @@ int add(int device, void *start, size_t length, unsigned int kind,
 }
 
 /* Of a notifier that is not there, an id that nobody has */
-struct test_mmu_notifier_counts counts(int device, unsigned int id)
+struct test_mmu_notifier_counts notifier_counts(int device, unsigned int id)
 {
 	struct test_mmu_notifier_counts counts = { .id = id };
 
@@ -102,7 +103,7 @@ struct test_mmu_notifier_counts counts(int device, unsigned int id)
 }
 
 /* Behave otherwise from now on. */
-int set(int device, unsigned int id, unsigned int behaviour)
+int notifier_set(int device, unsigned int id, unsigned int behaviour)
 {
 	struct test_mmu_notifier arg = { .id = id, .behaviour = behaviour };
 
@@ -114,8 +115,8 @@ bool has_two_pass(int device)
 	void *anywhere = (void *)0x10000;
 	unsigned int id;
 
-	if (add(device, anywhere, 4096, TEST_MMU_NOTIFIER_TWO_PASS,
-		TEST_MMU_NOTIFIER_SUCCEED, 0, &id))
+	if (notifier_add(device, anywhere, 4096, TEST_MMU_NOTIFIER_TWO_PASS,
+			 TEST_MMU_NOTIFIER_SUCCEED, 0, &id))
 		return false;
 	return !ioctl(device, TEST_MMU_NOTIFIER_REMOVE, &id);
 }
@@ -173,10 +174,14 @@ static void add_notifiers(struct victim *victim)
 }
 
 /* Tells the parent the ids of its notifiers, and of its second thread. */
-static void victim_main(struct victim *victim, int ready)
+static void victim_main(struct victim *victim, int ready, int go)
 {
 	struct lingering lingering = { victim, ready };
 	pthread_t thread;
+	char c;
+
+	/* Not to be left behind by a test that fails */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 
 	if (victim->own_device) {
 		victim->device = open(DEVICE, O_RDWR);
@@ -194,7 +199,8 @@ static void victim_main(struct victim *victim, int ready)
 		_exit(6);
 
 	/* Until the second thread sleeps, and cannot be killed any more */
-	sleep_ms(100);
+	if (read(go, &c, 1) != 1)
+		_exit(7);
 	if (victim->allocates)
 		allocate_until_killed();
 	for (;;)
@@ -213,7 +219,7 @@ static bool wait_until_asleep(struct victim *victim)
 	int tries;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", victim->pid, victim->tid);
-	for (tries = 0; tries < 100 && state != 'D'; tries++) {
+	for (tries = 0; tries < 1000 && state != 'D'; tries++) {
 		FILE *file = fopen(path, "r");
 
 		sleep_ms(1);
@@ -229,27 +235,32 @@ static bool wait_until_asleep(struct victim *victim)
 /* Returns 0 when the victim has its memory and its notifiers. */
 int victim_start(struct victim *victim)
 {
-	bool ready;
-	int fds[2];
+	int ready[2], go[2];
+	bool is_ready;
 
-	if (pipe2(fds, O_CLOEXEC))
+	if (pipe2(ready, O_CLOEXEC) || pipe2(go, O_CLOEXEC))
 		return -1;
 	victim->pid = fork();
 	if (victim->pid < 0)
 		return -1;
 	if (!victim->pid) {
-		close(fds[0]);
-		victim_main(victim, fds[1]);
+		close(ready[0]);
+		close(go[1]);
+		victim_main(victim, ready[1], go[0]);
 	}
 
-	close(fds[1]);
+	close(ready[1]);
+	close(go[0]);
 	victim->pidfd = sys_pidfd_open(victim->pid);
-	ready = read_all(fds[0], victim->notifier, sizeof(victim->notifier));
-	if (ready && victim->linger_ms)
-		ready = read_all(fds[0], &victim->tid, sizeof(victim->tid)) &&
-			wait_until_asleep(victim);
-	close(fds[0]);
-	return ready && victim->pidfd >= 0 ? 0 : -1;
+	is_ready = read_all(ready[0], victim->notifier, sizeof(victim->notifier));
+	if (is_ready && victim->linger_ms)
+		is_ready = read_all(ready[0], &victim->tid, sizeof(victim->tid)) &&
+			   wait_until_asleep(victim);
+	if (is_ready)
+		is_ready = write(go[1], "g", 1) == 1;
+	close(ready[0]);
+	close(go[1]);
+	return is_ready && victim->pidfd >= 0 ? 0 : -1;
 }
 
 int victim_kill(struct victim *victim)
@@ -329,4 +340,20 @@ int trace_count(const char *event, const char *detail)
 	}
 	fclose(file);
 	return count;
+}
+
+/* Waits until the OOM reaper has tried so often, and then for one try too many. */
+void trace_wait_for_reaper(int tries)
+{
+	int i;
+
+	/*
+	 * It comes two seconds after the kill, and then tries for one. Until then there
+	 * is no memory to be had: who asks for some spins, and where time is virtual,
+	 * that makes it stand still.
+	 */
+	sleep_ms(4000);
+	for (i = 0; i < 200 && trace_count("finish_task_reaping", "") < tries; i++)
+		sleep_ms(100);
+	sleep_ms(300);
 }

@@ -18,6 +18,14 @@
 #define VICTIM_MEMORY	(8UL << 20)
 #define VICTIM_MAX_NOTIFIERS	4
 
+/*
+ * How long the second thread sleeps: longer than the tests below need to see what
+ * becomes of the memory, be it in real time. Costs nothing in virtual time.
+ */
+#define LINGER_MS	30000
+/* For the harness, which counts the same time */
+#define TIMEOUT		600
+
 /**
  * struct victim - a process
  * @device: an open file of the device, of the victim only if @own_device
@@ -51,15 +59,17 @@ long victim_rss_kb(struct victim *victim);
 bool victim_wait(struct victim *victim, unsigned int seconds);
 void victim_end(struct victim *victim);
 
-int add(int device, void *start, size_t length, unsigned int kind,
-	unsigned int behaviour, unsigned int count, unsigned int *id);
-struct test_mmu_notifier_counts counts(int device, unsigned int id);
-int set(int device, unsigned int id, unsigned int behaviour);
+int notifier_add(int device, void *start, size_t length, unsigned int kind,
+		 unsigned int behaviour, unsigned int count, unsigned int *id);
+struct test_mmu_notifier_counts notifier_counts(int device, unsigned int id);
+int notifier_set(int device, unsigned int id, unsigned int behaviour);
 bool has_two_pass(int device);
 
 #define SKIP_WITHOUT(kind, device)						\
-	if ((kind) == TEST_MMU_NOTIFIER_TWO_PASS && !has_two_pass(device))	\
-		SKIP(return, "this kernel has no two-pass interval notifiers")
+	do {									\
+		if ((kind) == TEST_MMU_NOTIFIER_TWO_PASS && !has_two_pass(device)) \
+			SKIP(return, "this kernel has no two-pass interval notifiers"); \
+	} while (0)
 
 int sys_pidfd_open(pid_t pid);
 int sys_process_mrelease(int pidfd);
@@ -69,5 +79,6 @@ long read_number(const char *path, const char *label);
 
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
+void trace_wait_for_reaper(int tries);
 
 #endif /* _VICTIM_H */
