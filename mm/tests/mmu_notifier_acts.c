@@ -369,12 +369,14 @@ static void put_fence(void) { }
 /* Work */
 
 static DECLARE_COMPLETION(flushing);
+static struct task_struct *flusher;
 
+/* Not over before somebody waits for it: or there would be nothing to wait for. */
 static void allocate(struct work_struct *work)
 {
-	/* Not over before somebody waits for it, and that takes no tick. */
 	wait_for_completion(&flushing);
-	schedule_timeout_uninterruptible(1);
+	while (READ_ONCE(flusher->__state) != TASK_UNINTERRUPTIBLE)
+		schedule_timeout_uninterruptible(1);
 	kfree(kmalloc(64, GFP_KERNEL));
 }
 
@@ -413,12 +415,14 @@ static void act_cancel_work_sync(gfp_t gfp)
 
 static int prepare_allocating_work(void)
 {
+	reinit_completion(&flushing);
 	queue_work(system_unbound_wq, &allocating_work);
 	return 0;
 }
 
 static void act_flush_allocating_work(gfp_t gfp)
 {
+	flusher = current;
 	complete(&flushing);
 	flush_work(&allocating_work);
 }
@@ -937,8 +941,7 @@ void mn_acts_exit(void)
 		vfree(node);
 
 	flush_work(&idle_work);
-	complete(&flushing); /* if a test was ended before it came to that */
-	flush_work(&allocating_work);
+	act_flush_allocating_work(0); /* if a test was ended before it came to that */
 	cancel_delayed_work_sync(&delayed_work);
 	rcu_barrier();
 
