@@ -436,15 +436,26 @@ static long release(struct fake_file *file)
 	return 0;
 }
 
+static DECLARE_WAIT_QUEUE_HEAD(lingering);
+static atomic_t nr_wakes;
+
 static long linger(u32 __user *user)
 {
+	int nr = atomic_read(&nr_wakes);
 	u32 ms;
 
 	if (get_user(ms, user))
 		return -EFAULT;
 	if (ms > TEST_MMU_NOTIFIER_LINGER_MAX)
 		return -EINVAL;
-	msleep(ms);
+	wait_event_timeout(lingering, atomic_read(&nr_wakes) != nr, msecs_to_jiffies(ms));
+	return 0;
+}
+
+static long wake_lingering(void)
+{
+	atomic_inc(&nr_wakes);
+	wake_up_all(&lingering);
 	return 0;
 }
 
@@ -458,6 +469,8 @@ static long test_mmu_notifier_ioctl(struct file *filp, unsigned int command,
 	/* Without the lock: the other ioctls go on. */
 	if (command == TEST_MMU_NOTIFIER_LINGER)
 		return linger(user);
+	if (command == TEST_MMU_NOTIFIER_WAKE)
+		return wake_lingering();
 
 	if (mutex_lock_interruptible(&file->lock))
 		return -ERESTARTSYS;

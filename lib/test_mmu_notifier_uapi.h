@@ -115,4 +115,7 @@ struct test_mmu_notifier_counts {
 #define TEST_MMU_NOTIFIER_LINGER	\
 	_IOW(TEST_MMU_NOTIFIER_MAGIC, 6, __u32)
 
+/* End the sleep of all who do */
+#define TEST_MMU_NOTIFIER_WAKE	_IO(TEST_MMU_NOTIFIER_MAGIC, 7)
+
 #endif /* _LIB_TEST_MMU_NOTIFIER_UAPI_H */

@@ -20,15 +20,11 @@ from typing import Iterable, Optional
 
 import kunit_run
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure
+from machine import QEMU, Machine
 from verdict import PANIC, Result, SkipRule, Verdict
 
 HERE = Path(__file__).resolve().parent
-CONFIG = HERE / 'e2e.config'
 SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
-UM = 'um-e2e'
-
-# For a boot. They need seconds.
-TIMEOUT = 120
 EXCERPT = 15
 
 # What no boot may show, and what none may that is not there to show a report
@@ -46,7 +42,8 @@ class Boot:
     # Regular expressions for lines of the log, to be found in this order
     wanted: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = TROUBLE
-    kernel: tuple[str, ...] = ('time-travel=inf-cpu', 'kunit.enable=0')
+    kernel: str = 'kunit.enable=0'          # an argument of the kernel's
+    time_travel: bool = True                # where there is such a thing
 
 
 def report(variant: str, headline: str, callback: str) -> Boot:
@@ -62,10 +59,9 @@ BOOTS = (
     Boot('mrelease', 'mrelease'),
     Boot('oom', 'oom'),
     # Without time travel, so that interrupts come at any moment.
-    Boot('race', 'race', kernel=('kunit.enable=0',)),
+    Boot('race', 'race', time_travel=False),
     # The suite that it runs makes reports, and expects them.
-    Boot('lockdep', 'lockdep', unwanted=FATAL,
-         kernel=('time-travel=inf-cpu', 'kunit.filter_glob=kunit_report')),
+    Boot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
     report('mutex', r'BUG: Invalid wait context', 'fake_invalidate'),
     report('allocation', r'possible recursive locking detected', 'fake_range_start'),
     report('range_end', r'possible recursive locking detected', 'fake_range_end'),
@@ -184,12 +180,12 @@ def judge_lines(boot: Boot, lines: list[str], verdict: Verdict) -> None:
         verdict.passed += 1
 
 
-def judge_stop(boot: Boot, log: Log, lines: list[str], status: int, timed_out: bool,
-               verdict: Verdict) -> None:
+def judge_stop(boot: Boot, machine: Machine, log: Log, lines: list[str], status: int,
+               timed_out: bool, verdict: Verdict) -> None:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
         where = log.open_test or ('after its last test' if log.results else 'before its first test')
-        what = (f'no end within {TIMEOUT} s' if timed_out else
+        what = (f'no end within {machine.timeout} s' if timed_out else
                 log.panic if status and log.panic else
                 f'the kernel ended with exit status {status}' if status else
                 'the program ended without a result')
@@ -204,8 +200,8 @@ def judge_stop(boot: Boot, log: Log, lines: list[str], status: int, timed_out: b
                      'have a result')
 
 
-def judge(boot: Boot, lines: list[str], status: int, timed_out: bool, rules: list[SkipRule],
-          tree: Path) -> tuple[Verdict, Log]:
+def judge(boot: Boot, machine: Machine, lines: list[str], status: int, timed_out: bool,
+          rules: list[SkipRule], tree: Path) -> tuple[Verdict, Log]:
     log, verdict = parse_log(lines), Verdict()
     for result in log.results:
         name = f'{boot.name}: {result.name}'
@@ -213,11 +209,11 @@ def judge(boot: Boot, lines: list[str], status: int, timed_out: bool, rules: lis
             verdict.passed += 1
         elif result.status == 'failed':
             verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, tree, UM) for rule in rules):
+        elif any(rule.allows(result.reason, tree, machine.folder) for rule in rules):
             verdict.skipped += 1
         else:
             verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
-    judge_stop(boot, log, lines, status, timed_out, verdict)
+    judge_stop(boot, machine, log, lines, status, timed_out, verdict)
     judge_lines(boot, lines, verdict)
     return verdict, log
 
@@ -256,24 +252,31 @@ def build_initramfs(tree: Path, um: Path, programs: Iterable[str]) -> None:
         raise tool_failure(EXIT_BUILD, 'making the initramfs', result.stderr)
 
 
-def command_line(boot: Boot) -> list[str]:
+def command_line(machine: Machine, boot: Boot) -> list[str]:
     """What boots it, to be run in the build folder."""
-    # Without uml_dir the kernel leaves files in the user's home; without
-    # hung_task_panic it may wait for ever, quickly where time travels.
-    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'hung_task_panic=1',
-            *boot.kernel, f'rdinit=/{boot.program}', '--', *boot.arguments]
+    # Without hung_task_panic it may wait for ever, quickly where time travels.
+    arguments = ['hung_task_panic=1', boot.kernel, f'rdinit=/{boot.program}', '--',
+                 *boot.arguments]
+    if machine.is_uml:
+        # Without uml_dir the kernel leaves files in the user's home.
+        return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml',
+                *(['time-travel=inf-cpu'] if boot.time_travel else []), *arguments]
+    return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', '192', '-bios', 'qboot.rom',
+            '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
+            '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
+            '-append', ' '.join(['console=ttyS0', 'panic=-1', *arguments])]
 
 
-def start(boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
+def start(machine: Machine, boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
     """Boot it, wait for its end, and tell the exit status, and whether it was too late."""
-    command = command_line(boot)
+    command = command_line(machine, boot)
     say(f'$ cd {shlex.quote(str(um))} && {shlex.join(command)}')
     # It polls what it reads from, which a file does not allow.
     with open(log, 'wb') as output, subprocess.Popen(
             command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True) as process:
         try:
-            return process.wait(TIMEOUT), False
+            return process.wait(machine.timeout), False
         except subprocess.TimeoutExpired:
             # At once: how UML takes SIGTERM would be in the log, as a fault of its own.
             kunit_run.stop(process, [signal.SIGKILL])
@@ -283,12 +286,12 @@ def start(boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
             raise
 
 
-def run(repo: Path, tree: Path, jobs: int, raw: bool, memory: Path,
+def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
         rules: list[SkipRule]) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
     expected, ran = expected_tests(repo), {boot.program: set[str]() for boot in BOOTS}
-    um = tree.with_name(UM)
-    outcome = kunit_run.build(tree, CONFIG, um, jobs, memory)
+    um = tree.with_name(machine.folder)
+    outcome = kunit_run.build(tree, machine, jobs, memory)
     total = Verdict()
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
@@ -298,11 +301,11 @@ def run(repo: Path, tree: Path, jobs: int, raw: bool, memory: Path,
     for boot in BOOTS:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
-        status, timed_out = start(boot, um, path)
+        status, timed_out = start(machine, boot, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
         if raw:
             say(text)
-        verdict, log = judge(boot, text.splitlines(), status, timed_out, rules, tree)
+        verdict, log = judge(boot, machine, text.splitlines(), status, timed_out, rules, tree)
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
             f'log: {os.path.relpath(path, repo)}')
         ran[boot.program] |= {result.name for result in log.results} | {log.open_test}

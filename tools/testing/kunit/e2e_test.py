@@ -11,9 +11,11 @@ from pathlib import Path
 from unittest import mock
 
 import e2e
+import machine
 from common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
 from e2e import BOOTS, Boot, expected_tests, missing_tests, parse_log, scan_tests
 from fixtures import HERE, TOP, ScratchTest, quiet, write
+from machine import UML_E2E, Machine
 from verdict import SkipRule
 
 DATA = HERE / 'test_data/e2e'
@@ -30,7 +32,8 @@ class LogTest(ScratchTest):
     def judge(self, log: str, boot: Boot = Boot('boot', 'mrelease'), status: int = 0,
               timed_out: bool = False, rules: list[SkipRule] = RULES) -> list[str]:
         with quiet() as output:
-            verdict, _ = e2e.judge(boot, log.splitlines(), status, timed_out, rules, self.kernel)
+            verdict, _ = e2e.judge(boot, UML_E2E, log.splitlines(), status, timed_out, rules,
+                                   self.kernel)
         self.shown = output.getvalue()
         self.code = verdict.code
         return [*verdict.lines, str(verdict)]
@@ -60,7 +63,7 @@ class JudgeTest(LogTest):
 
     def test_skip_for_an_option_of_this_kernel(self) -> None:
         rules = [SkipRule('no two-pass', '.config', 'CONFIG_X=y')]
-        write(self.kernel.parent, {'um/.config': 'CONFIG_X=y\n', f'{e2e.UM}/.config': ''})
+        write(self.kernel.parent, {'um/.config': 'CONFIG_X=y\n', f'{UML_E2E.folder}/.config': ''})
         self.assertEqual(self.judge(recorded('mrelease'), rules=rules),
                          ['13 passed, 0 failed, 2 skipped'])
 
@@ -92,14 +95,14 @@ class JudgeTest(LogTest):
     def test_hang(self) -> None:
         log = recorded('mrelease').partition(f'#            OK  {NAME}')[0]
         self.assertEqual(self.judge(log, timed_out=True), [
-            f'HANG boot: {NAME}: no end within {e2e.TIMEOUT} s',
+            f'HANG boot: {NAME}: no end within {UML_E2E.timeout} s',
             '1 passed, 1 failed'])
         self.assertEqual(self.code, EXIT_HANG)
         self.assertTrue(self.shown.endswith(f'    #  RUN           {NAME} ...\n'), self.shown)
 
     def test_hang_after_the_last_test(self) -> None:
         self.assertEqual(self.judge(recorded('mrelease'), timed_out=True)[0],
-                         f'HANG boot: after its last test: no end within {e2e.TIMEOUT} s')
+                         f'HANG boot: after its last test: no end within {UML_E2E.timeout} s')
 
     def test_program_dies(self) -> None:
         log = recorded('mrelease').partition(f'#            OK  {NAME}')[0]
@@ -240,17 +243,17 @@ class ScanTest(ScratchTest):
 class BootTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
-        self.um = self.scratch / e2e.UM
+        self.um = self.scratch / UML_E2E.folder
         self.log = self.um / 'boot.log'
 
     def kernel_does(self, script: str) -> None:
         write(self.um, {'linux': f'#!/bin/sh\n{script}\n'})
         (self.um / 'linux').chmod(0o755)
 
-    def start(self) -> tuple[int, bool]:
+    def start(self, machine: Machine = UML_E2E) -> tuple[int, bool]:
         with quiet() as output:
             try:
-                return e2e.start(Boot('boot', 'prog', ('-t', 'name')), self.um, self.log)
+                return e2e.start(machine, Boot('boot', 'prog', ('-t', 'name')), self.um, self.log)
             finally:
                 self.output = output.getvalue()
 
@@ -270,10 +273,18 @@ class BootTest(ScratchTest):
         self.assertRegex(text, r' rdinit=/prog -- -t name\nerr\n$')
         self.assertIn(f'$ cd {self.um} && ./linux {text.splitlines()[0]}\n', self.output)
 
+    def test_under_qemu(self) -> None:
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            command = e2e.command_line(machine.x86_64_e2e(3, True),
+                                       Boot('boot', 'prog', ('-t', 'name')))
+        self.assertEqual(command[0], machine.QEMU)
+        self.assertIn('-accel tcg -smp 3 -cpu max', ' '.join(command))
+        self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
+        self.assertNotIn('time-travel', command[-1])
+
     def test_hang(self) -> None:
         self.kernel_does('setsid sleep 300 & echo $!; wait')
-        with mock.patch.object(e2e, 'TIMEOUT', 0.5):
-            self.assertEqual(self.start(), (0, True))
+        self.assertEqual(self.start(replace(UML_E2E, timeout=1)), (0, True))
         self.assert_gone(int(self.log.read_text()))
 
     def assert_gone(self, pid: int) -> None:

@@ -49,10 +49,10 @@ def command_line(machine: Machine, folder: Path, jobs: int, raw: bool) -> list[s
             f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}', output]
 
 
-def build_command_line(config: Path, um: Path, jobs: int) -> list[str]:
+def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:
     """Likewise, for a kernel that kunit.py shall not run."""
-    return ['./tools/testing/kunit/kunit.py', 'build', f'--kunitconfig={config}',
-            f'--build_dir={um}', f'--jobs={jobs}']
+    return ['./tools/testing/kunit/kunit.py', 'build', *machine.build,
+            f'--build_dir={folder}', f'--jobs={jobs}']
 
 
 def environment() -> dict[str, str]:
@@ -144,9 +144,11 @@ def drop_replayed(log: Path) -> bool:
     return True
 
 
-def build(tree: Path, config: Path, um: Path, jobs: int, memory: Path) -> Outcome:
+def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> Outcome:
     """Let kunit.py build a kernel, and not run it."""
-    outcome = _call(build_command_line(config, um, jobs), tree, BuildProgress(um, memory))
+    folder = tree.with_name(machine.folder)
+    outcome = _call(build_command_line(machine, folder, jobs), tree,
+                    BuildProgress(folder, memory))
     outcome.built = outcome.status == 0
     return outcome
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from common import EXIT_MACHINE, Failure
 
 HERE = Path(__file__).resolve().parent
+E2E_CONFIG = HERE / 'e2e.config'
 X86_64_CONFIG = HERE / 'x86_64.config'
 # Has a qemu-system-x86_64 that leaves KVM alone
 TCG = HERE / 'tcg'
@@ -25,6 +26,10 @@ class Machine:
     run: tuple[str, ...]                # to run that
     timeout: int                        # for the boot and all suites, in seconds
     path: str = ''                      # to be put in front of PATH
+
+    @property
+    def is_uml(self) -> bool:
+        return self.folder in ('um', 'um-e2e')
 
 
 # UML's own clock: it does not run while the kernel computes, and skips what it
@@ -42,6 +47,20 @@ def x86_64(smp: int, rt: bool) -> Machine:
                     f'--kconfig_add={preemption}'),
                    (f'--qemu_args=-smp {smp} -cpu max',), 600,
                    '' if kvm_works() else str(TCG))
+
+
+# For the tests in user space, which e2e.py boots itself
+UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120)
+
+
+def x86_64_e2e(smp: int, rt: bool) -> Machine:
+    base = x86_64(smp, rt)
+    # What is off there and on here is turned on again, but for what only UML has.
+    options = tuple(f'--kconfig_add={line}' for line in
+                    E2E_CONFIG.read_text(encoding='utf-8').splitlines()
+                    if line.endswith('=y') and 'UML' not in line)
+    return Machine(f'{base.folder}-e2e', base.build + options,
+                   ('-smp', str(smp), '-cpu', 'max'), base.timeout, base.path)
 
 
 # Executed in place of an operating system's: counts for a while, which an emulated

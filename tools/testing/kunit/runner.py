@@ -20,14 +20,14 @@ import unittest
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Mapping, Optional
+from typing import Callable, Mapping, Optional
 
 import e2e
 import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
-from machine import UML, Machine, x86_64
+from machine import UML, UML_E2E, Machine, x86_64, x86_64_e2e
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
 from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
@@ -92,10 +92,10 @@ def find_base(options: Options) -> Base:
     return from_debian(options.kver, options.update)
 
 
-def find_machine(options: Options) -> Machine:
+def find_machine(options: Options, uml: Machine, qemu: Callable[[int, bool], Machine]) -> Machine:
     if options.arch == 'um':
-        return UML
-    machine = x86_64(options.smp, options.rt)
+        return uml
+    machine = qemu(options.smp, options.rt)
     say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
     return machine
 
@@ -133,7 +133,7 @@ def run(options: Options) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
     expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
-    base, machine = find_base(options), find_machine(options)
+    base, machine = find_base(options), find_machine(options, UML, x86_64)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared, outcome, log = boot(options, base, machine, start)
         if not outcome.built:
@@ -147,11 +147,11 @@ def run(options: Options) -> Verdict:
 def end_to_end(options: Options) -> Verdict:
     """The selftests in user space, up to the verdict."""
     rules = read_skip_rules(SKIP_RULES)
-    base = find_base(options)
+    base, machine = find_base(options), find_machine(options, UML_E2E, x86_64_e2e)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared = Preparer(REPO, base).prepare()
         say(prepared.summary)
-        return e2e.run(REPO, prepared.path, options.jobs, options.raw,
+        return e2e.run(REPO, prepared.path, machine, options.jobs, options.raw,
                        cache_dir() / 'objects.json', rules)
 
 

@@ -108,7 +108,7 @@ TEST_F(device, refuses_bad_ioctls)
 	struct test_mmu_notifier_counts of_nobody = { .id = 5 };
 	struct test_mmu_notifier nobody = { .id = UINT_MAX };
 
-	EXPECT_ERRNO(ENOTTY, ioctl(self->device, _IO(TEST_MMU_NOTIFIER_MAGIC, 7)));
+	EXPECT_ERRNO(ENOTTY, ioctl(self->device, _IO(TEST_MMU_NOTIFIER_MAGIC, 8)));
 	/* Of another size */
 	EXPECT_ERRNO(ENOTTY, ioctl(self->device, _IOW(TEST_MMU_NOTIFIER_MAGIC, 2, __u64), &id));
 	EXPECT_ERRNO(EFAULT, ioctl(self->device, TEST_MMU_NOTIFIER_ADD, NULL));
@@ -259,9 +259,9 @@ static void fuzz_call(int device, char *memory)
 	static const unsigned long commands[] = {
 		TEST_MMU_NOTIFIER_ADD, TEST_MMU_NOTIFIER_SET, TEST_MMU_NOTIFIER_REMOVE,
 		TEST_MMU_NOTIFIER_READ, TEST_MMU_NOTIFIER_HOLD, TEST_MMU_NOTIFIER_RELEASE,
-		TEST_MMU_NOTIFIER_LINGER,
+		TEST_MMU_NOTIFIER_LINGER, TEST_MMU_NOTIFIER_WAKE,
 	};
-	unsigned long command = commands[rand() % 7];
+	unsigned long command = commands[rand() % ARRAY_SIZE(commands)];
 	union {
 		struct test_mmu_notifier notifier;
 		struct test_mmu_notifier_counts counts;

@@ -283,11 +283,12 @@ long victim_rss_kb(struct victim *victim)
 	return read_number(path, "RssAnon:");
 }
 
-/* Returns whether it has ended in time. */
+/* Lets it go. Returns whether it has ended in time. */
 bool victim_wait(struct victim *victim, unsigned int seconds)
 {
 	unsigned int waited;
 
+	ioctl(victim->device, TEST_MMU_NOTIFIER_WAKE);
 	for (waited = 0; waited < seconds * 20; waited++) {
 		pid_t ended = waitpid(victim->pid, NULL, WNOHANG);
 

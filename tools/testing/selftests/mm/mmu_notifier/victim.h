@@ -19,8 +19,8 @@
 #define VICTIM_MAX_NOTIFIERS	4
 
 /*
- * How long the second thread sleeps: longer than the tests below need to see what
- * becomes of the memory, be it in real time. Costs nothing in virtual time.
+ * How long the second thread sleeps, if it is not let go: longer than the tests need
+ * to see what becomes of the memory, be it in real time.
  */
 #define LINGER_MS	30000
 /* For the harness, which counts the same time */
