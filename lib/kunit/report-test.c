@@ -20,6 +20,8 @@
 #include <linux/sched/task.h>
 #include <linux/spinlock.h>
 
+#include "report-impl.h"
+
 static DEFINE_RAW_SPINLOCK(outer_lock);
 static DEFINE_MUTEX(inner_lock);
 static DEFINE_SPINLOCK(lock_a);
@@ -445,6 +447,24 @@ static void stray_report_fails_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_schedule)->status, KUNIT_FAILURE);
 }
 
+static void expect_nothing(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, no_code());
+	KUNIT_FAIL(other, "came back");
+}
+
+/* Off from the start, lockdep cannot report, and no expectation means anything. */
+static void lockdep_off_is_skipped(struct kunit *test)
+{
+	struct kunit *other;
+
+	kunit_report_lockdep_was_on = false;
+	other = run_other_test(test, expect_nothing);
+	kunit_report_lockdep_was_on = true;
+	KUNIT_EXPECT_EQ(test, other->status, KUNIT_SKIPPED);
+	KUNIT_EXPECT_STREQ(test, other->status_comment, "lockdep was off before the first test");
+}
+
 static void assert_in_scope(struct kunit *other)
 {
 	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL,
@@ -477,6 +497,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(other_task_is_not_claimed),
 	KUNIT_CASE(interrupt_is_not_claimed),
 	KUNIT_CASE(stray_report_fails_test),
+	KUNIT_CASE(lockdep_off_is_skipped),
 	KUNIT_CASE(abort_leaves_scope),
 	{}
 };
@@ -490,3 +511,5 @@ kunit_test_suite(kunit_report_suite);
 
 MODULE_DESCRIPTION("KUnit tests for expecting debug reports");
 MODULE_LICENSE("GPL");
+/* What MODULE_IMPORT_NS() stands for; its argument became a string in 6.13 */
+MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");

@@ -20,6 +20,7 @@
 #include <kunit/report.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
+#include <kunit/visibility.h>
 #include <linux/debug_locks.h>
 #include <linux/lockdep.h>
 #include <linux/preempt.h>
@@ -138,8 +139,8 @@ static int kunit_report_non_block_count(void)
 static struct kunit_report_scope *kunit_report_current;
 static struct task_struct *kunit_report_task;
 
-/* Was lockdep on before any test ran? */
-static bool kunit_report_lockdep_was_on;
+bool kunit_report_lockdep_was_on;
+EXPORT_SYMBOL_IF_KUNIT(kunit_report_lockdep_was_on);
 
 static struct kunit_report_scope *kunit_report_my_scope(void)
 {

@@ -56,10 +56,12 @@ UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120)
 def x86_64_e2e(smp: int, rt: bool) -> Machine:
     base = x86_64(smp, rt)
     # What is off there and on here is turned on again, but for what only UML has.
-    options = tuple(f'--kconfig_add={line}' for line in
-                    E2E_CONFIG.read_text(encoding='utf-8').splitlines()
-                    if line.endswith('=y') and 'UML' not in line)
-    return Machine(f'{base.folder}-e2e', base.build + options,
+    options = [line for line in E2E_CONFIG.read_text(encoding='utf-8').splitlines()
+               if line.endswith('=y') and 'UML' not in line]
+    # And what UML has not
+    options.append('CONFIG_HUGETLBFS=y')
+    return Machine(f'{base.folder}-e2e',
+                   base.build + tuple(f'--kconfig_add={option}' for option in options),
                    ('-smp', str(smp), '-cpu', 'max'), base.timeout, base.path)
 
 

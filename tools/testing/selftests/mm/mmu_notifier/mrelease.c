@@ -243,6 +243,29 @@ TEST_F_TIMEOUT(other, with_shared_memory_keeps_it, TIMEOUT)
 	EXPECT_TRUE(victim_wait(victim, 60));
 }
 
+/* Nor are huge pages. */
+TEST_F_TIMEOUT(other, with_huge_pages_keeps_them, TIMEOUT)
+{
+	struct victim *victim = &self->victim;
+
+	if (write_file("/proc/sys/vm/nr_hugepages", "8"))
+		SKIP(return, "this kernel has no huge pages");
+
+	victim->huge_pages = true;
+	victim->linger_ms = LINGER_MS;
+	victim->nr = 1;
+	victim->notifier[0].kind = TEST_MMU_NOTIFIER_INTERVAL;
+	victim->notifier[0].behaviour = TEST_MMU_NOTIFIER_BACK_OFF;
+	ASSERT_EQ(0, victim_start(victim));
+
+	EXPECT_EQ(0, victim_kill(victim));
+	EXPECT_EQ(0, victim_mrelease(victim));
+	EXPECT_EQ(0, notifier_counts(victim->device, victim->notifier[0].id).nonblock_starts);
+	EXPECT_LE((long)VICTIM_MEMORY >> 10, victim_memory_kb(victim, "HugetlbPages:"));
+	EXPECT_TRUE(victim_wait(victim, 60));
+	EXPECT_EQ(0, write_file("/proc/sys/vm/nr_hugepages", "0"));
+}
+
 int main(int argc, char **argv)
 {
 	run_as_init();

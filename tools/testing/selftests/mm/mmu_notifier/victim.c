@@ -160,7 +160,8 @@ static void add_notifiers(struct victim *victim)
 
 	if (!memory)
 		memory = mmap(NULL, VICTIM_MEMORY, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			      MAP_PRIVATE | MAP_ANONYMOUS |
+			      (victim->huge_pages ? MAP_HUGETLB : 0), -1, 0);
 	if (memory == MAP_FAILED)
 		_exit(1);
 	memset(memory, 'x', VICTIM_MEMORY);
@@ -273,14 +274,20 @@ int victim_mrelease(struct victim *victim)
 	return sys_process_mrelease(victim->pidfd);
 }
 
-/* What is left of its anonymous memory; -1 if it is gone */
-long victim_rss_kb(struct victim *victim)
+/* What /proc has behind @label; -1 if the victim is gone */
+long victim_memory_kb(struct victim *victim, const char *label)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", victim->pid,
 		 victim->tid ?: victim->pid);
-	return read_number(path, "RssAnon:");
+	return read_number(path, label);
+}
+
+/* What is left of its anonymous memory; -1 if it is gone */
+long victim_rss_kb(struct victim *victim)
+{
+	return victim_memory_kb(victim, "RssAnon:");
 }
 
 /* Lets it go. Returns whether it has ended in time. */

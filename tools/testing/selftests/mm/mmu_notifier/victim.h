@@ -33,6 +33,7 @@
  * @linger_ms: how long its second thread sleeps; 0: has none
  * @allocates: it allocates until it is killed, or else waits
  * @shared: memory that its notifiers watch, instead of memory of its own; or NULL
+ * @huge_pages: its own memory is of huge pages
  * @nr: how many notifiers it has
  * @notifier: they; kind, behaviour and count are the caller's to fill in
  * @pid: its process id
@@ -45,6 +46,7 @@ struct victim {
 	unsigned int linger_ms;
 	bool allocates;
 	char *shared;
+	bool huge_pages;
 	unsigned int nr;
 	struct test_mmu_notifier notifier[VICTIM_MAX_NOTIFIERS];
 	pid_t pid;
@@ -55,6 +57,7 @@ struct victim {
 int victim_start(struct victim *victim);
 int victim_kill(struct victim *victim);
 int victim_mrelease(struct victim *victim);
+long victim_memory_kb(struct victim *victim, const char *label);
 long victim_rss_kb(struct victim *victim);
 bool victim_wait(struct victim *victim, unsigned int seconds);
 void victim_end(struct victim *victim);
