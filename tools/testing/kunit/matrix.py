@@ -30,7 +30,7 @@ WRONG, PROTECTED = CASES.values()
 LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
            'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
            'another lockdep report': 'L', 'might_sleep': 'M', 'scheduler': 'S',
-           'WARN()': 'W'}
+           'maybe scheduler': 'S', 'WARN()': 'W'}
 LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
           'MISS nothing did, though it must be; FALSE reported, though it must not be; '
           '- cannot be tried in this kernel; ? no result')
