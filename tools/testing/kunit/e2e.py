@@ -264,7 +264,7 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
     return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', '192', '-bios', 'qboot.rom',
             '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
             '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
-            '-append', ' '.join(['console=ttyS0', 'panic=-1', *arguments])]
+            '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
 
 
 def start(machine: Machine, boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
