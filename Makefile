@@ -10,13 +10,17 @@ KUNIT := tools/testing/kunit
 export KVER KDIR JOBS V UPDATE ARCH SMP RT
 
 .NOTPARALLEL:
-.PHONY: help run e2e test matrix tree clean
+.PHONY: help run e2e drivers test matrix tree clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
 
 run e2e tree test matrix:
 	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH))
+	@$(PYTHON) $(KUNIT)/runner.py $@
+
+drivers:
+	@sh $(KUNIT)/packages.sh x86_64 drivers
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 clean:

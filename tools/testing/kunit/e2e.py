@@ -16,10 +16,12 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Callable, Iterable, Mapping, Optional
 
+import callbacks
 import kunit_run
-from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure
+from common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure,
+                    write_atomically)
 from machine import QEMU, Machine
 from verdict import PANIC, Result, SkipRule, Verdict
 
@@ -42,8 +44,16 @@ class Boot:
     # Regular expressions for lines of the log, to be found in this order
     wanted: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = TROUBLE
-    kernel: str = 'kunit.enable=0'          # an argument of the kernel's
+    kernel: str = 'kunit.enable=0'          # the kernel's arguments
     time_travel: bool = True                # where there is such a thing
+    memory: int = 192                       # MB of it, under QEMU
+    peer: str = ''                          # in the tree: whose tests run, if not the program's
+    timeout: int = 0                        # in seconds, if not the machine's
+
+    @property
+    def source(self) -> str:
+        """The name of the file that has the tests."""
+        return Path(self.peer or self.program).stem
 
 
 def report(variant: str, headline: str, callback: str) -> Boot:
@@ -54,7 +64,17 @@ def report(variant: str, headline: str, callback: str) -> Boot:
                  rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0'), FATAL)
 
 
-BOOTS = (
+@dataclass(frozen=True)
+class Suite:
+    """Test programs, and the boots that they take."""
+    name: str                               # the verb
+    folder: str                             # of the programs, in the tree
+    boots: tuple[Boot, ...]
+    # What else has to be in the initramfs: paths there, and of what is copied
+    files: Callable[[Path, Path], Mapping[str, Path]] = lambda tree, um: {}
+
+
+E2E = Suite('e2e', SELFTEST, (
     Boot('device', 'device'),
     Boot('mrelease', 'mrelease'),
     Boot('oom', 'oom'),
@@ -66,7 +86,7 @@ BOOTS = (
     report('allocation', r'possible recursive locking detected', 'fake_range_start'),
     report('range_end', r'possible recursive locking detected', 'fake_range_end'),
     report('sleep', r'BUG: scheduling in a non-blocking section', 'fake_invalidate'),
-)
+))
 
 
 # What should run
@@ -83,12 +103,14 @@ def scan_tests(text: str) -> list[str]:
     return found
 
 
-def expected_tests(repo: Path) -> dict[str, list[str]]:
+def expected_tests(tree: Path, suite: Suite = E2E) -> dict[str, list[str]]:
     """The tests of each program."""
-    found = {path.stem: tests for path in sorted((repo / SELFTEST).glob('*.c'))
+    sources = [*sorted((tree / suite.folder).glob('*.c')),
+               *(tree / boot.peer for boot in suite.boots if boot.peer)]
+    found = {path.stem: tests for path in sources
              if (tests := scan_tests(path.read_text(encoding='utf-8')))}
     if not found:
-        raise Failure(EXIT_TREE, f'{repo / SELFTEST}: there is no TEST or TEST_F in any *.c')
+        raise Failure(EXIT_TREE, f'{tree / suite.folder}: there is no TEST or TEST_F in any *.c')
     return found
 
 
@@ -185,7 +207,7 @@ def judge_stop(boot: Boot, machine: Machine, log: Log, lines: list[str], status:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
         where = log.open_test or ('after its last test' if log.results else 'before its first test')
-        what = (f'no end within {machine.timeout} s' if timed_out else
+        what = (f'no end within {boot.timeout or machine.timeout} s' if timed_out else
                 log.panic if status and log.panic else
                 f'the kernel ended with exit status {status}' if status else
                 'the program ended without a result')
@@ -236,15 +258,24 @@ def run_tool(what: str, command: list[str | Path]) -> None:
         raise tool_failure(EXIT_BUILD, what, result.stderr)
 
 
-def build_initramfs(tree: Path, um: Path, programs: Iterable[str]) -> None:
+def initramfs_list(files: Mapping[str, Path]) -> str:
+    """For gen_init_cpio: these files, in folders that they need, and a console."""
+    folders = {str(parent) for path in [*files, '/dev/null', '/tmp/null']
+               for parent in Path(path).parents} - {'/'}
+    return ''.join([*(f'dir {folder} 0755 0 0\n' for folder in sorted(folders)),
+                    'nod /dev/console 0600 0 0 c 5 1\n',
+                    *(f'file {path} {source} 0755 0 0\n' for path, source in files.items())])
+
+
+def build_initramfs(tree: Path, um: Path, suite: Suite) -> None:
     selftest = um / 'selftest'
     selftest.mkdir(exist_ok=True)
     # All of them, as make does not know of each header. It takes seconds.
-    run_tool(f'building {SELFTEST}', ['make', '--always-make', '-C', tree / SELFTEST,
-                                      f'OUTPUT={selftest}'])
+    run_tool(f'building {suite.folder}', ['make', '--always-make', '-C', tree / suite.folder,
+                                          f'OUTPUT={selftest}'])
+    files = {f'/{boot.program}': selftest / boot.program for boot in suite.boots}
     contents = um / 'initramfs.list'
-    contents.write_text('dir /dev 0755 0 0\nnod /dev/console 0600 0 0 c 5 1\n' + ''.join(
-        f'file /{name} {selftest / name} 0755 0 0\n' for name in programs), encoding='utf-8')
+    contents.write_text(initramfs_list({**files, **suite.files(tree, um)}), encoding='utf-8')
     with open(um / 'initramfs.cpio', 'wb') as output:
         result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
                                 stderr=subprocess.PIPE, text=True, check=False)
@@ -261,7 +292,8 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
         # Without uml_dir the kernel leaves files in the user's home.
         return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml',
                 *(['time-travel=inf-cpu'] if boot.time_travel else []), *arguments]
-    return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', '192', '-bios', 'qboot.rom',
+    return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
+            '-bios', 'qboot.rom',
             '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
             '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
             '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
@@ -276,7 +308,7 @@ def start(machine: Machine, boot: Boot, um: Path, log: Path) -> tuple[int, bool]
             command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True) as process:
         try:
-            return process.wait(machine.timeout), False
+            return process.wait(boot.timeout or machine.timeout), False
         except subprocess.TimeoutExpired:
             # At once: how UML takes SIGTERM would be in the log, as a fault of its own.
             kunit_run.stop(process, [signal.SIGKILL])
@@ -287,18 +319,20 @@ def start(machine: Machine, boot: Boot, um: Path, log: Path) -> tuple[int, bool]
 
 
 def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
-        rules: list[SkipRule]) -> Verdict:
+        rules: list[SkipRule], suite: Suite = E2E) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
-    expected, ran = expected_tests(repo), {boot.program: set[str]() for boot in BOOTS}
+    expected = expected_tests(tree, suite)
+    ran = {boot.source: set[str]() for boot in suite.boots}
+    table: callbacks.Table = {}
     um = tree.with_name(machine.folder)
     outcome = kunit_run.build(tree, machine, jobs, memory)
     total = Verdict()
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    build_initramfs(tree, um, expected)
+    build_initramfs(tree, um, suite)
     shutil.rmtree(um / 'uml', ignore_errors=True)
-    for boot in BOOTS:
+    for boot in suite.boots:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
         status, timed_out = start(machine, boot, um, path)
@@ -308,7 +342,12 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
         verdict, log = judge(boot, machine, text.splitlines(), status, timed_out, rules, tree)
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
             f'log: {os.path.relpath(path, repo)}')
-        ran[boot.program] |= {result.name for result in log.results} | {log.open_test}
+        ran[boot.source] |= {result.name for result in log.results} | {log.open_test}
         total.add(verdict)
+        callbacks.add(table, callbacks.parse(text.splitlines()))
     total.add(missing_tests(expected, ran))
+    say(f'nonblocking calls in all boots:\n{callbacks.as_text(table)}')
+    path = um / f'callbacks-{suite.name}.json'
+    write_atomically(path, callbacks.as_json(table))
+    say(f'also in {os.path.relpath(path, repo)}')
     return total

@@ -13,7 +13,7 @@ from unittest import mock
 import e2e
 import machine
 from common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
-from e2e import BOOTS, Boot, expected_tests, missing_tests, parse_log, scan_tests
+from e2e import E2E, Boot, expected_tests, initramfs_list, missing_tests, parse_log, scan_tests
 from fixtures import HERE, TOP, ScratchTest, quiet, write
 from machine import UML_E2E, Machine
 from verdict import SkipRule
@@ -21,7 +21,7 @@ from verdict import SkipRule
 DATA = HERE / 'test_data/e2e'
 RULES = [SkipRule('no two-pass', 'include/linux/mmu_notifier.h', 'invalidate_finish')]
 NAME = 'mrelease.range.back_off_reaches_user_space'
-REPORT = next(boot for boot in BOOTS if boot.name == 'report-allocation')
+REPORT = next(boot for boot in E2E.boots if boot.name == 'report-allocation')
 
 
 def recorded(name: str) -> str:
@@ -259,12 +259,23 @@ class BootTest(ScratchTest):
 
     def test_the_table(self) -> None:
         expected = expected_tests(TOP)
-        self.assertEqual({boot.program for boot in BOOTS}, set(expected))
-        self.assertEqual(len({boot.name for boot in BOOTS}), len(BOOTS))
-        for boot in BOOTS:
+        self.assertEqual({boot.program for boot in E2E.boots}, set(expected))
+        self.assertEqual(len({boot.name for boot in E2E.boots}), len(E2E.boots))
+        for boot in E2E.boots:
             self.assertLessEqual(len(boot.arguments), 30)
             for pattern in (*boot.wanted, *boot.unwanted):
                 re.compile(pattern)
+
+    def test_folders_of_files(self) -> None:
+        self.assertEqual(initramfs_list({'/a/b/c': Path('/x'), '/d': Path('/y')}), '''\
+dir /a 0755 0 0
+dir /a/b 0755 0 0
+dir /dev 0755 0 0
+dir /tmp 0755 0 0
+nod /dev/console 0600 0 0 c 5 1
+file /a/b/c /x 0755 0 0
+file /d /y 0755 0 0
+''')
 
     def test_log_and_status(self) -> None:
         self.kernel_does('echo "$@"; echo err >&2; exit 3')
@@ -329,8 +340,8 @@ class RunTest(ScratchTest):
         write(self.scratch, {'linux': FAKE_LINUX, 'gen_init_cpio': '#!/bin/sh\ncat "$1"\n'})
         # The real table is about the real programs.
         path = self.repo / 'tools/testing/kunit/e2e.py'
-        text, count = re.subn(r'BOOTS = \(\n.*?\n\)\n',
-                              'BOOTS = (Boot("a", "one"), Boot("b", "two"))\n',
+        text, count = re.subn(r'E2E = Suite\(\'e2e\', SELFTEST, \(\n.*?\n\)\)\n',
+                              'E2E = Suite("e2e", SELFTEST, (Boot("a", "one"), Boot("b", "two")))\n',
                               path.read_text(), flags=re.DOTALL)
         self.assertEqual(count, 1)
         path.write_text(text)

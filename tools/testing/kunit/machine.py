@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import EXIT_MACHINE, Failure
@@ -13,6 +13,7 @@ from common import EXIT_MACHINE, Failure
 HERE = Path(__file__).resolve().parent
 E2E_CONFIG = HERE / 'e2e.config'
 X86_64_CONFIG = HERE / 'x86_64.config'
+DRIVERS_CONFIG = HERE / 'drivers.config'
 # Has a qemu-system-x86_64 that leaves KVM alone
 TCG = HERE / 'tcg'
 QEMU = 'qemu-system-x86_64'
@@ -53,16 +54,26 @@ def x86_64(smp: int, rt: bool) -> Machine:
 UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120)
 
 
+def settings(config: Path) -> list[str]:
+    """All that it sets, with =; what it says is not set is left out."""
+    return [line for line in config.read_text(encoding='utf-8').splitlines()
+            if line.startswith('CONFIG_')]
+
+
 def x86_64_e2e(smp: int, rt: bool) -> Machine:
+    """For those, and with drivers whose notifiers run without special hardware."""
     base = x86_64(smp, rt)
     # What is off there and on here is turned on again, but for what only UML has.
-    options = [line for line in E2E_CONFIG.read_text(encoding='utf-8').splitlines()
-               if line.endswith('=y') and 'UML' not in line]
-    # And what UML has not
-    options.append('CONFIG_HUGETLBFS=y')
+    options = [option for option in settings(E2E_CONFIG) if 'UML' not in option]
+    options += settings(DRIVERS_CONFIG)
     return Machine(f'{base.folder}-e2e',
                    base.build + tuple(f'--kconfig_add={option}' for option in options),
-                   ('-smp', str(smp), '-cpu', 'max'), base.timeout, base.path)
+                   ('-smp', str(smp), '-cpu', 'max'), 900, base.path)
+
+
+def x86_64_drivers(smp: int, rt: bool) -> Machine:
+    """Never on KVM: that which is tested runs on what QEMU emulates."""
+    return replace(x86_64_e2e(smp, rt), path=str(TCG))
 
 
 # Executed in place of an operating system's: counts for a while, which an emulated

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Install what a UML kernel build and the runner need, if it is missing; with the
-# argument x86_64, what that takes as well. Silent when nothing is. Exit status 7: this machine cannot be made ready.
+# argument x86_64 or drivers, what that takes as well. Silent when nothing is.
+# Exit status 7: this machine cannot be made ready.
 
 set -u
 
@@ -27,11 +28,20 @@ die()
 	exit 7
 }
 
-# For ARCH=x86_64
-[ "${1-}" != x86_64 ] || needed="$needed
+for purpose; do
+	case $purpose in
+		x86_64) needed="$needed
 qemu-system-x86 runs the kernel
 libelf-dev is for the tools of the build
-libssl-dev likewise"
+libssl-dev likewise" ;;
+		drivers) needed="$needed
+libibverbs-dev registers memory with Soft-RoCE
+libnl-3-dev adds a Soft-RoCE device
+libnl-route-3-dev is for libibverbs
+pkgconf finds its headers
+stress-ng is the load" ;;
+	esac
+done
 
 if ! command -v dpkg-query >/dev/null; then
 	# Not Debian: its packages have other names, so look for the tools.

@@ -22,12 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, Mapping, Optional
 
+import drivers
 import e2e
 import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
-from machine import UML, UML_E2E, Machine, x86_64, x86_64_e2e
+from machine import UML, UML_E2E, Machine, x86_64, x86_64_drivers, x86_64_e2e
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
 from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
@@ -59,7 +60,7 @@ class Options:
     rt: bool = False
 
 
-def read_options(env: Mapping[str, str]) -> Options:
+def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
     def flag(name: str) -> bool:
         if env.get(name, '') not in ('', '0', '1'):
             raise Failure(EXIT_USAGE, f'{name}={env[name]}: want 0 or 1')
@@ -75,9 +76,11 @@ def read_options(env: Mapping[str, str]) -> Options:
     if kver and kdir:
         raise Failure(EXIT_USAGE, f'KVER={kver} asks for a Debian source and KDIR={kdir} for a '
                       'tree of your own: give one of them')
-    arch = env.get('ARCH') or 'um'
+    arch = env.get('ARCH') or ('x86_64' if verb == 'drivers' else 'um')
     if arch not in ('um', 'x86_64'):
         raise Failure(EXIT_USAGE, f'ARCH={arch}: want um (the default) or x86_64')
+    if verb == 'drivers' and arch == 'um':
+        raise Failure(EXIT_USAGE, 'ARCH=um: "drivers" needs a PC: leave out ARCH')
     for name in ('SMP', 'RT'):
         if env.get(name) and arch == 'um':
             raise Failure(EXIT_USAGE, f'{name}={env[name]}: only with ARCH=x86_64; UML has one '
@@ -153,6 +156,17 @@ def end_to_end(options: Options) -> Verdict:
         say(prepared.summary)
         return e2e.run(REPO, prepared.path, machine, options.jobs, options.raw,
                        cache_dir() / 'objects.json', rules)
+
+
+def driver_tests(options: Options) -> Verdict:
+    """Real drivers' notifiers, up to the verdict."""
+    rules = read_skip_rules(SKIP_RULES)
+    base, machine = find_base(options), x86_64_drivers(options.smp, options.rt)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        return e2e.run(REPO, prepared.path, machine, options.jobs, options.raw,
+                       cache_dir() / 'objects.json', rules, drivers.DRIVERS)
 
 
 def report(verdict: Verdict) -> int:
@@ -288,18 +302,18 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'e2e', 'tree', 'test', 'matrix'))
+    parser.add_argument('verb', choices=('run', 'e2e', 'drivers', 'tree', 'test', 'matrix'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The kernel may print what the user's locale cannot.
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        options = read_options(os.environ)
+        options = read_options(os.environ, verb)
         if verb == 'tree':
             tree(options)
             return 0
-        return report({'run': run, 'e2e': end_to_end, 'test': test,
+        return report({'run': run, 'e2e': end_to_end, 'drivers': driver_tests, 'test': test,
                        'matrix': compare}[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)

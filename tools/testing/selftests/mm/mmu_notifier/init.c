@@ -27,6 +27,17 @@ static const struct {
 	{ "tracefs", "/sys/kernel/tracing" },
 };
 
+/* What the kernel has counted, for who reads the log */
+static void print_callbacks(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/mmu_notifier/callbacks", "r");
+	char line[512];
+
+	while (file && fgets(line, sizeof(line), file))
+		printf("# %s", line);
+	fflush(stdout);
+}
+
 static void power_off(void)
 {
 	/* An init that exits would be a panic */
@@ -80,5 +91,6 @@ void run_as_init(void)
 	} while (pid != tests && (pid > 0 || errno == EINTR));
 	if (pid == tests && WIFSIGNALED(status))
 		fprintf(stderr, "init: the tests were ended by signal %d\n", WTERMSIG(status));
+	print_callbacks();
 	power_off();
 }

@@ -23,6 +23,7 @@
 #include "victim.h"
 
 #define TRACING	"/sys/kernel/tracing/"
+#define CALLBACKS	"/sys/kernel/debug/mmu_notifier/callbacks"
 
 int sys_pidfd_open(pid_t pid)
 {
@@ -172,9 +173,15 @@ static void add_notifiers(struct victim *victim)
 		if (ioctl(victim->device, TEST_MMU_NOTIFIER_ADD, &victim->notifier[i]))
 			_exit(2);
 	}
+	if (victim->attach) {
+		int status = victim->attach(victim, memory);
+
+		if (status)
+			_exit(status);
+	}
 }
 
-/* Tells the parent the ids of its notifiers, and of its second thread. */
+/* Tells the parent the ids of its notifiers, its driver, and its second thread. */
 static void victim_main(struct victim *victim, int ready, int go)
 {
 	struct lingering lingering = { victim, ready };
@@ -194,7 +201,8 @@ static void victim_main(struct victim *victim, int ready, int go)
 
 	add_notifiers(victim);
 	if (write(ready, victim->notifier, sizeof(victim->notifier)) !=
-	    sizeof(victim->notifier))
+	    sizeof(victim->notifier) ||
+	    write(ready, &victim->driver, sizeof(victim->driver)) != sizeof(victim->driver))
 		_exit(5);
 	if (victim->linger_ms && pthread_create(&thread, NULL, linger, &lingering))
 		_exit(6);
@@ -253,7 +261,8 @@ int victim_start(struct victim *victim)
 	close(ready[1]);
 	close(go[0]);
 	victim->pidfd = sys_pidfd_open(victim->pid);
-	is_ready = read_all(ready[0], victim->notifier, sizeof(victim->notifier));
+	is_ready = read_all(ready[0], victim->notifier, sizeof(victim->notifier)) &&
+		   read_all(ready[0], &victim->driver, sizeof(victim->driver));
 	if (is_ready && victim->linger_ms)
 		is_ready = read_all(ready[0], &victim->tid, sizeof(victim->tid)) &&
 			   wait_until_asleep(victim);
@@ -262,6 +271,12 @@ int victim_start(struct victim *victim)
 	close(ready[0]);
 	close(go[1]);
 	return is_ready && victim->pidfd >= 0 ? 0 : -1;
+}
+
+/* A file descriptor of the caller for the victim's driver, or -1 */
+int victim_take_driver(struct victim *victim)
+{
+	return syscall(SYS_pidfd_getfd, victim->pidfd, victim->driver, 0);
 }
 
 int victim_kill(struct victim *victim)
@@ -364,4 +379,44 @@ void trace_wait_for_reaper(int tries)
 	for (i = 0; i < 200 && trace_count("finish_task_reaping", "") < tries; i++)
 		sleep_ms(100);
 	sleep_ms(300);
+}
+
+/* What the kernel counts of each callback in nonblocking invalidations */
+
+/* The words of the line, which it cuts into them; returns how many there are. */
+static int split(char *line, char **words, int max)
+{
+	int nr = 0;
+	char *word;
+
+	while (nr < max && (word = strtok(nr ? NULL : line, " \n")))
+		words[nr++] = word;
+	return nr;
+}
+
+/* 0 if it was never called; -1 if there is no such column */
+long callback_count(const char *callback, const char *column)
+{
+	FILE *file = fopen(CALLBACKS, "r");
+	int nr, at = -1;
+	char line[512], *words[16];
+	long count = -1;
+
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
+		nr = split(line, words, 16);
+		/* The first line has the names of the columns. */
+		if (at < 0) {
+			for (at = nr - 1; at > 0 && strcmp(words[at], column); at--)
+				;
+			if (at <= 0)
+				break;
+			count = 0;
+		} else if (nr > at && !strcmp(words[0], callback)) {
+			count += atol(words[at]);
+		}
+	}
+	fclose(file);
+	return count;
 }

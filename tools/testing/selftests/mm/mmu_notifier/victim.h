@@ -34,6 +34,9 @@
  * @allocates: it allocates until it is killed, or else waits
  * @shared: memory that its notifiers watch, instead of memory of its own; or NULL
  * @huge_pages: its own memory is of huge pages
+ * @attach: called in the victim, to have a driver watch @VICTIM_MEMORY from there;
+ *	    returns 0, or a positive exit status; or NULL
+ * @driver: the victim's file descriptor of that, if @attach says so here
  * @nr: how many notifiers it has
  * @notifier: they; kind, behaviour and count are the caller's to fill in
  * @pid: its process id
@@ -47,6 +50,8 @@ struct victim {
 	bool allocates;
 	char *shared;
 	bool huge_pages;
+	int (*attach)(struct victim *victim, char *memory);
+	int driver;
 	unsigned int nr;
 	struct test_mmu_notifier notifier[VICTIM_MAX_NOTIFIERS];
 	pid_t pid;
@@ -55,6 +60,7 @@ struct victim {
 };
 
 int victim_start(struct victim *victim);
+int victim_take_driver(struct victim *victim);
 int victim_kill(struct victim *victim);
 int victim_mrelease(struct victim *victim);
 long victim_memory_kb(struct victim *victim, const char *label);
@@ -83,5 +89,7 @@ long read_number(const char *path, const char *label);
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
 void trace_wait_for_reaper(int tries);
+
+long callback_count(const char *callback, const char *column);
 
 #endif /* _VICTIM_H */

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Real drivers' notifiers: the programs, and what of others has to be in the initramfs.
+
+The kernel's own hmm-tests run unchanged, built from the prepared tree; the load is
+Debian's stress-ng.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
+from e2e import FATAL, SELFTEST, Boot, Suite, run_tool
+
+MM = 'tools/testing/selftests/mm'
+HMM_TESTS = f'{MM}/hmm-tests.c'
+
+# Two pieces of memory that the kernel leaves alone, for the devices of lib/test_hmm.c that
+# have memory of their own
+COHERENT = ('memmap=512M$512M test_hmm.spm_addr_dev0=0x20000000 '
+            'test_hmm.spm_addr_dev1=0x30000000')
+
+
+def libraries(program: Path) -> list[Path]:
+    """The shared libraries that a program needs, and their loader."""
+    result = capture(['ldd', program])
+    if result.returncode:
+        raise tool_failure(EXIT_BUILD, f'ldd {program}', result.stderr)
+    return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
+
+
+def build_hmm_tests(tree: Path, um: Path) -> Path:
+    """The tests, and the headers that belong to them."""
+    output = um / 'selftest-mm'
+    output.mkdir(exist_ok=True)
+    run_tool('making the kernel\'s headers',
+             ['make', '-C', tree, f'O={um}', 'ARCH=x86_64', 'headers'])
+    program = output / 'hmm-tests'
+    run_tool(f'building {HMM_TESTS}',
+             ['make', '-C', tree / MM, f'O={um}', f'OUTPUT={output}', 'LDFLAGS=-static',
+              f'KHDR_INCLUDES=-isystem {um / "usr/include"}', program])
+    return program
+
+
+def files(tree: Path, um: Path) -> dict[str, Path]:
+    stress_ng = shutil.which('stress-ng')
+    if stress_ng is None:
+        raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
+                      'tools/testing/kunit/packages.sh drivers installs it.')
+    found = {'/hmm-tests': build_hmm_tests(tree, um), '/stress-ng': Path(stress_ng)}
+    # A path may lead through a link, which is not there.
+    return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
+
+
+def hmm_tests(memory: str, kernel: str) -> Boot:
+    """Those for devices with this kind of memory."""
+    variants = [f'-v{fixture}_device_{memory}' for fixture in ('hmm', 'hmm2')]
+    return Boot(f'hmm-tests-{memory}', 'run', ('/hmm-tests', *variants), peer=HMM_TESTS,
+                kernel=f'kunit.enable=0 {kernel}', memory=2048)
+
+
+DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
+    Boot('drivers', 'drivers', memory=320),
+    hmm_tests('private', ''),
+    hmm_tests('coherent', COHERENT),
+    Boot('stress', 'stress', memory=768),
+), files)

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Real drivers' MMU notifiers under a real load: stress-ng uses up the memory, over and
+ * over, while processes with a mirror and a virtual machine are killed, for it by the
+ * OOM killer or for the sake of it.
+ *
+ * Needs root, CONFIG_TEST_MMU_NOTIFIER, tracefs, the drivers, and /stress-ng.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../../kselftest_harness.h"
+#include "../init.h"
+#include "attach.h"
+
+#define SECONDS		"60"
+/* What the load may leave in caches, of a machine of ten times as much */
+#define LEFT_KB		(64 << 10)
+
+static pid_t start_load(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	execl("/stress-ng", "stress-ng", "--timeout", SECONDS, "--temp-path", "/tmp",
+	      "--oom-pipe", "1", "--bigheap", "1", "--vm", "1", "--vm-bytes", "50%",
+	      "--mremap", "1", "--mremap-bytes", "16M", "--mmapfork", "1", "--kvm", "1",
+	      "--metrics-brief", NULL);
+	_exit(127);
+}
+
+static int attach_both(struct victim *victim, char *memory)
+{
+	return attach_kvm(victim, memory) ?: attach_hmm(victim, memory);
+}
+
+/* Returns whether the kernel took its memory before it was gone. */
+static bool one_victim(struct victim *victim, unsigned int round)
+{
+	bool reaped = false;
+
+	victim->attach = attach_both;
+	victim->linger_ms = 500;
+	victim->allocates = round % 4 == 0;
+	/* Under such a load it may be killed before it is ready. */
+	if (!victim_start(victim)) {
+		if (!victim->allocates)
+			victim_kill(victim);
+		else
+			sleep_ms(1000);
+		reaped = !victim_mrelease(victim);
+	}
+	victim_end(victim);
+	return reaped;
+}
+
+FIXTURE(stress)
+{
+	struct victim victim;
+};
+
+FIXTURE_SETUP(stress)
+{
+	ASSERT_EQ(0, write_file("/proc/self/oom_score_adj", "-1000"));
+	self->victim.device = open(DEVICE, O_RDWR);
+	ASSERT_LE(0, self->victim.device);
+	/* stress-ng: of those that it starts some adjust that themselves. */
+	ASSERT_EQ(0, access("/stress-ng", X_OK));
+}
+
+FIXTURE_TEARDOWN(stress)
+{
+	victim_end(&self->victim);
+	close(self->victim.device);
+}
+
+static long available_kb(void)
+{
+	sleep_ms(1000);
+	return read_number("/proc/meminfo", "MemAvailable:");
+}
+
+TEST_F_TIMEOUT(stress, drivers_under_load, TIMEOUT)
+{
+	long before = available_kb(), after;
+	unsigned int victims = 0, reaped = 0;
+	pid_t load = start_load();
+	int status;
+
+	ASSERT_LT(0, load);
+	while (!waitpid(load, &status, WNOHANG)) {
+		reaped += one_victim(&self->victim, victims);
+		victims++;
+	}
+	after = available_kb();
+	printf("# %u victims, %u of them reaped; %ld kB available before, %ld kB after\n",
+	       victims, reaped, before, after);
+
+	EXPECT_NE(127, WEXITSTATUS(status));
+	EXPECT_LT(0, reaped);
+	EXPECT_GT(LEFT_KB, before - after);
+	EXPECT_LT(0, callback_count("dmirror_interval_invalidate", "calls"));
+	/* Each start has its end, with whatever else is subscribed. */
+	EXPECT_LT(0, callback_count("kvm_mmu_notifier_invalidate_range_start", "calls"));
+	EXPECT_EQ(callback_count("kvm_mmu_notifier_invalidate_range_start", "calls"),
+		  callback_count("kvm_mmu_notifier_invalidate_range_end", "calls"));
+	EXPECT_EQ(1, read_number("/proc/lockdep_stats", "debug_locks:"));
+}
+
+int main(int argc, char **argv)
+{
+	run_as_init();
+	return test_harness_run(argc, argv);
+}
