@@ -2,7 +2,7 @@
 /*
  * The reaper against whatever a process does with its memory: fork, exec, mremap,
  * munmap, MADV_DONTNEED, exit; with notifiers of each kind that back off now and
- * then.
+ * then. With one thread and one reaper, and with several of both on all CPUs.
  *
  * Needs root and CONFIG_TEST_MMU_NOTIFIER. To be run in real time.
  */
@@ -10,6 +10,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,15 +37,53 @@
 #define LEAK_KB		180
 
 #define PAGES		64
+#define MAX_THREADS	4
 
-static char *map(size_t size)
+/* Where a thread's memory may be: so that it does not meet that of another. */
+#define PLACES		4
+
+/**
+ * struct thread - of the victim
+ * @nr: its number
+ * @places: where its memory may be
+ * @place: where it is
+ * @size: of each place
+ */
+struct thread {
+	unsigned int nr;
+	char *places;
+	unsigned int place;
+	size_t size;
+};
+
+static char *memory_of(const struct thread *thread)
 {
-	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return thread->places + thread->place * thread->size;
+}
 
-	if (memory == MAP_FAILED)
+static void map(struct thread *thread)
+{
+	if (mmap(memory_of(thread), thread->size, PROT_READ | PROT_WRITE,
+		 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 		_exit(1);
-	return memory;
+}
+
+static void move(struct thread *thread)
+{
+	unsigned int place = (thread->place + 1 + rand() % (PLACES - 1)) % PLACES;
+
+	if (mremap(memory_of(thread), thread->size, thread->size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   thread->places + place * thread->size) != MAP_FAILED)
+		thread->place = place;
+}
+
+static void run_on_cpu(unsigned int nr)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(nr % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
 static void fork_and_wait(void)
@@ -57,11 +97,13 @@ static void fork_and_wait(void)
 }
 
 /* Does what processes do, until it is killed, or execs, or exits. */
-static void live(char *memory, size_t size)
+static void *live(void *data)
 {
-	for (;;) {
-		char *other;
+	struct thread *thread = data;
 
+	run_on_cpu(thread->nr);
+	map(thread);
+	for (;;) {
 		switch (rand() % 16) {
 		case 0:
 			execl("/proc/self/exe", "race", "exit", NULL);
@@ -72,28 +114,23 @@ static void live(char *memory, size_t size)
 			fork_and_wait();
 			break;
 		case 4 ... 6:
-			other = mremap(memory, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
-				       memory + (rand() % 2 ? 2 : -2) * (ssize_t)size);
-			if (other != MAP_FAILED)
-				memory = other;
+			move(thread);
 			break;
 		case 7 ... 9:
-			munmap(memory, size / 2);
+			munmap(memory_of(thread), thread->size / 2);
 			break;
 		case 10 ... 12:
-			madvise(memory, size, MADV_DONTNEED);
+			madvise(memory_of(thread), thread->size, MADV_DONTNEED);
 			break;
 		default:
-			munmap(memory, size);
-			memory = map(size);
+			munmap(memory_of(thread), thread->size);
+			map(thread);
 		}
 	}
 }
 
-static void child(int device)
+static void add_notifiers(int device, char *memory, size_t size)
 {
-	const size_t size = PAGES * sysconf(_SC_PAGESIZE);
-	char *memory = map(size);
 	unsigned int i, kinds = has_two_pass(device) ? 4 : 3;
 
 	for (i = 0; i < 4; i++) {
@@ -109,32 +146,97 @@ static void child(int device)
 				 1 + rand() % 4 : 0, NULL))
 			_exit(1);
 	}
-	live(memory, size);
+}
+
+static void child(int device, unsigned int threads)
+{
+	const size_t size = PAGES * sysconf(_SC_PAGESIZE);
+	struct thread thread[MAX_THREADS];
+	pthread_t other;
+	unsigned int i;
+	char *memory;
+
+	memory = mmap(NULL, threads * PLACES * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		_exit(1);
+	add_notifiers(device, memory, threads * PLACES * size);
+	for (i = 0; i < threads; i++)
+		thread[i] = (struct thread){ i, memory + i * PLACES * size, 0, size };
+	for (i = 1; i < threads; i++) {
+		if (pthread_create(&other, NULL, live, &thread[i]))
+			_exit(1);
+	}
+	live(&thread[0]);
 }
 
 /* What came of it: a test that never meets its victim alive tests nothing. */
 static unsigned int nr_reaped, nr_backed_off;
 
-/* Returns 0, or -1 if it says what it must not. */
-static int reap(int pidfd, int device)
+/**
+ * struct reaper - who reaps a victim
+ * @nr: its number
+ * @pidfd: the victim
+ * @device: which has the lock that makes notifiers back off, maybe
+ */
+struct reaper {
+	unsigned int nr;
+	int pidfd;
+	int device;
+};
+
+/* Returns NULL, or what is wrong. */
+static void *reap(void *data)
 {
+	const struct reaper *reaper = data;
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		if (!sys_process_mrelease(pidfd)) {
-			nr_reaped++;
-			return 0;
+		if (!sys_process_mrelease(reaper->pidfd)) {
+			__atomic_add_fetch(&nr_reaped, 1, __ATOMIC_RELAXED);
+			return NULL;
 		}
 		if (errno == ESRCH)
-			return 0;
-		nr_backed_off += errno == EAGAIN;
+			return NULL;
+		if (errno == EAGAIN)
+			__atomic_add_fetch(&nr_backed_off, 1, __ATOMIC_RELAXED);
 		/* It may be about to exit by itself, and may not be killed yet. */
 		if (errno != EAGAIN && errno != EINVAL)
-			return -1;
+			return (void *)"process_mrelease() fails with another error";
 		if (i == 4)
-			ioctl(device, TEST_MMU_NOTIFIER_RELEASE);
+			ioctl(reaper->device, TEST_MMU_NOTIFIER_RELEASE);
 	}
-	return 0;
+	return NULL;
+}
+
+static void *reap_on_cpu(void *data)
+{
+	run_on_cpu(((struct reaper *)data)->nr);
+	return reap(data);
+}
+
+/* By as many reapers as the victim has threads */
+static const char *reap_all(int pidfd, int device, unsigned int threads)
+{
+	struct reaper reaper[MAX_THREADS];
+	pthread_t other[MAX_THREADS];
+	const char *wrong;
+	unsigned int i, started;
+	void *said;
+
+	for (i = 0; i < threads; i++)
+		reaper[i] = (struct reaper){ i, pidfd, device };
+	for (started = 1; started < threads; started++) {
+		if (pthread_create(&other[started], NULL, reap_on_cpu, &reaper[started]))
+			break;
+	}
+	wrong = reap(&reaper[0]);
+	if (started < threads)
+		wrong = "no thread";
+	for (i = 1; i < started; i++) {
+		pthread_join(other[i], &said);
+		wrong = wrong ?: said;
+	}
+	return wrong;
 }
 
 static bool ends_in_time(pid_t pid)
@@ -149,7 +251,7 @@ static bool ends_in_time(pid_t pid)
 	return false;
 }
 
-static const char *race_once(unsigned int seed)
+static const char *race_once(unsigned int seed, unsigned int threads)
 {
 	int device = open(DEVICE, O_RDWR), mine = open(DEVICE, O_RDWR), pidfd;
 	const char *wrong = NULL;
@@ -163,7 +265,7 @@ static const char *race_once(unsigned int seed)
 		return "no process";
 	if (!pid) {
 		close(mine);
-		child(device);
+		child(device, threads);
 	}
 
 	/* From now on the child alone has it. */
@@ -177,8 +279,7 @@ static const char *race_once(unsigned int seed)
 	if (rand() % 4 == 0)
 		sys_process_mrelease(pidfd);
 	kill(pid, SIGKILL);
-	if (reap(pidfd, mine))
-		wrong = "process_mrelease() fails with another error";
+	wrong = reap_all(pidfd, mine, threads) ?: wrong;
 	if (!ends_in_time(pid))
 		wrong = "the victim is still there";
 	close(pidfd);
@@ -186,13 +287,13 @@ static const char *race_once(unsigned int seed)
 	return wrong;
 }
 
-static const char *race(unsigned int rounds)
+static const char *race(unsigned int rounds, unsigned int threads)
 {
 	const char *wrong = NULL;
 	unsigned int i;
 
 	for (i = 0; i < rounds && !wrong; i++)
-		wrong = race_once(i);
+		wrong = race_once(i, threads);
 	if (wrong)
 		printf("# round %u of %u: %s\n", i, rounds, wrong);
 	return wrong;
@@ -210,6 +311,21 @@ FIXTURE(race)
 	int unused;
 };
 
+FIXTURE_VARIANT(race)
+{
+	unsigned int threads;
+};
+
+FIXTURE_VARIANT_ADD(race, one_thread)
+{
+	.threads = 1,
+};
+
+FIXTURE_VARIANT_ADD(race, several_threads)
+{
+	.threads = MAX_THREADS,
+};
+
 FIXTURE_SETUP(race)
 {
 }
@@ -222,10 +338,10 @@ TEST_F_TIMEOUT(race, reaper_races_with_its_victim, TIMEOUT)
 {
 	long before, after;
 
-	ASSERT_EQ(NULL, race(WARM_UP_ROUNDS));
+	ASSERT_EQ(NULL, race(WARM_UP_ROUNDS, variant->threads));
 	before = unreclaimable_kb();
 	ASSERT_LT(0, before);
-	ASSERT_EQ(NULL, race(ROUNDS));
+	ASSERT_EQ(NULL, race(ROUNDS, variant->threads));
 	after = unreclaimable_kb();
 	printf("# unreclaimable: %ld kB after %u rounds, %ld kB after %u more\n", before,
 	       WARM_UP_ROUNDS, after, ROUNDS);
