@@ -20,6 +20,7 @@ from typing import Callable, Iterable, Mapping, Optional
 
 import callbacks
 import kunit_run
+import sanitizer
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure,
                     write_atomically)
 from machine import QEMU, Machine
@@ -30,7 +31,7 @@ SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
 EXCERPT = 15
 
 # What no boot may show, and what none may that is not there to show a report
-FATAL = (r'Kernel panic', r'INFO: task .* blocked')
+FATAL = (r'Kernel panic', r'INFO: task .* blocked', sanitizer.HEADLINE.pattern)
 TROUBLE = (*FATAL, r'WARNING:', r'BUG:', r'possible .* detected')
 
 
@@ -185,10 +186,15 @@ def find_lines(lines: list[str], patterns: Iterable[str]) -> tuple[list[int], st
     return found, ''
 
 
-def judge_lines(boot: Boot, lines: list[str], verdict: Verdict) -> None:
+def judge_lines(boot: Boot, lines: list[str], verdict: Verdict, tree: Path) -> None:
     """What the log shows counts as one test."""
+    _, other = sanitizer.split((match[1] for line in lines
+                                if (match := sanitizer.HEADLINE.search(line))), tree)
+    if other:
+        say(f'boot {boot.name}: {sanitizer.as_text(other)}')
     bad = next((number for number, line in enumerate(lines)
-                if any(re.search(pattern, line) for pattern in boot.unwanted)), None)
+                if any(re.search(pattern, line) for pattern in boot.unwanted) and
+                not any(headline in line for headline in other)), None)
     found, missing = find_lines(lines, boot.wanted)
     if bad is not None:
         say(f'boot {boot.name} shows what it must not:\n{excerpt(lines, [bad])}')
@@ -236,7 +242,7 @@ def judge(boot: Boot, machine: Machine, lines: list[str], status: int, timed_out
         else:
             verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
     judge_stop(boot, machine, log, lines, status, timed_out, verdict)
-    judge_lines(boot, lines, verdict)
+    judge_lines(boot, lines, verdict, tree)
     return verdict, log
 
 

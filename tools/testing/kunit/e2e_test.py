@@ -179,6 +179,18 @@ class ReportTest(LogTest):
         self.assertEqual(self.judge(log, REPORT)[0],
                          f'FAILED boot report-allocation: log: must not have: {line}')
 
+    def test_sanitizer_in_a_boot_that_shows_a_report(self) -> None:
+        line = 'BUG: KASAN: slab-use-after-free in a+0x1/0x2'
+        log = self.changed('# Totals', f'{line}\n# Totals', 'report')
+        self.assertEqual(self.judge(log, REPORT)[0],
+                         f'FAILED boot report-allocation: log: must not have: {line}')
+
+    def test_race_in_other_code_is_shown(self) -> None:
+        line = 'BUG: KCSAN: data-race in a / b'
+        log = self.changed('# Totals', f'[    1.0] {line}\n# Totals')
+        self.assertEqual(self.judge(log), ['13 passed, 0 failed, 2 skipped'])
+        self.assertIn(f'{line} (1 times)\n', self.shown)
+
     def test_no_report(self) -> None:
         log = recorded('report').replace('possible recursive locking', '')
         self.assertEqual(self.judge(log, REPORT), [

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterable, Optional
 
-from common import EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure
+import sanitizer
+from common import EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
 from tree import overlay_files
 
 TEST_SOURCE = re.compile(r'.*(_kunit|-test|_test)\.c$')
@@ -110,6 +111,7 @@ class Log:
     open_params: list[Result] = field(default_factory=list)
     last_suite: str = ''        # the last that ended
     panic: str = ''
+    sanitizer: list[str] = field(default_factory=list)      # headlines of KASAN, KCSAN
 
 
 RESULT = re.compile(r'( *)(ok|not ok) \d+(?: -)? (.*?)(?: # SKIP ?(.*))?$')
@@ -130,6 +132,8 @@ def parse_log(lines: Iterable[str]) -> Log:
         line = line.rstrip()
         if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
             log.panic = found[1]
+        if found := sanitizer.HEADLINE.search(line):
+            log.sanitizer.append(found[1])
         if prefix is None:
             if line.endswith('KTAP version 1'):
                 prefix = len(line) - len('KTAP version 1')
@@ -227,6 +231,11 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
             # Then no case has counted it.
             verdict.fail(f'FAILED {name}: the suite itself failed (its init or exit)')
 
+    bad, other = sanitizer.split(log.sanitizer, tree)
+    for headline, times in bad.items():
+        verdict.fail(f'FAILED {headline} ({times} times)')
+    if other:
+        say(sanitizer.as_text(other))
     for case in expected:
         if (case.suite, case.name) not in log.cases and str(case) != stopped:
             known = any(suite == case.suite for suite, _ in log.cases) or stopped

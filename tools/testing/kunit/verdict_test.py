@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import Failure
-from fixtures import HERE, SUITE_C, ScratchTest, write
+from fixtures import HERE, SUITE_C, ScratchTest, quiet, write
 from verdict import Case, SkipRule, Verdict, judge, parse_log, read_skip_rules, scan_source
 
 DATA = HERE / 'test_data'
@@ -98,6 +98,17 @@ class GoldenTest(ScratchTest):
         verdict = self.judge('passed', Golden([], 1, status=1))
         self.assertEqual(verdict.lines, ['FAILED kunit.py: exit status 1, though every case '
                                          'passed'])
+
+    def test_sanitizer(self) -> None:
+        headline = 'BUG: KASAN: slab-use-after-free in foo+0x10/0x20'
+        lines = (DATA / 'passed.log').read_text(encoding='utf-8').splitlines()
+        log = parse_log([lines[0], headline, *lines[1:], f'[ 1.0] {headline}',
+                         'BUG: KCSAN: data-race in foo / bar'])
+        with quiet() as output:
+            verdict = judge(scan_source(SUITE_C, 'x'), log, RULES, self.kernel, 0, False, 120)
+        self.assertEqual(verdict.lines, [f'FAILED {headline} (2 times)'])
+        self.assertEqual((str(verdict), verdict.code), ('4 passed, 1 failed', 1))
+        self.assertIn('BUG: KCSAN: data-race in foo / bar (1 times)\n', output.getvalue())
 
     def test_hang_after_the_last_case(self) -> None:
         verdict = self.judge('passed', Golden([], 6, timed_out=True))
