@@ -7,10 +7,10 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN
 
 .NOTPARALLEL:
-.PHONY: help run e2e drivers test matrix tree clean
+.PHONY: help run e2e drivers test test-all matrix tree clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
@@ -19,7 +19,7 @@ run e2e tree test matrix:
 	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH))
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
-drivers:
+drivers test-all:
 	@sh $(KUNIT)/packages.sh x86_64 drivers
 	@$(PYTHON) $(KUNIT)/runner.py $@
 

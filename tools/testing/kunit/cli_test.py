@@ -125,7 +125,7 @@ class RunTest(FrontDoorTest):
     def test_help(self) -> None:
         text = self.make('help').stdout
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
-                     'ARCH', 'SMP', 'RT', 'N passed, N failed'):
+                     'test-all', 'ARCH', 'SMP', 'RT', 'SAN', 'N passed, N failed'):
             self.assertIn(word, text)
 
 
@@ -152,8 +152,20 @@ class BadInputTest(FrontDoorTest):
 
     def test_bad_machine(self) -> None:
         self.assert_error(self.make('run', ARCH='arm'), 2, 'ARCH=arm', 'um', 'x86_64')
-        self.assert_error(self.make('run', SMP='2'), 2, 'SMP=2', 'ARCH=x86_64')
+        self.assert_error(self.make('run', SMP='9'), 2, 'SMP=9', '1 to 8')
+        self.assert_error(self.make('run', ARCH='x86_64', SMP='1'), 2, 'SMP=1', '2 to 8', 'UML')
         self.assert_error(self.make('run', RT='1'), 2, 'RT=1', 'ARCH=x86_64')
+        self.assert_error(self.make('run', SAN='ubsan'), 2, 'SAN=ubsan', 'kasan or kcsan')
+        self.assert_error(self.make('run', SAN='kcsan'), 2, 'SAN=kcsan', 'ARCH=x86_64')
+
+    def test_uml_without_smp(self) -> None:
+        self.assert_error(self.make('run', KDIR=str(self.kernel), SMP='2'), 2, 'SMP=2',
+                          str(self.kernel), 'arch/um/Kconfig', 'ARCH=x86_64')
+
+    def test_test_takes_no_machine(self) -> None:
+        for verb in ('test', 'test-all'):
+            for name, value in (('KVER', '7.3'), ('SMP', '2'), ('SAN', 'kasan')):
+                self.assert_error(self.make(verb, **{name: value}), 2, f'"{verb}"', name)
 
     def test_kdir_with_a_blank_and_quotes(self) -> None:
         odd = self.scratch / 'a "kernel\'s" tree'

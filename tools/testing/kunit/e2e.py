@@ -296,8 +296,9 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
                  *boot.arguments]
     if machine.is_uml:
         # Without uml_dir the kernel leaves files in the user's home.
-        return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml',
-                *(['time-travel=inf-cpu'] if boot.time_travel else []), *arguments]
+        time_travels = machine.time_travels and boot.time_travel
+        return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', *machine.run,
+                *(['time-travel=inf-cpu'] if time_travels else []), *arguments]
     return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
             '-bios', 'qboot.rom',
             '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,

@@ -27,17 +27,51 @@ class Machine:
     run: tuple[str, ...]                # to run that
     timeout: int                        # for the boot and all suites, in seconds
     path: str = ''                      # to be put in front of PATH
+    time_travels: bool = False          # if a boot asks for it
 
     @property
     def is_uml(self) -> bool:
-        return self.folder in ('um', 'um-e2e')
+        return self.folder.startswith('um')
 
+
+# How many CPUs the kernels are built for
+MAX_CPUS = 8
 
 # UML's own clock: it does not run while the kernel computes, and skips what it
 # would sleep. So sleeps cost nothing, and KUnit's timeout for a case that hangs
 # comes at once. All of it needs seconds.
 UML = Machine('um', ('--kunitconfig=.', '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y'),
               ('--kernel_args=time-travel=inf-cpu',), 120)
+
+# For the tests in user space, which e2e.py boots itself
+UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120, time_travels=True)
+
+# Several CPUs have no clock of their own. One kernel serves the suites and the tests in
+# user space: to build another takes longer than to run both.
+UML_SMP = (*UML_E2E.build, '--kconfig_add=CONFIG_SMP=y', f'--kconfig_add=CONFIG_NR_CPUS={MAX_CPUS}',
+           '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=n', '--kconfig_add=CONFIG_SYNC_FILE=y')
+
+
+def uml_e2e(smp: int) -> Machine:
+    if smp == 1:
+        return UML_E2E
+    # Without seccomp it refuses.
+    return Machine('um-smp', UML_SMP, (f'ncpus={smp}', 'seccomp=on'), 300)
+
+
+def uml(smp: int) -> Machine:
+    if smp == 1:
+        return UML
+    machine = uml_e2e(smp)
+    return replace(machine, run=tuple(f'--kernel_args={argument}' for argument in machine.run))
+
+
+def uml_has_smp(tree: Path) -> bool:
+    try:
+        kconfig = (tree / 'arch/um/Kconfig').read_text(encoding='utf-8')
+    except OSError:
+        return False
+    return 'config SMP\n' in kconfig
 
 
 def x86_64(smp: int, rt: bool) -> Machine:
@@ -48,10 +82,6 @@ def x86_64(smp: int, rt: bool) -> Machine:
                     f'--kconfig_add={preemption}'),
                    (f'--qemu_args=-smp {smp} -cpu max',), 600,
                    '' if kvm_works() else str(TCG))
-
-
-# For the tests in user space, which e2e.py boots itself
-UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120)
 
 
 def settings(config: Path) -> list[str]:
@@ -74,6 +104,16 @@ def x86_64_e2e(smp: int, rt: bool) -> Machine:
 def x86_64_drivers(smp: int, rt: bool) -> Machine:
     """Never on KVM: that which is tested runs on what QEMU emulates."""
     return replace(x86_64_e2e(smp, rt), path=str(TCG))
+
+
+SANITIZERS = ('kasan', 'kcsan')
+
+
+def sanitized(machine: Machine, name: str) -> Machine:
+    """The same with the options of kasan.config or kcsan.config, and more time."""
+    options = settings(HERE / f'{name}.config')
+    return replace(machine, folder=f'{machine.folder}-{name}', timeout=3 * machine.timeout,
+                   build=machine.build + tuple(f'--kconfig_add={option}' for option in options))
 
 
 # Executed in place of an operating system's: counts for a while, which an emulated

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests of the machines: which accelerator QEMU gets."""
+"""Tests of the machines: their options, which accelerator QEMU gets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unittest import mock
 
 import machine
 from common import EXIT_MACHINE, Failure
-from fixtures import ScratchTest
+from fixtures import ScratchTest, write
 
 
 class QemuTest(ScratchTest):
@@ -60,6 +60,45 @@ class AcceleratorTest(QemuTest):
             self.assertEqual(machine.x86_64(2, False).path, str(machine.TCG))
         with mock.patch.object(machine, 'kvm_works', return_value=True):
             self.assertEqual(machine.x86_64(2, False).path, '')
+
+
+class UmlTest(ScratchTest):
+    def test_one_cpu_has_a_clock_of_its_own(self) -> None:
+        self.assertIs(machine.uml(1), machine.UML)
+        self.assertIs(machine.uml_e2e(1), machine.UML_E2E)
+
+    def test_several_cpus(self) -> None:
+        kernel = machine.uml(3)
+        self.assertIn('--kconfig_add=CONFIG_SMP=y', kernel.build)
+        self.assertIn('--kernel_args=ncpus=3', kernel.run)
+        self.assertNotIn('time-travel', ' '.join(kernel.run))
+        self.assertIn('ncpus=3', machine.uml_e2e(3).run)
+        self.assertFalse(machine.uml_e2e(3).time_travels)
+
+    def test_each_kernel_has_a_folder(self) -> None:
+        machines = [kind(smp) for kind in (machine.uml, machine.uml_e2e) for smp in (1, 2)]
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            machines += [kind(2, rt) for kind in (machine.x86_64, machine.x86_64_e2e)
+                         for rt in (False, True)]
+        machines += [machine.sanitized(one, name) for name in machine.SANITIZERS
+                     for one in machines]
+        kernels = {(one.folder, one.build) for one in machines}
+        self.assertEqual(len({folder for folder, _ in kernels}), len(kernels))
+        for one in machines:
+            self.assertEqual(one.is_uml, '--arch=x86_64' not in one.build)
+
+    def test_sanitizer(self) -> None:
+        kernel = machine.sanitized(machine.UML, 'kasan')
+        self.assertEqual(kernel.folder, 'um-kasan')
+        self.assertIn('--kconfig_add=CONFIG_KASAN=y', kernel.build)
+        self.assertGreater(kernel.timeout, machine.UML.timeout)
+
+    def test_uml_with_and_without_smp(self) -> None:
+        self.assertFalse(machine.uml_has_smp(self.kernel))
+        write(self.kernel, {'arch/um/Kconfig': 'config UML\n\tbool\n'})
+        self.assertFalse(machine.uml_has_smp(self.kernel))
+        write(self.kernel, {'arch/um/Kconfig': 'config SMP\n\tbool "x"\n'})
+        self.assertTrue(machine.uml_has_smp(self.kernel))
 
 
 class TcgTest(QemuTest):

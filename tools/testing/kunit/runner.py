@@ -3,7 +3,7 @@
 """Prepare a kernel tree with the hooks and suites, run kunit.py in it, and sum up.
 
 `make help` has the short version. The Makefile's variables are this program's
-environment: KVER, KDIR, JOBS, V, UPDATE.
+environment: KVER, KDIR, JOBS, V, UPDATE, ARCH, SMP, RT, SAN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import unittest
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Mapping, Optional
+from typing import Callable, Iterable, Mapping, Optional
 
 import drivers
 import e2e
@@ -28,7 +28,8 @@ import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
-from machine import UML, UML_E2E, Machine, x86_64, x86_64_drivers, x86_64_e2e
+from machine import (MAX_CPUS, SANITIZERS, UML, Machine, sanitized, uml, uml_e2e, uml_has_smp,
+                     x86_64, x86_64_drivers, x86_64_e2e)
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
 from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
@@ -56,8 +57,9 @@ class Options:
     raw: bool
     update: bool
     arch: str = 'um'
-    smp: int = 2
+    smp: int = 1
     rt: bool = False
+    san: str = ''
 
 
 def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
@@ -81,12 +83,25 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
         raise Failure(EXIT_USAGE, f'ARCH={arch}: want um (the default) or x86_64')
     if verb == 'drivers' and arch == 'um':
         raise Failure(EXIT_USAGE, 'ARCH=um: "drivers" needs a PC: leave out ARCH')
-    for name in ('SMP', 'RT'):
-        if env.get(name) and arch == 'um':
-            raise Failure(EXIT_USAGE, f'{name}={env[name]}: only with ARCH=x86_64; UML has one '
-                          'CPU and no PREEMPT_RT')
-    return Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
-                   flag('V'), flag('UPDATE'), arch, number('SMP', 2), flag('RT'))
+    options = Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
+                      flag('V'), flag('UPDATE'), arch,
+                      number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''))
+    check_machine(options)
+    return options
+
+
+def check_machine(options: Options) -> None:
+    """Whether there is such a machine, whatever the kernel."""
+    fewest = 1 if options.arch == 'um' else 2
+    if not fewest <= options.smp <= MAX_CPUS:
+        raise Failure(EXIT_USAGE, f'SMP={options.smp}: want {fewest} to {MAX_CPUS} CPUs with '
+                      f'ARCH={options.arch}' + ('; UML has one' if fewest > 1 else ''))
+    if options.rt and options.arch == 'um':
+        raise Failure(EXIT_USAGE, 'RT=1: only with ARCH=x86_64; UML has no PREEMPT_RT')
+    if options.san and options.san not in SANITIZERS:
+        raise Failure(EXIT_USAGE, f'SAN={options.san}: want {" or ".join(SANITIZERS)}')
+    if options.san == 'kcsan' and options.arch == 'um':
+        raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64; UML has no KCSAN')
 
 
 def find_base(options: Options) -> Base:
@@ -95,12 +110,21 @@ def find_base(options: Options) -> Base:
     return from_debian(options.kver, options.update)
 
 
-def find_machine(options: Options, uml: Machine, qemu: Callable[[int, bool], Machine]) -> Machine:
+class Impossible(Failure):
+    """This kernel does not have what is asked for."""
+
+
+def find_machine(options: Options, base: Base, user_mode: Callable[[int], Machine],
+                 qemu: Callable[[int, bool], Machine]) -> Machine:
     if options.arch == 'um':
-        return uml
-    machine = qemu(options.smp, options.rt)
-    say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
-    return machine
+        if options.smp > 1 and not uml_has_smp(base.path):
+            raise Impossible(EXIT_USAGE, f'SMP={options.smp}: {base.origin} has no SMP on UML '
+                             '(in its arch/um/Kconfig); ARCH=x86_64 has')
+        machine = user_mode(options.smp)
+    else:
+        machine = qemu(options.smp, options.rt)
+        say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
+    return sanitized(machine, options.san) if options.san else machine
 
 
 def build_lock(base: Base) -> Path:
@@ -136,7 +160,8 @@ def run(options: Options) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
     expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
-    base, machine = find_base(options), find_machine(options, UML, x86_64)
+    base = find_base(options)
+    machine = find_machine(options, base, uml, x86_64)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared, outcome, log = boot(options, base, machine, start)
         if not outcome.built:
@@ -150,7 +175,8 @@ def run(options: Options) -> Verdict:
 def end_to_end(options: Options) -> Verdict:
     """The selftests in user space, up to the verdict."""
     rules = read_skip_rules(SKIP_RULES)
-    base, machine = find_base(options), find_machine(options, UML_E2E, x86_64_e2e)
+    base = find_base(options)
+    machine = find_machine(options, base, uml_e2e, x86_64_e2e)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared = Preparer(REPO, base).prepare()
         say(prepared.summary)
@@ -162,6 +188,8 @@ def driver_tests(options: Options) -> Verdict:
     """Real drivers' notifiers, up to the verdict."""
     rules = read_skip_rules(SKIP_RULES)
     base, machine = find_base(options), x86_64_drivers(options.smp, options.rt)
+    if options.san:
+        machine = sanitized(machine, options.san)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared = Preparer(REPO, base).prepare()
         say(prepared.summary)
@@ -263,28 +291,86 @@ def hook_tests(options: Options) -> Verdict:
     return verdict
 
 
-def test(options: Options) -> Verdict:
-    """Everything on every kernel; a failure does not keep the rest from running."""
+@dataclass(frozen=True)
+class Step:
+    """What is run on each kernel."""
+    title: str
+    run: Callable[[Options], Verdict]
+    arch: str = 'um'
+    smp: int = 1
+    rt: bool = False
+    san: str = ''
+    in_test: bool = False       # of `make test`; all are of `make test-all`
+    kernels: tuple[str, ...] = tuple(SUITES)
+
+
+# The order is that in which they run.
+STEPS = (
+    Step('hooks', hook_tests, in_test=True),
+    Step('suites', run, in_test=True),
+    Step('e2e', end_to_end, in_test=True),
+    Step('suites, SMP', run, smp=2, in_test=True),
+    Step('e2e, SMP', end_to_end, smp=2, in_test=True),
+    # On two CPUs where UML has them.
+    Step('suites, KASAN', run, san='kasan', kernels=('6.12',)),
+    Step('e2e, KASAN', end_to_end, san='kasan', kernels=('6.12',)),
+    Step('suites, SMP KASAN', run, smp=2, san='kasan', kernels=('7.3',)),
+    Step('e2e, SMP KASAN', end_to_end, smp=2, san='kasan', kernels=('7.3',)),
+    Step('suites, x86_64', run, 'x86_64', 2),
+    Step('e2e, x86_64', end_to_end, 'x86_64', 2),
+    Step('drivers', driver_tests, 'x86_64', 2),
+    Step('suites, x86_64 RT', run, 'x86_64', 2, rt=True),
+    Step('e2e, x86_64 RT', end_to_end, 'x86_64', 2, rt=True),
+    Step('suites, x86_64 KCSAN', run, 'x86_64', 2, san='kcsan'),
+    Step('e2e, x86_64 KCSAN', end_to_end, 'x86_64', 2, san='kcsan'),
+)
+
+
+def run_step(step: Step, options: Options) -> Verdict:
+    """Its verdict, whatever comes: a failure does not keep the rest from running."""
+    where = f'{step.title} on {options.kver}'
+    say(f'== {where}')
+    verdict = Verdict()
+    try:
+        verdict = step.run(replace(options, arch=step.arch, smp=step.smp, rt=step.rt,
+                                   san=step.san))
+    except Impossible as reason:
+        say(f'skipped {where}: {reason}')
+        verdict.skipped += 1
+    except (Failure, OSError) as error:
+        failure = as_failure(error)
+        verdict.fail(f'FAILED: {failure}', failure.code)
+    verdict.lines = [f'{where}: {line}' for line in verdict.lines]
+    report(verdict)
+    return verdict
+
+
+def run_steps(steps: Iterable[Step], verb: str, options: Options) -> Verdict:
     if os.environ.get('KVER') or options.kdir:
-        raise Failure(EXIT_USAGE, '"test" runs on all known kernels: leave out KVER and KDIR, or '
-                      'use "run" for one kernel')
-    total = Verdict()
-    total.add(unit_tests())
+        raise Failure(EXIT_USAGE, f'"{verb}" runs on all known kernels: leave out KVER and KDIR, '
+                      'or use "run" for one kernel')
+    for name in ('ARCH', 'SMP', 'RT', 'SAN'):
+        if os.environ.get(name):
+            raise Failure(EXIT_USAGE, f'"{verb}" knows its machines: leave out {name}, or use '
+                          '"run" for one machine')
+    total, times = unit_tests(), []
     for kver in SUITES:
-        chosen = Options(kver, '', options.jobs, options.raw, options.update)
-        for title, step in (('hooks', hook_tests), ('suites', run), ('e2e', end_to_end)):
-            say(f'== {title} on {kver}')
-            try:
-                verdict = step(chosen)
-            except (Failure, OSError) as error:
-                failure = as_failure(error)
-                verdict = Verdict()
-                verdict.fail(f'FAILED {title} on {kver}: {failure}', failure.code)
-            verdict.lines = [f'{kver}: {line}' for line in verdict.lines]
-            report(verdict)
-            total.add(verdict)
-    say('== total')
+        for step in (step for step in steps if kver in step.kernels):
+            since = time.monotonic()
+            total.add(run_step(step, replace(options, kver=kver)))
+            times.append(f'{time.monotonic() - since:5.0f} s  {step.title} on {kver}')
+    say('\n'.join(['== where the time went', *times, '== total']))
     return total
+
+
+def test(options: Options) -> Verdict:
+    """The most of it on every kernel."""
+    return run_steps([step for step in STEPS if step.in_test], 'test', options)
+
+
+def test_all(options: Options) -> Verdict:
+    """Everything on every kernel and every machine."""
+    return run_steps(STEPS, 'test-all', options)
 
 
 def as_failure(error: Failure | OSError) -> Failure:
@@ -302,7 +388,8 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'e2e', 'drivers', 'tree', 'test', 'matrix'))
+    parser.add_argument('verb', choices=('run', 'e2e', 'drivers', 'tree', 'test', 'test-all',
+                                         'matrix'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -314,7 +401,7 @@ def main() -> int:
             tree(options)
             return 0
         return report({'run': run, 'e2e': end_to_end, 'drivers': driver_tests, 'test': test,
-                       'matrix': compare}[verb](options))
+                       'test-all': test_all, 'matrix': compare}[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)
         message, code = f'error: {failure}', failure.code
