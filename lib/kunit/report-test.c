@@ -8,9 +8,12 @@
 
 #include <kunit/report.h>
 #include <kunit/test.h>
+#include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/debug_locks.h>
 #include <linux/interrupt.h>
+#include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
@@ -18,7 +21,11 @@
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/tracepoint.h>
+#include <trace/events/printk.h>
 
 #include "report-impl.h"
 
@@ -26,6 +33,8 @@ static DEFINE_RAW_SPINLOCK(outer_lock);
 static DEFINE_MUTEX(inner_lock);
 static DEFINE_SPINLOCK(lock_a);
 static DEFINE_SPINLOCK(lock_b);
+
+#define WRONG_ON_PURPOSE	"wrong on purpose"
 
 #define SLEEPING_LOCK	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP)
 
@@ -89,7 +98,7 @@ static void might_sleep_in_atomic(void)
 
 static void warn(void)
 {
-	WARN(1, "this is wrong on purpose\n");
+	WARN(1, "this is " WRONG_ON_PURPOSE "\n");
 }
 
 struct wrong {
@@ -347,25 +356,139 @@ static void other_task_is_not_claimed(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test, run_other_task(test));
 }
 
-/* An interrupt of this task, rather */
-static void softirq(struct tasklet_struct *tasklet)
+/*
+ * Interrupts, of this task if it is to be had so. Where one of them makes a report,
+ * current is this task, and still the report is not its own.
+ */
+
+/* Counts the warnings that interrupts print: what nobody claims must not get lost. */
+static void count_warnings(void *nr, const char *text, size_t len)
+{
+	if (!in_task() && strnstr(text, WRONG_ON_PURPOSE, len))
+		atomic_inc(nr);
+}
+
+static void wrong_in_interrupt(void)
 {
 	might_sleep();
+	warn();
 }
 
-static DECLARE_TASKLET(interrupt, softirq);
+static void softirq(struct tasklet_struct *tasklet)
+{
+	wrong_in_interrupt();
+}
 
-static void run_interrupt(void)
+static DECLARE_TASKLET(softirq_tasklet, softirq);
+
+static void run_softirq(struct kunit *test)
 {
 	local_bh_disable();
-	tasklet_schedule(&interrupt);
+	tasklet_schedule(&softirq_tasklet);
 	local_bh_enable();
-	tasklet_unlock_wait(&interrupt);
+	tasklet_unlock_wait(&softirq_tasklet);
 }
+
+static void irq_work(struct irq_work *work)
+{
+	wrong_in_interrupt();
+}
+
+static void run_irq_work(struct kunit *test)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(irq_work);
+
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+}
+
+/**
+ * struct ipi - an interrupt that comes from another CPU
+ * @cpu: where to
+ * @started: the thread that is to send it is there
+ * @done: the interrupt is over
+ */
+struct ipi {
+	unsigned int cpu;
+	struct completion started;
+	bool done;
+};
+
+static void ipi_handler(void *data)
+{
+	struct ipi *ipi = data;
+
+	wrong_in_interrupt();
+	WRITE_ONCE(ipi->done, true);
+}
+
+static int ipi_thread(void *data)
+{
+	struct ipi *ipi = data;
+
+	complete(&ipi->started);
+	smp_call_function_single(ipi->cpu, ipi_handler, ipi, true);
+	return 0;
+}
+
+/* This task runs on that CPU then, and does nothing but wait. */
+static void run_ipi(struct kunit *test)
+{
+	struct ipi ipi = { .cpu = cpumask_first(cpu_online_mask) };
+	struct task_struct *task;
+
+	init_completion(&ipi.started);
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(ipi.cpu)));
+	task = kthread_create(ipi_thread, &ipi, "kunit_report_ipi");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	kthread_bind(task, cpumask_next(ipi.cpu, cpu_online_mask));
+	get_task_struct(task);
+	wake_up_process(task);
+	wait_for_completion(&ipi.started);
+	while (!READ_ONCE(ipi.done))
+		cpu_relax();
+	kthread_stop(task);
+	put_task_struct(task);
+}
+
+struct interrupt {
+	const char *name;
+	void (*run)(struct kunit *test);
+	unsigned int cpus;
+};
+
+static const struct interrupt interrupts[] = {
+	{ "softirq", run_softirq, 1 },
+	{ "irq_work", run_irq_work, 1 },
+	{ "other_cpu", run_ipi, 2 },
+};
+
+static void interrupt_describe(const struct interrupt *interrupt, char *description)
+{
+	strscpy(description, interrupt->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(interrupt, interrupts, interrupt_describe);
 
 static void interrupt_is_not_claimed(struct kunit *test)
 {
-	KUNIT_EXPECT_NO_REPORT(test, run_interrupt());
+	const struct interrupt *interrupt = test->param_value;
+	atomic_t nr = ATOMIC_INIT(0);
+
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "no WARN() without CONFIG_BUG");
+	if (num_online_cpus() < interrupt->cpus)
+		kunit_skip(test, "needs two CPUs");
+
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_warnings, &nr));
+	KUNIT_EXPECT_NO_REPORT(test, interrupt->run(test));
+	/* Just one warning is this task's. */
+	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", WRONG_ON_PURPOSE,
+			  interrupt->run(test);
+			  warn());
+	unregister_trace_console(count_warnings, &nr);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 2);
 }
 
 /**
@@ -447,6 +570,108 @@ static void stray_report_fails_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_schedule)->status, KUNIT_FAILURE);
 }
 
+/* Another test on another CPU, which makes its reports while expectations are open */
+
+#define RIVAL_ROUNDS	20
+
+/**
+ * struct rival - that test
+ * @test: its context
+ * @wrong: what it does, and this test as well
+ * @task: the thread that runs it
+ * @go: to do it once more
+ * @did: it has done it
+ * @stop: and shall no more
+ */
+struct rival {
+	struct kunit test;
+	const struct wrong *wrong;
+	struct task_struct *task;
+	struct completion go;
+	struct completion did;
+	bool stop;
+};
+
+static int rival_thread(void *data)
+{
+	struct rival *rival = data;
+
+	current->kunit_test = &rival->test;
+	for (;;) {
+		wait_for_completion(&rival->go);
+		if (rival->stop)
+			break;
+		rival->wrong->code();
+		complete(&rival->did);
+	}
+	current->kunit_test = NULL;
+	return 0;
+}
+
+static void rival_end(void *data)
+{
+	struct rival *rival = data;
+
+	rival->stop = true;
+	complete(&rival->go);
+	kthread_stop(rival->task);
+	put_task_struct(rival->task);
+}
+
+static struct rival *rival_start(struct kunit *test, const struct wrong *wrong)
+{
+	struct rival *rival = kunit_kzalloc(test, sizeof(*rival), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, rival);
+	kunit_init_test(&rival->test, "rival", NULL);
+	rival->test.status = KUNIT_SUCCESS;
+	rival->wrong = wrong;
+	init_completion(&rival->go);
+	init_completion(&rival->did);
+	rival->task = kthread_create(rival_thread, rival, "kunit_report");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(rival->task));
+	/* This task then is on another CPU, if there is another. */
+	kthread_bind(rival->task, cpumask_last(cpu_online_mask));
+	get_task_struct(rival->task);
+	wake_up_process(rival->task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, rival_end, rival));
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(0)));
+	return rival;
+}
+
+/* @mine is done while the rival does what it does. */
+static void both(struct rival *rival, void (*mine)(void))
+{
+	complete(&rival->go);
+	mine();
+	wait_for_completion(&rival->did);
+}
+
+static const struct wrong rivals[] = {
+	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP },
+	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE },
+	{ "warn", warn, KUNIT_REPORT_WARN },
+};
+
+KUNIT_ARRAY_PARAM(rival, rivals, wrong_describe);
+
+static void each_claims_its_own(struct kunit *test)
+{
+	const struct wrong *wrong = test->param_value;
+	struct rival *rival;
+	int i;
+
+	skip_if_never_made(test, wrong);
+	rival = rival_start(test, wrong);
+	for (i = 0; i < RIVAL_ROUNDS; i++) {
+		KUNIT_EXPECT_REPORT(test, wrong->kinds, NULL, NULL, both(rival, wrong->code));
+		KUNIT_EXPECT_NO_REPORT(test, both(rival, no_code));
+	}
+	/* The rival expected none of its own; WARN() fails no test. */
+	KUNIT_EXPECT_EQ(test, READ_ONCE(rival->test.status),
+			wrong->kinds == KUNIT_REPORT_WARN ? KUNIT_SUCCESS : KUNIT_FAILURE);
+}
+
 static void expect_nothing(struct kunit *other)
 {
 	KUNIT_EXPECT_NO_REPORT(other, no_code());
@@ -495,8 +720,9 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(held_locks_survive),
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
-	KUNIT_CASE(interrupt_is_not_claimed),
+	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
 	KUNIT_CASE(stray_report_fails_test),
+	KUNIT_CASE_PARAM(each_claims_its_own, rival_gen_params),
 	KUNIT_CASE(lockdep_off_is_skipped),
 	KUNIT_CASE(abort_leaves_scope),
 	{}
