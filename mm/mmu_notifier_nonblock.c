@@ -12,6 +12,8 @@
 #include <linux/mmu_notifier_nonblock.h>
 #include <linux/preempt.h>
 
+#include "mmu_notifier_stats.h"
+
 /*
  * Inner LD_WAIT_CONFIG makes a sleeping lock taken inside an invalid wait
  * context, and lets a spinlock_t pass, which on PREEMPT_RT is one that sleeps.
@@ -54,6 +56,7 @@ void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 
 	section->callback = callback;
 	mmu_notifier_nonblock_read(section);
+	mmu_notifier_stats_enter(section);
 }
 
 void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
@@ -81,6 +84,7 @@ void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
 		*non_block_count() = section->non_block;
 	}
 
+	mmu_notifier_stats_exit(section);
 	non_block_end();
 	lock_release(&mmu_notifier_nonblock_map, _THIS_IP_);
 }

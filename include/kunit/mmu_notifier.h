@@ -29,6 +29,23 @@ struct mmu_notifier_state {
 void mmu_notifier_read_state(struct mm_struct *mm,
 			     struct mmu_notifier_state *state);
 
+/**
+ * struct mmu_notifier_stats - what a callback did in nonblocking passes
+ * @calls: how often it was called
+ * @back_offs: how often it then backed off
+ * @reports: in how many calls the kernel made a report; also one that a test expects
+ * @longest_ns: the longest time between call and return
+ */
+struct mmu_notifier_stats {
+	u64 calls;
+	u64 back_offs;
+	u64 reports;
+	u64 longest_ns;
+};
+
+/* Needs CONFIG_MMU_NOTIFIER_STATS. */
+void mmu_notifier_read_stats(const void *callback, struct mmu_notifier_stats *stats);
+
 /* The event of the passes below. Others come when the mm goes away. */
 #define KUNIT_MMU_NOTIFY	MMU_NOTIFY_CLEAR
 

@@ -44,6 +44,13 @@ struct mmu_notifier_nonblock {
 	int irqs_disabled;
 	int non_block;
 #endif
+#ifdef CONFIG_MMU_NOTIFIER_STATS
+	/* private: */
+	struct mmu_notifier_stats_row *row;
+	u64 entered_ns;
+	bool lockdep_looked;
+	bool warned;
+#endif
 };
 
 #ifdef CONFIG_LOCKDEP
@@ -121,6 +128,34 @@ mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section,
 {
 	if (!mmu_notifier_range_blockable(range))
 		__mmu_notifier_nonblock_exit(section);
+}
+
+#ifdef CONFIG_MMU_NOTIFIER_STATS
+void __mmu_notifier_nonblock_back_off(const struct mmu_notifier_nonblock *section);
+#else
+static inline void
+__mmu_notifier_nonblock_back_off(const struct mmu_notifier_nonblock *section)
+{
+}
+#endif
+
+/**
+ * mmu_notifier_nonblock_back_off - the callback that has just ended backed off
+ * @section: given to mmu_notifier_nonblock_exit()
+ * @range: likewise
+ *
+ * For the count in /sys/kernel/debug/mmu_notifier/callbacks.
+ *
+ * Context: That of mmu_notifier_nonblock_enter().
+ *
+ * Cost: nothing without CONFIG_MMU_NOTIFIER_STATS.
+ */
+static inline void
+mmu_notifier_nonblock_back_off(const struct mmu_notifier_nonblock *section,
+			       const struct mmu_notifier_range *range)
+{
+	if (!mmu_notifier_range_blockable(range))
+		__mmu_notifier_nonblock_back_off(section);
 }
 
 #endif /* CONFIG_MMU_NOTIFIER */

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -23,9 +24,18 @@
 
 /* process_mrelease(2) on a victim with one notifier */
 
+/* By kind: what the device calls its callbacks, first and second */
+static const char * const callbacks[][2] = {
+	[TEST_MMU_NOTIFIER_RANGE] = { "fake_range_start" },
+	[TEST_MMU_NOTIFIER_RANGE_END] = { "fake_range_start", "fake_range_end" },
+	[TEST_MMU_NOTIFIER_INTERVAL] = { "fake_invalidate" },
+	[TEST_MMU_NOTIFIER_TWO_PASS] = { "fake_invalidate_start", "fake_invalidate_finish" },
+};
+
 FIXTURE(mrelease)
 {
 	struct victim victim;
+	struct callback_stats before[2];
 };
 
 FIXTURE_VARIANT(mrelease)
@@ -117,6 +127,10 @@ FIXTURE_SETUP(mrelease)
 	victim->notifier[0].kind = variant->kind;
 	victim->notifier[0].behaviour = variant->behaviour;
 	victim->notifier[0].count = variant->count;
+	ASSERT_EQ(0, callback_stats(callbacks[variant->kind][0], &self->before[0]));
+	if (callbacks[variant->kind][1]) {
+		ASSERT_EQ(0, callback_stats(callbacks[variant->kind][1], &self->before[1]));
+	}
 	ASSERT_EQ(0, trace_start());
 	ASSERT_EQ(0, victim_start(victim));
 	if (variant->lock_held) {
@@ -128,6 +142,34 @@ FIXTURE_TEARDOWN(mrelease)
 {
 	victim_end(&self->victim);
 	close(self->victim.device);
+}
+
+/*
+ * The kernel's table has what the device has counted. It has no idea of the range that
+ * a RANGE watches: that is called in each pass.
+ */
+static void expect_callbacks_counted(struct __test_metadata *_metadata, struct victim *victim,
+				     unsigned int kind, const struct callback_stats *before)
+{
+	bool is_range = kind == TEST_MMU_NOTIFIER_RANGE || kind == TEST_MMU_NOTIFIER_RANGE_END;
+	struct test_mmu_notifier_counts counts = notifier_counts(victim->device,
+								 victim->notifier[0].id);
+	struct callback_stats first, second;
+
+	ASSERT_EQ(0, callback_stats(callbacks[kind][0], &first));
+	EXPECT_EQ(is_range ? trace_count("mmu_notifier_nonblock_start", "") :
+		  (long long)counts.nonblock_starts, first.calls - before[0].calls);
+	EXPECT_EQ((long long)counts.back_offs, first.back_offs - before[0].back_offs);
+	EXPECT_EQ(before[0].reports, first.reports);
+	EXPECT_LT(0, first.longest_ns);
+
+	if (!callbacks[kind][1])
+		return;
+	ASSERT_EQ(0, callback_stats(callbacks[kind][1], &second));
+	EXPECT_EQ(is_range ? trace_count("mmu_notifier_nonblock_end", "") :
+		  (long long)counts.nonblock_ends, second.calls - before[1].calls);
+	EXPECT_EQ(0, second.back_offs);
+	EXPECT_EQ(before[1].reports, second.reports);
 }
 
 TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
@@ -169,6 +211,7 @@ TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
 	EXPECT_EQ(trace_count("mmu_notifier_nonblock_start", "") - variant->back_offs,
 		  trace_count("mmu_notifier_nonblock_end", ""));
 	EXPECT_LT(0, trace_count("mmu_notifier_nonblock_end", ""));
+	expect_callbacks_counted(_metadata, victim, variant->kind, self->before);
 	EXPECT_TRUE(victim_wait(victim, 60));
 }
 
@@ -266,8 +309,35 @@ TEST_F_TIMEOUT(other, with_huge_pages_keeps_them, TIMEOUT)
 	EXPECT_EQ(0, write_file("/proc/sys/vm/nr_hugepages", "0"));
 }
 
+/* The file in debugfs counts from zero when that is written to it, and takes nothing else. */
+TEST_F_TIMEOUT(other, resets_counts, TIMEOUT)
+{
+	struct victim *victim = &self->victim;
+	struct callback_stats stats;
+
+	victim->linger_ms = LINGER_MS;
+	victim->nr = 1;
+	victim->notifier[0].kind = TEST_MMU_NOTIFIER_INTERVAL;
+	ASSERT_EQ(0, victim_start(victim));
+	EXPECT_EQ(0, victim_kill(victim));
+	EXPECT_EQ(0, victim_mrelease(victim));
+	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
+	EXPECT_LT(0, stats.calls);
+
+	EXPECT_EQ(-1, write_file(CALLBACKS, "1"));
+	EXPECT_EQ(-1, write_file(CALLBACKS, "zero"));
+	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
+	EXPECT_LT(0, stats.calls);
+	EXPECT_EQ(0, write_file(CALLBACKS, "0\n"));
+	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
+	EXPECT_EQ(0, stats.calls);
+	EXPECT_EQ(0, stats.longest_ns);
+	EXPECT_TRUE(victim_wait(victim, 60));
+}
+
 int main(int argc, char **argv)
 {
 	run_as_init();
+	atexit(print_callbacks);
 	return test_harness_run(argc, argv);
 }

@@ -335,6 +335,41 @@ void victim_end(struct victim *victim)
 	victim->pidfd = 0;
 }
 
+/* What the kernel has counted */
+
+/* All zero for a callback that was never called. Returns 0 unless there is no such file. */
+int callback_stats(const char *symbol, struct callback_stats *stats)
+{
+	FILE *file = fopen(CALLBACKS, "r");
+	struct callback_stats row;
+	char line[512], name[256];
+
+	memset(stats, 0, sizeof(*stats));
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%255s %*s %lld %lld %lld %lld", name, &row.calls,
+			   &row.back_offs, &row.longest_ns, &row.reports) == 5 &&
+		    !strcmp(name, symbol))
+			*stats = row;
+	}
+	fclose(file);
+	return 0;
+}
+
+/* For the log */
+void print_callbacks(void)
+{
+	FILE *file = fopen(CALLBACKS, "r");
+	char line[512];
+
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file))
+		printf("# %s", line);
+	fclose(file);
+}
+
 /* Trace events of the reaper and of nonblocking invalidations */
 
 int trace_start(void)

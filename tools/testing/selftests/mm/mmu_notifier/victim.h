@@ -86,6 +86,19 @@ void sleep_ms(unsigned int ms);
 int write_file(const char *path, const char *text);
 long read_number(const char *path, const char *label);
 
+/* What the kernel has counted of a callback in nonblocking invalidations */
+struct callback_stats {
+	long long calls;
+	long long back_offs;
+	long long longest_ns;
+	long long reports;
+};
+
+#define CALLBACKS	"/sys/kernel/debug/mmu_notifier/callbacks"
+
+int callback_stats(const char *symbol, struct callback_stats *stats);
+void print_callbacks(void);
+
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
 void trace_wait_for_reaper(int tries);
