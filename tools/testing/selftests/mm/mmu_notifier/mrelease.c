@@ -338,6 +338,5 @@ TEST_F_TIMEOUT(other, resets_counts, TIMEOUT)
 int main(int argc, char **argv)
 {
 	run_as_init();
-	atexit(print_callbacks);
 	return test_harness_run(argc, argv);
 }

@@ -23,7 +23,6 @@
 #include "victim.h"
 
 #define TRACING	"/sys/kernel/tracing/"
-#define CALLBACKS	"/sys/kernel/debug/mmu_notifier/callbacks"
 
 int sys_pidfd_open(pid_t pid)
 {
@@ -357,19 +356,6 @@ int callback_stats(const char *symbol, struct callback_stats *stats)
 	return 0;
 }
 
-/* For the log */
-void print_callbacks(void)
-{
-	FILE *file = fopen(CALLBACKS, "r");
-	char line[512];
-
-	if (!file)
-		return;
-	while (fgets(line, sizeof(line), file))
-		printf("# %s", line);
-	fclose(file);
-}
-
 /* Trace events of the reaper and of nonblocking invalidations */
 
 int trace_start(void)
@@ -414,44 +400,4 @@ void trace_wait_for_reaper(int tries)
 	for (i = 0; i < 200 && trace_count("finish_task_reaping", "") < tries; i++)
 		sleep_ms(100);
 	sleep_ms(300);
-}
-
-/* What the kernel counts of each callback in nonblocking invalidations */
-
-/* The words of the line, which it cuts into them; returns how many there are. */
-static int split(char *line, char **words, int max)
-{
-	int nr = 0;
-	char *word;
-
-	while (nr < max && (word = strtok(nr ? NULL : line, " \n")))
-		words[nr++] = word;
-	return nr;
-}
-
-/* 0 if it was never called; -1 if there is no such column */
-long callback_count(const char *callback, const char *column)
-{
-	FILE *file = fopen(CALLBACKS, "r");
-	int nr, at = -1;
-	char line[512], *words[16];
-	long count = -1;
-
-	if (!file)
-		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		nr = split(line, words, 16);
-		/* The first line has the names of the columns. */
-		if (at < 0) {
-			for (at = nr - 1; at > 0 && strcmp(words[at], column); at--)
-				;
-			if (at <= 0)
-				break;
-			count = 0;
-		} else if (nr > at && !strcmp(words[0], callback)) {
-			count += atol(words[at]);
-		}
-	}
-	fclose(file);
-	return count;
 }

@@ -97,12 +97,9 @@ struct callback_stats {
 #define CALLBACKS	"/sys/kernel/debug/mmu_notifier/callbacks"
 
 int callback_stats(const char *symbol, struct callback_stats *stats);
-void print_callbacks(void);
 
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
 void trace_wait_for_reaper(int tries);
-
-long callback_count(const char *callback, const char *column);
 
 #endif /* _VICTIM_H */

@@ -120,8 +120,9 @@ TEST_F_TIMEOUT(driver, mrelease, TIMEOUT)
 {
 	int i, back_offs = variant->back_offs == ALWAYS ? 5 : variant->back_offs;
 	struct victim *victim = &self->victim;
-	long calls = callback_count(variant->callback, "calls");
+	struct callback_stats before, after;
 
+	ASSERT_EQ(0, callback_stats(variant->callback, &before));
 	ASSERT_EQ(0, victim_start(victim));
 	ASSERT_EQ(0, victim_kill(victim));
 	for (i = 0; i < back_offs; i++) {
@@ -137,7 +138,10 @@ TEST_F_TIMEOUT(driver, mrelease, TIMEOUT)
 
 	EXPECT_EQ(back_offs, trace_count("mmu_notifier_nonblock_backoff", variant->callback));
 	EXPECT_EQ(back_offs, trace_count("mmu_notifier_nonblock_backoff", ""));
-	EXPECT_LT(calls, callback_count(variant->callback, "calls"));
+	ASSERT_EQ(0, callback_stats(variant->callback, &after));
+	EXPECT_LT(before.calls, after.calls);
+	EXPECT_EQ(before.back_offs + back_offs, after.back_offs);
+	EXPECT_EQ(0, after.reports);
 	EXPECT_TRUE(victim_wait(victim, 60));
 	EXPECT_EQ(1, read_number("/proc/lockdep_stats", "debug_locks:"));
 }
