@@ -7,10 +7,10 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LOG VMLINUX MODULES
 
 .NOTPARALLEL:
-.PHONY: help run e2e drivers test test-all matrix tree clean
+.PHONY: help run e2e drivers test test-all matrix tree explain clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
@@ -21,6 +21,10 @@ run e2e tree test matrix:
 
 drivers test-all:
 	@sh $(KUNIT)/packages.sh x86_64 drivers
+	@$(PYTHON) $(KUNIT)/runner.py $@
+
+# Needs no more than python3: a log may be read on any machine.
+explain:
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 clean:

@@ -130,7 +130,7 @@ class ScratchTest(unittest.TestCase):
         """An environment as a user's: not that of the `make test` that we are in."""
         env = {key: value for key, value in os.environ.items() if key not in
                ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH',
-                'SMP', 'RT')}
+                'SMP', 'RT', 'LOG', 'VMLINUX', 'MODULES')}
         env['XDG_CACHE_HOME'] = str(self.scratch / 'cache')
         return {**env, **variables}
 

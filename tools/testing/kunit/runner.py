@@ -24,6 +24,7 @@ from typing import Callable, Iterable, Mapping, Optional
 
 import drivers
 import e2e
+import explain
 import kunit_run
 import matrix
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
@@ -395,7 +396,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('verb', choices=('run', 'e2e', 'drivers', 'tree', 'test', 'test-all',
-                                         'matrix'))
+                                         'matrix', 'explain'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -406,6 +407,8 @@ def main() -> int:
         if verb == 'tree':
             tree(options)
             return 0
+        if verb == 'explain':
+            return explain.run(REPO, options.kdir)
         verbs: dict[str, Callable[[Options], Verdict]] = {
             'run': run, 'e2e': end_to_end, 'drivers': driver_tests, 'matrix': compare,
             'test': test, 'test-all': test_all}
