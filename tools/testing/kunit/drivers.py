@@ -7,21 +7,16 @@ Debian's stress-ng.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
 
 from common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from e2e import FATAL, SELFTEST, Boot, Suite, run_tool
+from e2e import SELFTEST, Boot, Suite, run_tool
 
 MM = 'tools/testing/selftests/mm'
 HMM_TESTS = f'{MM}/hmm-tests.c'
-
-# Two pieces of memory that the kernel leaves alone, for the devices of lib/test_hmm.c that
-# have memory of their own
-COHERENT = ('memmap=512M$512M test_hmm.spm_addr_dev0=0x20000000 '
-            'test_hmm.spm_addr_dev1=0x30000000')
-
 
 def libraries(program: Path) -> list[Path]:
     """The shared libraries that a program needs, and their loader."""
@@ -36,7 +31,7 @@ def build_hmm_tests(tree: Path, um: Path) -> Path:
     output = um / 'selftest-mm'
     output.mkdir(exist_ok=True)
     run_tool('making the kernel\'s headers',
-             ['make', '-C', tree, f'O={um}', 'ARCH=x86_64', 'headers'])
+             ['make', '-C', tree, f'O={um}', 'ARCH=x86_64', f'-j{os.cpu_count()}', 'headers'])
     program = output / 'hmm-tests'
     run_tool(f'building {HMM_TESTS}',
              ['make', '-C', tree / MM, f'O={um}', f'OUTPUT={output}', 'LDFLAGS=-static',
@@ -54,16 +49,8 @@ def files(tree: Path, um: Path) -> dict[str, Path]:
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
 
 
-def hmm_tests(memory: str, kernel: str) -> Boot:
-    """Those for devices with this kind of memory."""
-    variants = [f'-v{fixture}_device_{memory}' for fixture in ('hmm', 'hmm2')]
-    return Boot(f'hmm-tests-{memory}', 'run', ('/hmm-tests', *variants), peer=HMM_TESTS,
-                kernel=f'kunit.enable=0 {kernel}', memory=2048)
-
-
 DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
     Boot('drivers', 'drivers', memory=320),
-    hmm_tests('private', ''),
-    hmm_tests('coherent', COHERENT),
-    Boot('stress', 'stress', memory=768),
+    Boot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048),
+    Boot('stress', 'stress', memory=448),
 ), files)

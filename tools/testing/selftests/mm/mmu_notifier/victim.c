@@ -22,7 +22,6 @@
 
 #include "victim.h"
 
-#define TRACING	"/sys/kernel/tracing/"
 
 int sys_pidfd_open(pid_t pid)
 {

@@ -13,6 +13,7 @@
 #include <lib/test_mmu_notifier_uapi.h>
 
 #define DEVICE	"/dev/test_mmu_notifier"
+#define TRACING	"/sys/kernel/tracing/"
 
 /* What the notifiers watch, and what has to be gone when it was reaped */
 #define VICTIM_MEMORY	(8UL << 20)

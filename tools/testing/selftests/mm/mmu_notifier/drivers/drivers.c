@@ -260,7 +260,8 @@ TEST_F_TIMEOUT(contended, hmm_backs_off_and_is_reaped_later, TIMEOUT)
 	printf("# tried %d times under contention\n", tries);
 	EXPECT_LT(1, tries)
 		TH_LOG("the lock was free, though %d threads want it", NR_READERS);
-	EXPECT_EQ(tries - !ret, trace_count("mmu_notifier_nonblock_backoff",
+	/* It mirrors all of the mm, so that it backs off from more than one VMA. */
+	EXPECT_LE(tries - !ret, trace_count("mmu_notifier_nonblock_backoff",
 					    "dmirror_interval_invalidate"));
 	EXPECT_EQ(0, victim_mrelease(victim));
 	EXPECT_GT(MEMORY_KB / 2, victim_rss_kb(victim));
