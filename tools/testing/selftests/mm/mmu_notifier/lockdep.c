@@ -22,9 +22,20 @@
 #define ROUNDS	10
 #define REPORTS	(ROUNDS * 100)
 
-static const char * const tables[] = {
-	"lock-classes:", "direct dependencies:", "dependency chains:",
-	"dependency chain hlocks used:", "stack-trace entries:",
+/*
+ * What each report could leave behind is one entry at the least, or of the last two
+ * several. A tenth of that is what the kernel itself may come to learn meanwhile: on
+ * several CPUs, it takes turns that it did not take before.
+ */
+static const struct {
+	const char *label;
+	long most;
+} tables[] = {
+	{ "lock-classes:", REPORTS / 10 },
+	{ "direct dependencies:", REPORTS / 10 },
+	{ "dependency chains:", REPORTS / 10 },
+	{ "dependency chain hlocks used:", REPORTS / 2 },
+	{ "stack-trace entries:", REPORTS * 2 },
 };
 
 #define NR_TABLES	ARRAY_SIZE(tables)
@@ -34,7 +45,7 @@ static void read_tables(long *entries)
 	unsigned int i;
 
 	for (i = 0; i < NR_TABLES; i++)
-		entries[i] = read_number(STATS, tables[i]);
+		entries[i] = read_number(STATS, tables[i].label);
 }
 
 FIXTURE(lockdep)
@@ -85,10 +96,10 @@ TEST_F_TIMEOUT(lockdep, expected_reports_leave_no_trace, TIMEOUT)
 	read_tables(after);
 
 	for (i = 0; i < NR_TABLES; i++) {
-		printf("# %s %ld before, %ld after %u runs of the suite\n", tables[i],
+		printf("# %s %ld before, %ld after %u runs of the suite\n", tables[i].label,
 		       before[i], after[i], ROUNDS);
 		ASSERT_LT(0, before[i]);
-		EXPECT_GT(before[i] + REPORTS / 10, after[i]) TH_LOG("%s", tables[i]);
+		EXPECT_GT(before[i] + tables[i].most, after[i]) TH_LOG("%s", tables[i].label);
 	}
 }
 
