@@ -31,8 +31,8 @@ MMU_NOTIFIER_EVENTS
 #define EMe(event)	{ event, #event }
 
 /*
- * A pass that may not block: of the OOM reaper or of process_mrelease(2). After
- * a start come the back-offs, if any; an end comes if there was none.
+ * A pass that may not block: of the OOM reaper, of process_mrelease(2), or a
+ * probe. After a start come the back-offs, if any; an end comes if there was none.
  */
 DECLARE_EVENT_CLASS(mmu_notifier_nonblock,
 
@@ -45,6 +45,7 @@ DECLARE_EVENT_CLASS(mmu_notifier_nonblock,
 		__field(unsigned long, start)
 		__field(unsigned long, end)
 		__field(int, event)
+		__field(bool, probe)
 	),
 
 	TP_fast_assign(
@@ -52,11 +53,12 @@ DECLARE_EVENT_CLASS(mmu_notifier_nonblock,
 		__entry->start = range->start;
 		__entry->end = range->end;
 		__entry->event = range->event;
+		__entry->probe = range->flags & MMU_NOTIFIER_RANGE_PROBED;
 	),
 
-	TP_printk("mm=%p start=%#lx end=%#lx event=%s", __entry->mm,
+	TP_printk("mm=%p start=%#lx end=%#lx event=%s probe=%d", __entry->mm,
 		  __entry->start, __entry->end,
-		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS))
+		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS), __entry->probe)
 );
 
 /* All passes come by here, so that the callers need no condition of their own. */
@@ -86,6 +88,7 @@ TRACE_EVENT_CONDITION(mmu_notifier_nonblock_backoff,
 		__field(unsigned long, end)
 		__field(const void *, callback)
 		__field(int, error)
+		__field(bool, probe)
 	),
 
 	TP_fast_assign(
@@ -94,11 +97,12 @@ TRACE_EVENT_CONDITION(mmu_notifier_nonblock_backoff,
 		__entry->end = range->end;
 		__entry->callback = callback;
 		__entry->error = error;
+		__entry->probe = range->flags & MMU_NOTIFIER_RANGE_PROBED;
 	),
 
-	TP_printk("mm=%p start=%#lx end=%#lx callback=%ps error=%d",
+	TP_printk("mm=%p start=%#lx end=%#lx callback=%ps error=%d probe=%d",
 		  __entry->mm, __entry->start, __entry->end,
-		  __entry->callback, __entry->error)
+		  __entry->callback, __entry->error, __entry->probe)
 );
 
 #undef EM

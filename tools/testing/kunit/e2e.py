@@ -65,6 +65,17 @@ def report(variant: str, headline: str, callback: str) -> Boot:
                  rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0'), FATAL)
 
 
+def probe_report(variant: str, headline: str, callback: str) -> Boot:
+    """Likewise, of an ordinary munmap() with the nonblocking probe."""
+    return Boot(f'report-probe-{variant}', 'probe', ('-v', variant),
+                (headline, r'\blocks held by probe/',
+                 rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0'), FATAL)
+
+
+# Each invalidation that may block is tried without first.
+PROBE = 'kunit.enable=0 mmu_notifier_nonblock_probe=1,100,0,-1'
+
+
 @dataclass(frozen=True)
 class Suite:
     """Test programs, and the boots that they take."""
@@ -87,6 +98,14 @@ E2E = Suite('e2e', SELFTEST, (
     report('allocation', r'possible recursive locking detected', 'fake_range_start'),
     report('range_end', r'possible recursive locking detected', 'fake_range_end'),
     report('sleep', r'BUG: scheduling in a non-blocking section', 'fake_invalidate'),
+    Boot('probe', 'probe', ('-f', 'probe')),
+    probe_report('mutex', r'BUG: Invalid wait context', 'fake_invalidate'),
+    probe_report('range_end', r'possible recursive locking detected', 'fake_range_end'),
+    # The probe changes nothing for the others.
+    Boot('device-probe', 'device', kernel=PROBE),
+    Boot('mrelease-probe', 'mrelease', kernel=PROBE),
+    Boot('oom-probe', 'oom', kernel=PROBE),
+    Boot('race-probe', 'race', kernel=PROBE, time_travel=False),
 ))
 
 

@@ -19,6 +19,8 @@ from verdict import Log, Result, SkipRule, Verdict
 # Hooks with this in their name are what makes ours of mainline.
 ANNOTATION = '-annotate-'
 MAINLINE, OURS = RUNS = 'mainline', 'ours'
+# Options of .kunitconfig that come with them
+NOT_IN_MAINLINE = ('--kconfig_add=CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE=n',)
 
 SUITE = 'mmu_notifier_nonblock'
 # Its cases with a parameter for each cell, and what becomes of a good one

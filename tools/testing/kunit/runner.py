@@ -212,7 +212,8 @@ def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
     say(f'== {base.name}')
     try:
         with lock(build_lock(base), f'build/{base.name}'):
-            prepared, outcome, log = boot(options, base, UML, time.monotonic(), without,
+            machine = replace(UML, build=UML.build + matrix.NOT_IN_MAINLINE) if without else UML
+            prepared, outcome, log = boot(options, base, machine, time.monotonic(), without,
                                             quiet=True)
         found = matrix.Run(prepared.path, prepared.hooks, matrix.read_cells(log))
     except (Failure, OSError) as error:

@@ -355,6 +355,12 @@ int callback_stats(const char *symbol, struct callback_stats *stats)
 	return 0;
 }
 
+/* Each invalidation that may block is tried without first, if this was booted so. */
+bool probe_is_on(void)
+{
+	return read_number(PROBE "probability", "") == 100;
+}
+
 /* Trace events of the reaper and of nonblocking invalidations */
 
 int trace_start(void)

@@ -99,6 +99,11 @@ struct callback_stats {
 
 int callback_stats(const char *symbol, struct callback_stats *stats);
 
+/* The nonblocking probe */
+#define PROBE	"/sys/kernel/debug/mmu_notifier_nonblock_probe/"
+
+bool probe_is_on(void);
+
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
 void trace_wait_for_reaper(int tries);
