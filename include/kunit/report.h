@@ -99,14 +99,65 @@ static inline int kunit_begin_report(enum kunit_report_kind kind)
 
 #endif
 
+/**
+ * struct kunit_report_info - what the reports of an expression were about
+ * @kinds: every &enum kunit_report_kind that was reported, or'ed together
+ * @map_at: where the lock that was asked about had been acquired; NULL if it was
+ *	    not held
+ * @lock: name of the lock that lockdep reported about: it was about to be acquired;
+ *	  or NULL
+ * @lock_at: where that was
+ * @warning: the text of the first WARN(), empty if it had none
+ */
+struct kunit_report_info {
+	unsigned int kinds;
+	const void *map_at;
+	const char *lock;
+	const void *lock_at;
+	const char *warning;
+};
+
+#if IS_ENABLED(CONFIG_KUNIT_REPORT)
+
 struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test);
 struct kunit_report_scope *
 kunit_report_scope_begin_warn(struct kunit *test, const char *file, const char *text);
 const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 				   unsigned int kinds, const char *map,
 				   const void *at);
+void kunit_report_scope_info(const struct kunit_report_scope *scope, const char *map,
+			     struct kunit_report_info *info);
 
 void kunit_report_test_exit(struct kunit *test);
+
+#else
+
+/* Nobody would report: what is expected means nothing. */
+#define kunit_report_scope_begin(test)					\
+({									\
+	kunit_skip(test, "needs CONFIG_KUNIT_REPORT, and that CONFIG_PROVE_LOCKING"); \
+	(struct kunit_report_scope *)NULL;				\
+})
+#define kunit_report_scope_begin_warn(test, ...) kunit_report_scope_begin(test)
+
+static inline const char *kunit_report_scope_end(struct kunit_report_scope *scope,
+						 unsigned int kinds, const char *map,
+						 const void *at)
+{
+	return NULL;
+}
+
+static inline void kunit_report_scope_info(const struct kunit_report_scope *scope,
+					   const char *map, struct kunit_report_info *info)
+{
+	*info = (struct kunit_report_info){};
+}
+
+static inline void kunit_report_test_exit(struct kunit *test)
+{
+}
+
+#endif
 
 #define __KUNIT_EXPECT_REPORT(test, scope, kinds, map, at, code, ...)	\
 do {									\

@@ -37,14 +37,16 @@
 /**
  * struct kunit_report - one report
  * @kind: what made it
- * @again: name of the lock that was about to be acquired again, if @kind is
- *	   KUNIT_REPORT_RECURSION
+ * @lock: name of the lock that was about to be acquired, if @kind is
+ *	  KUNIT_REPORT_WAIT_CONTEXT, _RECURSION or _CIRCULAR
+ * @ip: where
  * @nr_held: number of locks that the task held, the length of @held
  * @held: name of each lock, and the ip it was acquired at; outermost first
  */
 struct kunit_report {
 	enum kunit_report_kind kind;
-	const char *again;
+	const char *lock;
+	unsigned long ip;
 	unsigned int nr_held;
 	struct {
 		const char *name;
@@ -70,6 +72,8 @@ struct kunit_report {
  * @file_seen: there was one
  * @text: what is expected to be printed, or NULL
  * @text_seen: it was
+ * @in_warning: the next line may be the text of a WARN()
+ * @warning: the first such text, if any
  * @message: what was wrong, once the scope has ended
  */
 struct kunit_report_scope {
@@ -89,6 +93,8 @@ struct kunit_report_scope {
 	bool file_seen;
 	const char *text;
 	bool text_seen;
+	bool in_warning;
+	char warning[128];
 	char message[512];
 };
 
@@ -215,8 +221,8 @@ static void kunit_report_classify(struct kunit_report_scope *scope,
 	report = &scope->reports[scope->nr_reports - 1];
 	report->kind = kind;
 	/* What is about to be acquired is next to what is held. */
-	if (kind == KUNIT_REPORT_RECURSION)
-		report->again = current->held_locks[report->nr_held].instance->name;
+	report->lock = current->held_locks[report->nr_held].instance->name;
+	report->ip = current->held_locks[report->nr_held].acquire_ip;
 }
 
 /* A report that is known by its headline only, or that is known in part */
@@ -239,6 +245,20 @@ static void kunit_report_headline(struct kunit_report_scope *scope,
 	}
 }
 
+/* The text stands next to the line that has the place, before or after it. */
+static void kunit_report_warning_text(struct kunit_report_scope *scope,
+				      const char *text, size_t len)
+{
+	if (strnstr(text, "[ cut here ]", len)) {
+		scope->in_warning = !scope->warning[0];
+	} else if (scope->in_warning && !strnstr(text, "WARNING: ", len)) {
+		scope->in_warning = false;
+		if (!strnstr(text, "Modules linked in", len))
+			strscpy(scope->warning, text, min(len + 1, sizeof(scope->warning)));
+		strim(scope->warning);
+	}
+}
+
 /* Sees each line that is printed, in the context of who prints it. */
 static void kunit_report_console(void *unused, const char *text, size_t len)
 {
@@ -256,7 +276,10 @@ static void kunit_report_console(void *unused, const char *text, size_t len)
 			kunit_report_headline(scope, kunit_report_kinds[i].kind);
 	}
 
-	if (!scope || !scope->file)
+	if (!scope)
+		return;
+	kunit_report_warning_text(scope, text, len);
+	if (!scope->file)
 		return;
 	if (strnstr(text, "WARNING: ", len) && strnstr(text, scope->file, len))
 		scope->file_seen = true;
@@ -373,7 +396,7 @@ static bool kunit_report_is_about(const struct kunit_report *report,
 {
 	unsigned int i;
 
-	if (report->again && strcmp(report->again, map))
+	if (report->kind == KUNIT_REPORT_RECURSION && strcmp(report->lock, map))
 		return false;
 
 	for (i = 0; i < report->nr_held; i++) {
@@ -461,8 +484,8 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 		seq_buf_printf(s, " is not about %s", map);
 		if (at)
 			seq_buf_printf(s, " at %ps", at);
-		if (report->again)
-			seq_buf_printf(s, ", but about %s", report->again);
+		if (report->kind == KUNIT_REPORT_RECURSION)
+			seq_buf_printf(s, ", but about %s", report->lock);
 		seq_buf_puts(s, ", with");
 		kunit_report_print_held(s, report);
 		seq_buf_puts(s, " held; ");
@@ -532,6 +555,48 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 	return seq_buf_used(&s) ? seq_buf_str(&s) : NULL;
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_end);
+
+/* Of those that are made together, that of lockdep says most. */
+static unsigned int kunit_report_weight(const struct kunit_report *report)
+{
+	if (report->lock)
+		return 2;
+	return report->kind == KUNIT_REPORT_WARN;
+}
+
+/**
+ * kunit_report_scope_info() - what was reported, for who explains it
+ * @scope: the scope, which has ended
+ * @map: name of a lock
+ * @info: filled in; valid as long as the test
+ *
+ * Context: Any.
+ */
+void kunit_report_scope_info(const struct kunit_report_scope *scope, const char *map,
+			     struct kunit_report_info *info)
+{
+	const struct kunit_report *best = NULL;
+	unsigned int i;
+
+	*info = (struct kunit_report_info){
+		.kinds = scope->kinds & ~KUNIT_REPORT_UNAVAILABLE,
+		.warning = scope->warning,
+	};
+	for (i = 0; i < min(scope->nr_reports, KUNIT_REPORT_MAX); i++) {
+		if (!best || kunit_report_weight(&scope->reports[i]) > kunit_report_weight(best))
+			best = &scope->reports[i];
+	}
+	if (!best)
+		return;
+
+	info->lock = best->lock;
+	info->lock_at = (void *)best->ip;
+	for (i = 0; i < best->nr_held; i++) {
+		if (!strcmp(best->held[i].name, map))
+			info->map_at = (void *)best->held[i].ip;
+	}
+}
+EXPORT_SYMBOL_GPL(kunit_report_scope_info);
 
 /**
  * kunit_report_abort() - leave all scopes, because a failed assertion ends the task
