@@ -9,11 +9,19 @@
 #include <kunit/mmu_notifier.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmap_lock.h>
 #include <linux/module.h>
+#include <linux/oom.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+
+#include "mmu_notifier-impl.h"
 
 /**
  * kunit_mmu_notifier_mmap() - map anonymous memory in the mm of the test
@@ -67,6 +75,12 @@ void kunit_mmu_notifier_register(struct kunit *test, struct mmu_notifier *subscr
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_register);
 
+/* Do not wait for the end of the test. */
+void kunit_mmu_notifier_unregister_now(struct kunit *test, struct mmu_notifier *subscription)
+{
+	kunit_release_action(test, kunit_mmu_notifier_unregister, subscription);
+}
+
 static void kunit_mmu_interval_notifier_remove_action(void *data)
 {
 	mmu_interval_notifier_remove(data);
@@ -108,6 +122,153 @@ void kunit_mmu_interval_notifier_remove(struct kunit *test,
 	kunit_release_action(test, kunit_mmu_interval_notifier_remove_action, subscription);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
+
+/* A lock that another task holds */
+
+/**
+ * struct kunit_mmu_notifier_holder - another task, which holds a lock
+ * @resource: by which the test finds it
+ * @tester: the task of the test
+ * @task: the other one
+ * @lock: takes the lock
+ * @unlock: releases it
+ * @data: for these two
+ * @held: @lock has returned
+ * @in_pass: @tester calls notifiers
+ * @waited_for: @tester slept meanwhile, so that the lock was released
+ */
+struct kunit_mmu_notifier_holder {
+	struct kunit_resource resource;
+	struct task_struct *tester;
+	struct task_struct *task;
+	void (*lock)(void *data);
+	void (*unlock)(void *data);
+	void *data;
+	struct completion held;
+	bool in_pass;
+	bool waited_for;
+};
+
+#define KUNIT_MMU_NOTIFIER_HOLDER "mmu_notifier_holder"
+
+static struct kunit_mmu_notifier_holder *kunit_mmu_notifier_find_holder(struct kunit *test)
+{
+	struct kunit_resource *resource =
+		kunit_find_named_resource(test, KUNIT_MMU_NOTIFIER_HOLDER);
+	struct kunit_mmu_notifier_holder *holder;
+
+	if (!resource)
+		return NULL;
+	holder = resource->data;
+	kunit_put_resource(resource);
+	/* It is about this task's passes only. */
+	return holder->tester == current ? holder : NULL;
+}
+
+static void kunit_mmu_notifier_set_in_pass(struct kunit *test, bool in_pass)
+{
+	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
+
+	if (holder)
+		WRITE_ONCE(holder->in_pass, in_pass);
+}
+
+/* If that is for the lock, it sleeps for ever. Not for a spinlock of PREEMPT_RT's. */
+static bool kunit_mmu_notifier_tester_sleeps(struct kunit_mmu_notifier_holder *holder)
+{
+	return READ_ONCE(holder->in_pass) && !READ_ONCE(holder->tester->on_rq) &&
+	       READ_ONCE(holder->tester->__state) & TASK_NORMAL;
+}
+
+static int kunit_mmu_notifier_hold_until_stopped(void *data)
+{
+	struct kunit_mmu_notifier_holder *holder = data;
+
+	holder->lock(holder->data);
+	complete(&holder->held);
+	while (!kthread_should_stop() && !kunit_mmu_notifier_tester_sleeps(holder))
+		schedule_timeout_idle(1);
+	WRITE_ONCE(holder->waited_for, !kthread_should_stop());
+	holder->unlock(holder->data);
+
+	while (!kthread_should_stop())
+		schedule_timeout_idle(1);
+	return 0;
+}
+
+static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
+{
+	struct kunit_mmu_notifier_holder *holder = resource->data;
+
+	kthread_stop(holder->task);
+	put_task_struct(holder->tester);
+}
+
+/**
+ * kunit_mmu_notifier_hold() - let another task hold a lock
+ * @test: the test context
+ * @lock: takes the lock, which must be one that sleeps, such as a mutex
+ * @unlock: releases it
+ * @data: for these two
+ *
+ * The lock is held on return, and until kunit_mmu_notifier_release() or the end of
+ * the test. Should a callback sleep in the meantime, for the lock or for anything
+ * else, then the lock is released so that the test goes on, and fails, rather than
+ * hangs. One lock at a time.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ */
+void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
+			     void (*unlock)(void *data), void *data)
+{
+	struct kunit_mmu_notifier_holder *holder;
+
+	KUNIT_ASSERT_NULL_MSG(test, kunit_mmu_notifier_find_holder(test),
+			      "a lock is held already: kunit_mmu_notifier_release() it first");
+	holder = kunit_kzalloc(test, sizeof(*holder), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, holder);
+	holder->lock = lock;
+	holder->unlock = unlock;
+	holder->data = data;
+	init_completion(&holder->held);
+
+	holder->task = kthread_run(kunit_mmu_notifier_hold_until_stopped, holder, "kunit_holder");
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(holder->task), "kthread_run: %pe", holder->task);
+	/* It may die in a pass. */
+	holder->tester = get_task_struct(current);
+	wait_for_completion(&holder->held);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_named_resource(test, NULL,
+							  kunit_mmu_notifier_stop_holder,
+							  &holder->resource,
+							  KUNIT_MMU_NOTIFIER_HOLDER, holder));
+}
+EXPORT_SYMBOL_GPL(kunit_mmu_notifier_hold);
+
+/**
+ * kunit_mmu_notifier_release() - let the other task release its lock
+ * @test: the test context
+ *
+ * It is released on return.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ */
+void kunit_mmu_notifier_release(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ_MSG(test, 0,
+			    kunit_destroy_named_resource(test, KUNIT_MMU_NOTIFIER_HOLDER),
+			    "no lock is held: kunit_mmu_notifier_hold() one first");
+}
+EXPORT_SYMBOL_GPL(kunit_mmu_notifier_release);
+
+/* Was it released because the test slept in a pass? */
+bool kunit_mmu_notifier_was_waited_for(struct kunit *test)
+{
+	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
+
+	return holder && READ_ONCE(holder->waited_for);
+}
+
+/* Passes */
 
 /* For one end too many: begins a pass over nothing, which has no end then. */
 static void kunit_mmu_notifier_begin_again(void)
@@ -178,6 +339,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 	struct mmu_notifier_range range;
 	int ret;
 
+	kunit_mmu_notifier_set_in_pass(test, true);
 	mmu_notifier_read_state(current->mm, &before);
 	/* The flag is the core's to set and to clear. */
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, MMU_NOTIFIER_RANGE_BLOCKABLE,
@@ -186,6 +348,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 	if (!ret && kunit_mmu_notifier_under_way(test, &before))
 		mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
+	kunit_mmu_notifier_set_in_pass(test, false);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_nonblock_pass);
@@ -207,14 +370,59 @@ void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 	struct mmu_notifier_state before;
 	struct mmu_notifier_range range;
 
+	kunit_mmu_notifier_set_in_pass(test, true);
 	mmu_notifier_read_state(current->mm, &before);
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm, start,
 				start + length);
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
+	kunit_mmu_notifier_set_in_pass(test, false);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
+
+/**
+ * kunit_mmu_notifier_reap() - reap the mm of the test as the OOM reaper does
+ * @test: the test context
+ *
+ * Takes away the private memory that no callback backs off from; it cannot be
+ * faulted in again.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ *
+ * Return: true if no callback backed off.
+ */
+bool kunit_mmu_notifier_reap(struct kunit *test)
+{
+	bool ret;
+
+	kunit_mmu_notifier_set_in_pass(test, true);
+	mmap_read_lock(current->mm);
+	ret = __oom_reap_task_mm(current->mm);
+	mmap_read_unlock(current->mm);
+	kunit_mmu_notifier_set_in_pass(test, false);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kunit_mmu_notifier_reap);
+
+/**
+ * kunit_mmu_notifier_unmap() - unmap memory of the test as munmap(2) does
+ * @test: the test context
+ * @start: what kunit_mmu_notifier_mmap() returned, or a page behind that
+ * @length: in bytes
+ *
+ * Context: The task that runs @test, where it may sleep; the callbacks may, too.
+ */
+void kunit_mmu_notifier_unmap(struct kunit *test, unsigned long start, unsigned long length)
+{
+	int ret;
+
+	kunit_mmu_notifier_set_in_pass(test, true);
+	ret = vm_munmap(start, length);
+	kunit_mmu_notifier_set_in_pass(test, false);
+	KUNIT_EXPECT_EQ_MSG(test, ret, 0, "vm_munmap: %pe", ERR_PTR(ret));
+}
+EXPORT_SYMBOL_GPL(kunit_mmu_notifier_unmap);
 
 /* What MODULE_IMPORT_NS() stands for; its argument became a string in 6.13 */
 MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests for testing MMU notifiers, see include/kunit/mmu_notifier.h.
+ *
+ * A driver that is right passes each expectation; one that is wrong fails it, and
+ * the message says what it did. That is tested one level below the macros, or it
+ * would fail this test.
+ */
+
+#include <kunit/mmu_notifier.h>
+#include <kunit/report.h>
+#include <kunit/test.h>
+#include <linux/bug.h>
+#include <linux/delay.h>
+#include <linux/lockdep.h>
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/semaphore.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#define NR_PAGES	2
+#define LENGTH		(NR_PAGES * PAGE_SIZE)
+
+static DEFINE_MUTEX(fake_mutex);
+static DEFINE_SEMAPHORE(fake_semaphore, 1);
+static DEFINE_SPINLOCK(fake_spinlock);
+
+/* A work item, say, that allocates, so that who waits for it waits for memory */
+static struct lockdep_map fake_work = STATIC_LOCKDEP_MAP_INIT("fake_work", &fake_work);
+
+static int allocate_in_fake_work(struct kunit_suite *suite)
+{
+	lock_map_acquire(&fake_work);
+	kfree(kmalloc(64, GFP_KERNEL));
+	lock_map_release(&fake_work);
+	return 0;
+}
+
+/* What a fake has begun and not ended, and how often it was called */
+static unsigned int fake_under_way, fake_calls;
+
+/* The right one */
+
+static int right_start(struct mmu_notifier *subscription,
+		       const struct mmu_notifier_range *range)
+{
+	fake_calls++;
+	fake_under_way++;
+	return 0;
+}
+
+static void right_end(struct mmu_notifier *subscription,
+		      const struct mmu_notifier_range *range)
+{
+	fake_under_way--;
+}
+
+static const struct mmu_notifier_ops right_ops = {
+	.invalidate_range_start = right_start,
+	.invalidate_range_end = right_end,
+};
+
+static bool right_invalidate(struct mmu_interval_notifier *subscription,
+			     const struct mmu_notifier_range *range, unsigned long seq)
+{
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&fake_mutex);
+	else if (!mutex_trylock(&fake_mutex))
+		return false;
+
+	fake_calls++;
+	mmu_interval_set_seq(subscription, seq);
+	mutex_unlock(&fake_mutex);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops right_interval_ops = {
+	.invalidate = right_invalidate,
+};
+
+static void lock_fake_mutex(void *unused)
+{
+	mutex_lock(&fake_mutex);
+}
+
+static void unlock_fake_mutex(void *unused)
+{
+	mutex_unlock(&fake_mutex);
+}
+
+static unsigned long map(struct kunit *test)
+{
+	fake_calls = 0;
+	fake_under_way = 0;
+	return kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE | MAP_POPULATE);
+}
+
+static unsigned long map_for_interval(struct kunit *test)
+{
+	struct mmu_interval_notifier *interval = kunit_kzalloc(test, sizeof(*interval),
+							       GFP_KERNEL);
+	unsigned long start = map(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, interval);
+	kunit_mmu_interval_notifier_insert(test, interval, start, PAGE_SIZE,
+					   &right_interval_ops);
+	return start;
+}
+
+static unsigned long map_for_range(struct kunit *test, const struct mmu_notifier_ops *ops)
+{
+	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
+	unsigned long start = map(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, range);
+	kunit_mmu_notifier_register(test, range, ops);
+	return start;
+}
+
+static void right_range_notifier_passes(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &right_ops);
+
+	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, LENGTH);
+	KUNIT_EXPECT_EQ(test, fake_calls, 1);
+	KUNIT_EXPECT_MMU_NOTIFIER_PAIRED(test, start, LENGTH, fake_under_way);
+	KUNIT_EXPECT_EQ(test, fake_calls, 1 + KUNIT_MMU_NOTIFIER_NR_PASSES);
+}
+
+static void right_interval_notifier_passes(struct kunit *test)
+{
+	unsigned long start = map_for_interval(test);
+
+	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake_calls, 1);
+
+	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, start, PAGE_SIZE, fake_calls);
+	KUNIT_EXPECT_MMU_NOTIFIER_IGNORES(test, start + PAGE_SIZE, PAGE_SIZE);
+	kunit_mmu_notifier_release(test);
+
+	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake_calls, 2);
+}
+
+/* The lock is another task's, from hold() to release(). */
+static void held_lock_is_held(struct kunit *test)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+		KUNIT_EXPECT_FALSE(test, mutex_trylock(&fake_mutex));
+		kunit_mmu_notifier_release(test);
+		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fake_mutex));
+	}
+}
+
+/* Who may block waits, and gets the lock in the end. */
+static void blockable_pass_gets_held_lock(struct kunit *test)
+{
+	unsigned long start = map_for_interval(test);
+
+	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	kunit_mmu_notifier_blockable_pass(test, start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake_calls, 1);
+	kunit_mmu_notifier_release(test);
+}
+
+static bool is_there(unsigned long address)
+{
+	char c;
+
+	return !copy_from_user(&c, (void __user *)address, sizeof(c));
+}
+
+static void reap_takes_what_is_not_backed_off_from(struct kunit *test)
+{
+	unsigned long start = map_for_interval(test);
+
+	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	KUNIT_EXPECT_FALSE(test, kunit_mmu_notifier_reap(test));
+	KUNIT_EXPECT_TRUE(test, is_there(start));
+	kunit_mmu_notifier_release(test);
+
+	KUNIT_EXPECT_TRUE(test, kunit_mmu_notifier_reap(test));
+	KUNIT_EXPECT_FALSE(test, is_there(start));
+}
+
+static void unmap_unmaps(struct kunit *test)
+{
+	unsigned long start = map_for_interval(test);
+
+	kunit_mmu_notifier_unmap(test, start, LENGTH);
+	KUNIT_EXPECT_EQ(test, fake_calls, 1);
+	KUNIT_EXPECT_FALSE(test, is_there(start));
+}
+
+/* Wrong ones: the callback, and what is said about it */
+
+static int takes_mutex(struct mmu_notifier *subscription,
+		       const struct mmu_notifier_range *range)
+{
+	mutex_lock(&fake_mutex);
+	mutex_unlock(&fake_mutex);
+	return 0;
+}
+
+static int allocates(struct mmu_notifier *subscription,
+		     const struct mmu_notifier_range *range)
+{
+	kfree(kmalloc(64, GFP_KERNEL));
+	return 0;
+}
+
+static int waits_for_work(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	lock_map_acquire(&fake_work);
+	lock_map_release(&fake_work);
+	return 0;
+}
+
+/* As lockdep sees it, and without a real deadlock */
+static int takes_twice(struct mmu_notifier *subscription,
+		       const struct mmu_notifier_range *range)
+{
+	spin_lock(&fake_spinlock);
+	spin_acquire(&fake_spinlock.dep_map, 0, 0, _THIS_IP_);
+	spin_release(&fake_spinlock.dep_map, _THIS_IP_);
+	spin_unlock(&fake_spinlock);
+	return 0;
+}
+
+static int sleeps(struct mmu_notifier *subscription,
+		  const struct mmu_notifier_range *range)
+{
+	msleep(20);
+	return 0;
+}
+
+static int keeps_lock(struct mmu_notifier *subscription,
+		      const struct mmu_notifier_range *range)
+{
+	if (!mmu_notifier_range_blockable(range) && mutex_trylock(&fake_mutex))
+		return -EAGAIN;
+	return 0;
+}
+
+static int returns_einval(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	return mmu_notifier_range_blockable(range) ? 0 : -EINVAL;
+}
+
+static int backs_off(struct mmu_notifier *subscription,
+		     const struct mmu_notifier_range *range)
+{
+	return mmu_notifier_range_blockable(range) ? 0 : -EAGAIN;
+}
+
+static int warns(struct mmu_notifier *subscription,
+		 const struct mmu_notifier_range *range)
+{
+	WARN(1, "this is odd\n");
+	return 0;
+}
+
+static void end(struct mmu_notifier *subscription,
+		const struct mmu_notifier_range *range)
+{
+}
+
+/* What a callback has kept. To lockdep it is free since the end of the expectation. */
+static void give_back(void)
+{
+	lockdep_off();
+	mutex_unlock(&fake_mutex);
+	lockdep_on();
+}
+
+/**
+ * struct wrong - a driver that fails an expectation
+ * @name: for the name of the test
+ * @ops: its callbacks
+ * @check: of the expectation
+ * @after: to be called when the pass is over, or NULL
+ * @message: what the message begins with
+ * @place: what it contains further on, or NULL
+ * @advice: what it ends with
+ */
+struct wrong {
+	const char *name;
+	struct mmu_notifier_ops ops;
+	const char *(*check)(struct kunit *test, unsigned long start, unsigned long length);
+	void (*after)(void);
+	const char *message;
+	const char *place;
+	const char *advice;
+};
+
+static const struct wrong wrongs[] = {
+	{ "takes_mutex", { .invalidate_range_start = takes_mutex },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "takes_mutex takes fake_mutex, a lock that sleeps, at ", "takes_mutex+",
+	  " Try for it. If another task has it, back off, or leave that to a work item." },
+	{ "allocates", { .invalidate_range_start = allocates },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "allocates allocates memory at ", NULL,
+	  " or with GFP_NOWAIT, and back off if there is none." },
+	{ "waits_for_work", { .invalidate_range_start = waits_for_work },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "waits_for_work waits for fake_work at ", "waits_for_work+",
+	  " Leave it to a work item that is not waited for, or back off." },
+	{ "takes_twice", { .invalidate_range_start = takes_twice },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "takes_twice takes fake_spinlock at ", "takes_twice+",
+	  ", and has it already. Take it once." },
+	{ "sleeps", { .invalidate_range_start = sleeps },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "sleeps sleeps, or calls what may.", NULL,
+	  " Leave it to a work item that is not waited for, or back off." },
+	{ "keeps", { .invalidate_range_start = keeps_lock },
+	  kunit_mmu_notifier_check_backs_off, give_back,
+	  "keeps_lock+", " returned with locks +1",
+	  " on each way out, also on the one that backs off." },
+	{ "returns_einval", { .invalidate_range_start = returns_einval },
+	  kunit_mmu_notifier_check_backs_off, NULL,
+	  "returns_einval returns -EINVAL.", NULL,
+	  " Back off with -EAGAIN." },
+	{ "backs_off_with_end",
+	  { .invalidate_range_start = backs_off, .invalidate_range_end = end },
+	  kunit_mmu_notifier_check_backs_off, NULL,
+	  "backs_off backs off, but its notifier has an invalidate_range_end()", NULL,
+	  " Have none, or do not back off." },
+	{ "warns", { .invalidate_range_start = warns },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "there was a WARN(): \"this is odd\".", NULL,
+	  " The log shows where." },
+	{ "backs_off_with_no_need", { .invalidate_range_start = backs_off },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "backs_off backs off, and the OOM reaper goes without the range.", NULL,
+	  " Do the work if nothing is in the way." },
+	{ "backs_off_with_no_interest", { .invalidate_range_start = backs_off },
+	  kunit_mmu_notifier_check_ignores, NULL,
+	  "backs_off backs off from a range that it has no interest in", NULL,
+	  " the range is one of the driver's, or subscribe to that only." },
+	{ "does_not_back_off", { .invalidate_range_start = right_start },
+	  kunit_mmu_notifier_check_backs_off, NULL,
+	  "no callback backs off: ", NULL,
+	  " false from an interval notifier." },
+};
+
+static void wrong_describe(const struct wrong *wrong, char *description)
+{
+	strscpy(description, wrong->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(wrong, wrongs, wrong_describe);
+
+static bool has_parts(const char *message, const char *first, const char *middle,
+		      const char *last)
+{
+	size_t length = message ? strlen(message) : 0;
+
+	return message && str_has_prefix(message, first) && (!middle || strstr(message, middle)) &&
+	       length >= strlen(last) && !strcmp(message + length - strlen(last), last);
+}
+
+static void wrong_is_explained(struct kunit *test)
+{
+	const struct wrong *wrong = test->param_value;
+	unsigned long start;
+	const char *message;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !strcmp(wrong->name, "sleeps"))
+		kunit_skip(test, "msleep() has no lock; needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	start = map_for_range(test, &wrong->ops);
+	message = wrong->check(test, start, LENGTH);
+	if (wrong->after)
+		wrong->after();
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, wrong->message, wrong->place,
+					      wrong->advice),
+			      "%s", message);
+}
+
+/* A lock that lockdep does not know: the test neither hangs nor passes. */
+
+static void lock_fake_semaphore(void *unused)
+{
+	down(&fake_semaphore);
+}
+
+static void unlock_fake_semaphore(void *unused)
+{
+	up(&fake_semaphore);
+}
+
+static int waits(struct mmu_notifier *subscription, const struct mmu_notifier_range *range)
+{
+	down(&fake_semaphore);
+	up(&fake_semaphore);
+	return 0;
+}
+
+static const struct mmu_notifier_ops waits_ops = {
+	.invalidate_range_start = waits,
+};
+
+static void wait_for_held_lock_is_explained(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &waits_ops);
+	const char *message;
+
+	kunit_mmu_notifier_hold(test, lock_fake_semaphore, unlock_fake_semaphore, NULL);
+	message = kunit_mmu_notifier_check_backs_off(test, start, LENGTH);
+	kunit_mmu_notifier_release(test);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "", " sleeps until another task ",
+					      "or back off."), "%s", message);
+}
+
+/* And one that it knows */
+
+static const struct mmu_notifier_ops takes_mutex_ops = {
+	.invalidate_range_start = takes_mutex,
+};
+
+static void wait_for_held_mutex_ends(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &takes_mutex_ops);
+	const char *message;
+
+	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	message = kunit_mmu_notifier_check_backs_off(test, start, LENGTH);
+	kunit_mmu_notifier_release(test);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "takes_mutex takes fake_mutex, ", NULL,
+					      "leave that to a work item."), "%s", message);
+}
+
+/* State */
+
+static void half_done_is_explained(struct kunit *test)
+{
+	KUNIT_EXPECT_NULL(test, kunit_mmu_notifier_check_undone(test, "nr", 1, 1));
+	KUNIT_EXPECT_TRUE(test, has_parts(kunit_mmu_notifier_check_undone(test, "nr", 3, 2),
+					  "nr was 3, and is 2 after the back-off. ", NULL,
+					  "or undo what was."));
+}
+
+static void blockable_end(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	if (mmu_notifier_range_blockable(range))
+		fake_under_way--;
+}
+
+static const struct mmu_notifier_ops unpaired_ops = {
+	.invalidate_range_start = right_start,
+	.invalidate_range_end = blockable_end,
+};
+
+static const struct {
+	bool differs;
+	const char *after;
+} unpaired[KUNIT_MMU_NOTIFIER_NR_PASSES] = {
+	[KUNIT_MMU_NOTIFIER_ENDED] = { true, "after a nonblocking pass." },
+	[KUNIT_MMU_NOTIFIER_UNWOUND] = { true,
+		"after a nonblocking pass in which another notifier backed off." },
+	[KUNIT_MMU_NOTIFIER_BLOCKABLE] = { false },
+};
+
+static void missing_end_is_explained(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &unpaired_ops);
+	const char *message;
+	int pass;
+
+	for (pass = 0; pass < KUNIT_MMU_NOTIFIER_NR_PASSES; pass++) {
+		fake_under_way = 0;
+		message = kunit_mmu_notifier_check_pass(test, start, LENGTH, pass);
+		KUNIT_EXPECT_STREQ(test, message ?: "", "");
+		message = kunit_mmu_notifier_check_paired(test, "under_way", 0, fake_under_way,
+							  pass);
+		KUNIT_ASSERT_EQ(test, !!message, unpaired[pass].differs);
+		if (message)
+			KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, unpaired[pass].after),
+						  "%s", message);
+	}
+}
+
+static struct kunit_case kunit_mmu_notifier_cases[] = {
+	KUNIT_CASE(right_range_notifier_passes),
+	KUNIT_CASE(right_interval_notifier_passes),
+	KUNIT_CASE(held_lock_is_held),
+	KUNIT_CASE(blockable_pass_gets_held_lock),
+	KUNIT_CASE(reap_takes_what_is_not_backed_off_from),
+	KUNIT_CASE(unmap_unmaps),
+	KUNIT_CASE_PARAM(wrong_is_explained, wrong_gen_params),
+	KUNIT_CASE(wait_for_held_lock_is_explained),
+	KUNIT_CASE(wait_for_held_mutex_ends),
+	KUNIT_CASE(half_done_is_explained),
+	KUNIT_CASE(missing_end_is_explained),
+	{}
+};
+
+static struct kunit_suite kunit_mmu_notifier_suite = {
+	.name = "kunit_mmu_notifier",
+	.suite_init = allocate_in_fake_work,
+	.exit = kunit_report_test_exit,
+	.test_cases = kunit_mmu_notifier_cases,
+};
+
+kunit_test_suite(kunit_mmu_notifier_suite);
+
+MODULE_DESCRIPTION("KUnit tests for testing MMU notifiers");
+MODULE_LICENSE("GPL");
