@@ -22,7 +22,6 @@
 
 #include "mmu_notifier_acts.h"
 
-#define NONBLOCK_MAP	"mmu_notifier_nonblock"
 #define START_MAP	"mmu_notifier_invalidate_range_start"
 
 /* The VMA, and the part of it that the fake notifiers mirror; in pages */
@@ -385,8 +384,8 @@ static void range_callback_depends_on_reclaim(struct kunit *test)
 	struct fake *fake = fake_create_for(test, RANGE_START);
 
 	fake->act = find_act(test, "held_by_allocator");
-	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, NONBLOCK_MAP, fake_range_start,
-			    nonblock_pass(fake));
+	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, KUNIT_REPORT_CIRCULAR, fake_range_start,
+					 nonblock_pass(fake));
 }
 
 static void nonblock_wrong_is_reported(struct kunit *test)
@@ -401,9 +400,9 @@ static void nonblock_wrong_is_reported(struct kunit *test)
 		kunit_skip(test, "lockdep has no map for this; needs CONFIG_DEBUG_ATOMIC_SLEEP");
 
 	fake = fake_create_for_cell(test);
-	KUNIT_EXPECT_REPORT(test, cell->act->nonblock, NONBLOCK_MAP,
-			    callbacks[cell->callback].address,
-			    ret = nonblock_pass(fake));
+	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, cell->act->nonblock,
+					 callbacks[cell->callback].address,
+					 ret = nonblock_pass(fake));
 	KUNIT_EXPECT_EQ(test, ret, fake->backs_off ? -EAGAIN : 0);
 	expect_called_once(fake);
 }

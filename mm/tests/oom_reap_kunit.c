@@ -16,10 +16,8 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
-#include <linux/oom.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
@@ -112,16 +110,6 @@ static void victim_register(struct victim *victim)
 	kunit_mmu_notifier_register(victim->test, &victim->subscription, &victim_ops);
 }
 
-static bool reap(struct victim *victim)
-{
-	bool ret;
-
-	mmap_read_lock(current->mm);
-	ret = __oom_reap_task_mm(current->mm);
-	mmap_read_unlock(current->mm);
-	return ret;
-}
-
 /* Memory that was reaped cannot be faulted in again. */
 static void expect_reaped(struct victim *victim, unsigned int i)
 {
@@ -192,13 +180,13 @@ static void backed_off_is_left_and_reaped_later(struct kunit *test)
 	}
 	victim_register(victim);
 
-	KUNIT_EXPECT_NO_REPORT(test, done = reap(victim));
+	KUNIT_EXPECT_NO_REPORT(test, done = kunit_mmu_notifier_reap(test));
 	KUNIT_EXPECT_EQ(test, done, !who->mask);
 	expect_reaped_but(victim, who->mask);
 
 	for (i = 0; i < NR_AREAS; i++)
 		victim->area[i].backs_off = false;
-	KUNIT_EXPECT_TRUE(test, reap(victim));
+	KUNIT_EXPECT_TRUE(test, kunit_mmu_notifier_reap(test));
 	expect_reaped_but(victim, 0);
 }
 
@@ -228,7 +216,7 @@ static void interval_protects_its_vma_only(struct kunit *test)
 	kunit_mmu_interval_notifier_insert(test, interval, victim->area[2].start,
 					   PAGE_SIZE, &refuse_ops);
 
-	KUNIT_EXPECT_FALSE(test, reap(victim));
+	KUNIT_EXPECT_FALSE(test, kunit_mmu_notifier_reap(test));
 	for (i = 0; i < NR_AREAS; i++) {
 		if (i == 2)
 			expect_left(victim, i);
@@ -247,7 +235,7 @@ static void shared_is_left_alone(struct kunit *test)
 	area_map(victim, 1, MAP_SHARED);
 	victim_register(victim);
 
-	KUNIT_EXPECT_TRUE(test, reap(victim));
+	KUNIT_EXPECT_TRUE(test, kunit_mmu_notifier_reap(test));
 	expect_reaped(victim, 0);
 	expect_left(victim, 1);
 	KUNIT_EXPECT_EQ(test, victim->area[1].asked, 0);
@@ -281,7 +269,7 @@ static void pfn_mapping_is_left_alone(struct kunit *test)
 	victim->area[0].start = start;
 	victim_register(victim);
 
-	KUNIT_EXPECT_TRUE(test, reap(victim));
+	KUNIT_EXPECT_TRUE(test, kunit_mmu_notifier_reap(test));
 	ret = get_user(c, (char __user *)start);
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	KUNIT_EXPECT_EQ(test, c, 0);
