@@ -21,7 +21,7 @@ from typing import Any, Callable, Optional
 from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, write_atomically)
 from source import Base, source_files
 
-OVERLAY = ('include', 'lib', 'mm', 'Documentation', 'tools/testing/selftests')
+OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
 KUNITCONFIG = '.kunitconfig'
 EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
 
