@@ -292,15 +292,18 @@ def initramfs_list(files: Mapping[str, Path]) -> str:
                     *(f'file {path} {source} 0755 0 0\n' for path, source in files.items())])
 
 
-def build_initramfs(tree: Path, um: Path, suite: Suite) -> None:
+def build_programs(tree: Path, um: Path, folder: str) -> Path:
     selftest = um / 'selftest'
     selftest.mkdir(exist_ok=True)
     # All of them, as make does not know of each header. It takes seconds.
-    run_tool(f'building {suite.folder}', ['make', '--always-make', '-C', tree / suite.folder,
-                                          f'OUTPUT={selftest}'])
-    files = {f'/{boot.program}': selftest / boot.program for boot in suite.boots}
+    run_tool(f'building {folder}', ['make', '--always-make', '-C', tree / folder,
+                                    f'OUTPUT={selftest}'])
+    return selftest
+
+
+def build_initramfs(um: Path, files: Mapping[str, Path]) -> None:
     contents = um / 'initramfs.list'
-    contents.write_text(initramfs_list({**files, **suite.files(tree, um)}), encoding='utf-8')
+    contents.write_text(initramfs_list(files), encoding='utf-8')
     with open(um / 'initramfs.cpio', 'wb') as output:
         result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
                                 stderr=subprocess.PIPE, text=True, check=False)
@@ -325,16 +328,15 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
             '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
 
 
-def start(machine: Machine, boot: Boot, um: Path, log: Path) -> tuple[int, bool]:
+def start(command: list[str], timeout: int, um: Path, log: Path) -> tuple[int, bool]:
     """Boot it, wait for its end, and tell the exit status, and whether it was too late."""
-    command = command_line(machine, boot)
     say(f'$ cd {shlex.quote(str(um))} && {shlex.join(command)}')
     # It polls what it reads from, which a file does not allow.
     with open(log, 'wb') as output, subprocess.Popen(
             command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True) as process:
         try:
-            return process.wait(boot.timeout or machine.timeout), False
+            return process.wait(timeout), False
         except subprocess.TimeoutExpired:
             # At once: how UML takes SIGTERM would be in the log, as a fault of its own.
             kunit_run.stop(process, [signal.SIGKILL])
@@ -356,12 +358,15 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    build_initramfs(tree, um, suite)
+    selftest = build_programs(tree, um, suite.folder)
+    build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
+                         **suite.files(tree, um)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
     for boot in suite.boots:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
-        status, timed_out = start(machine, boot, um, path)
+        status, timed_out = start(command_line(machine, boot), boot.timeout or machine.timeout,
+                                  um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
         if raw:
             say(text)

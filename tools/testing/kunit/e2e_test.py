@@ -265,7 +265,8 @@ class BootTest(ScratchTest):
     def start(self, machine: Machine = UML_E2E) -> tuple[int, bool]:
         with quiet() as output:
             try:
-                return e2e.start(machine, Boot('boot', 'prog', ('-t', 'name')), self.um, self.log)
+                command = e2e.command_line(machine, Boot('boot', 'prog', ('-t', 'name')))
+                return e2e.start(command, machine.timeout, self.um, self.log)
             finally:
                 self.output = output.getvalue()
 

@@ -90,6 +90,18 @@ def settings(config: Path) -> list[str]:
             if line.startswith('CONFIG_')]
 
 
+# .kunitconfig's, with all that is to be tested in modules, and a process that loads them
+UML_MODULES = Machine('um-modules', UML.build + tuple(
+    f'--kconfig_add=CONFIG_{option}' for option in (
+        'MODULES=y', 'BINFMT_ELF=y', 'BLK_DEV_INITRD=y',
+        'KUNIT=m', 'KUNIT_REPORT_TEST=m', 'KUNIT_MMU_NOTIFIER_TEST=m',
+        'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST=m',
+        'SAMPLE_MMU_NOTIFIER=m', 'SAMPLE_MMU_NOTIFIER_WRONG=m',
+        # The initramfs is not compressed.
+        *(f'RD_{method}=n' for method in ('BZIP2', 'GZIP', 'LZ4', 'LZMA', 'LZO', 'XZ', 'ZSTD'))
+    )), (), 120)
+
+
 def x86_64_e2e(smp: int, rt: bool) -> Machine:
     """For those, and with drivers whose notifiers run without special hardware."""
     base = x86_64(smp, rt)

@@ -27,16 +27,19 @@ import e2e
 import explain
 import kunit_run
 import matrix
+import modules
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
-from machine import (MAX_CPUS, SANITIZERS, UML, Machine, sanitized, uml, uml_e2e, uml_has_smp,
+from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e, uml_has_smp,
                      x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
-from verdict import Log, Verdict, expected_cases, find_stop, judge, parse_log, read_skip_rules
+from verdict import (Log, Verdict, expected_cases, find_stop, judge, parse_log,
+                     read_failure_rules, read_skip_rules)
 
 REPO = Path(__file__).resolve().parents[3]
 SKIP_RULES = Path(__file__).with_name('expected-skips')
+FAILURE_RULES = Path(__file__).with_name('expected-failures')
 
 EXIT_CODES = """exit codes:
   0  everything passed
@@ -160,7 +163,10 @@ def boot(options: Options, base: Base, machine: Machine, start: float, without: 
 def run(options: Options, qemu: Callable[[int, bool], Machine] = x86_64) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
-    expected, rules = expected_cases(REPO), read_skip_rules(SKIP_RULES)
+    red = {rule.case for rule in read_failure_rules(FAILURE_RULES)}
+    # Not built here by default. Who builds them sees them fail.
+    expected = [case for case in expected_cases(REPO) if str(case) not in red]
+    rules = read_skip_rules(SKIP_RULES)
     base = find_base(options)
     machine = find_machine(options, base, uml, qemu)
     with lock(build_lock(base), f'build/{base.name}'):
@@ -196,6 +202,19 @@ def driver_tests(options: Options) -> Verdict:
         say(prepared.summary)
         return e2e.run(REPO, prepared.path, machine, options.jobs, options.raw,
                        cache_dir() / 'objects.json', rules, drivers.DRIVERS)
+
+
+def as_modules(options: Options) -> Verdict:
+    """The suites and the sample driver as modules, up to the verdict."""
+    if options.arch != 'um':
+        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: "modules" is for um (the default) only')
+    rules, failures = read_skip_rules(SKIP_RULES), read_failure_rules(FAILURE_RULES)
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        return modules.run(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
+                           cache_dir() / 'objects.json', rules, failures)
 
 
 def report(verdict: Verdict) -> int:
@@ -315,6 +334,7 @@ STEPS = (
     Step('hooks', hook_tests, in_test=True),
     Step('suites', run, in_test=True),
     Step('e2e', end_to_end, in_test=True),
+    Step('modules', as_modules, in_test=True),
     Step('suites, SMP', run, smp=2, in_test=True),
     Step('e2e, SMP', end_to_end, smp=2, in_test=True),
     # On two CPUs where UML has them.
@@ -396,7 +416,7 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'e2e', 'drivers', 'tree', 'test', 'test-all',
+    parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test', 'test-all',
                                          'matrix', 'explain'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
@@ -411,7 +431,8 @@ def main() -> int:
         if verb == 'explain':
             return explain.run(REPO, options.kdir)
         verbs: dict[str, Callable[[Options], Verdict]] = {
-            'run': run, 'e2e': end_to_end, 'drivers': driver_tests, 'matrix': compare,
+            'run': run, 'e2e': end_to_end, 'modules': as_modules,
+            'drivers': driver_tests, 'matrix': compare,
             'test': test, 'test-all': test_all}
         return report(verbs[verb](options))
     except (Failure, OSError) as error:

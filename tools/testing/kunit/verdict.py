@@ -91,6 +91,45 @@ def read_skip_rules(path: Path) -> list[SkipRule]:
     return rules
 
 
+# What failed with reason
+
+@dataclass(frozen=True)
+class FailureRule:
+    case: str           # suite.case
+    message: str        # a regular expression, for the message of its failed expectation
+
+
+def read_failure_rules(path: Path) -> list[FailureRule]:
+    rules = []
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        if not line.strip() or line.startswith('#'):
+            continue
+        parts = [part.strip() for part in line.split('|', 1)]
+        if len(parts) != 2 or not all(parts):
+            raise Failure(EXIT_USAGE, f'{path}:{number}: want "suite.case | message"')
+        rules.append(FailureRule(*parts))
+    return rules
+
+
+def claim_failures(log: Log, rules: list[FailureRule]) -> None:
+    """Those that fail as they should have passed; if they pass, they have failed."""
+    wanted = {rule.case: rule.message for rule in rules}
+    for (suite, name), result in log.cases.items():
+        message = wanted.get(f'{suite}.{name}')
+        if message is None:
+            continue
+        if result.status == 'passed':
+            result.status, result.reason = 'failed', f'passed, but must fail with "{message}"'
+        elif result.status == 'failed' and re.search(message, result.message):
+            result.status, result.reason = 'passed', ''
+        elif result.status == 'failed':
+            result.reason = f'must fail with "{message}", failed with "{result.message[:300]}"'
+    for suite, result in log.suites.items():
+        cases = [case for (of, _), case in log.cases.items() if of == suite]
+        if cases and all(case.status == 'passed' for case in cases):
+            result.status = 'passed'
+
+
 # What did run
 
 @dataclass
@@ -98,6 +137,7 @@ class Result:
     name: str
     status: str                 # 'passed', 'failed' or 'skipped'
     reason: str = ''
+    message: str = ''           # of the first failed expectation
     reported: Optional[str] = None      # what KUNIT_EXPECT_REPORT() saw last
     params: list[Result] = field(default_factory=list)
 
@@ -127,6 +167,7 @@ def parse_log(lines: Iterable[str]) -> Log:
     log = Log()
     prefix: Optional[int] = None
     reason = ''
+    message: list[str] = []
     reported: Optional[str] = None
     for line in lines:
         line = line.rstrip()
@@ -151,8 +192,9 @@ def parse_log(lines: Iterable[str]) -> Log:
         elif match := RESULT.match(line):
             indent, status, name, skip = match.groups()
             word = 'skipped' if skip is not None else 'passed' if status == 'ok' else 'failed'
-            result = Result(name, word, skip or (reason if word == 'failed' else ''), reported)
-            reason, reported = '', None
+            result = Result(name, word, skip or (reason if word == 'failed' else ''),
+                            ' '.join(message), reported)
+            reason, message, reported = '', [], None
             if len(indent) >= 8:
                 log.open_params.append(result)
             elif len(indent) >= 4:
@@ -163,6 +205,8 @@ def parse_log(lines: Iterable[str]) -> Log:
             else:
                 log.suites[name] = result
                 log.last_suite, log.open_suite = name, ''
+        elif reason:
+            message += [line.strip()] if line.strip() else []
     return log
 
 

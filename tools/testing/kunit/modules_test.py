@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the boots that load modules, on the log of a real one in test_data/modules.log."""
+
+from __future__ import annotations
+
+import unittest
+
+import modules
+from common import EXIT_FAILED, EXIT_HANG, Failure
+from fixtures import HERE, TOP, ScratchTest, quiet
+from machine import UML_MODULES
+from modules import BOOTS, expected_in, judge_boot
+from runner import FAILURE_RULES
+from verdict import FailureRule, expected_cases, read_failure_rules
+
+LOG = (HERE / 'test_data/modules.log').read_text(encoding='utf-8')
+OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
+RULES = read_failure_rules(FAILURE_RULES)
+ALLOCATES = next(rule for rule in RULES if rule.case == 'mirror_wrong.wrong_allocates')
+NR_RIGHT, NR_WRONG = 5, 7
+
+
+class JudgeTest(ScratchTest):
+    def judge(self, log: str = LOG, status: int = 0, timed_out: bool = False,
+              rules: list[FailureRule] = RULES) -> list[str]:
+        verdict = judge_boot(OUT_OF_TREE, UML_MODULES, expected_cases(TOP), log.splitlines(),
+                             (status, timed_out), [], rules, self.kernel)
+        self.code = verdict.code
+        return [*verdict.lines, str(verdict)]
+
+    def test_wrong_ones_fail_as_they_should(self) -> None:
+        self.assertEqual(self.judge(), [f'{NR_RIGHT + NR_WRONG} passed, 0 failed'])
+        self.assertEqual(self.code, 0)
+
+    def test_wrong_ones_are_red_to_who_does_not_know(self) -> None:
+        lines = self.judge(rules=[])
+        self.assertEqual(lines[-1], f'{NR_RIGHT} passed, {NR_WRONG} failed')
+        self.assertIn('out-of-tree: FAILED mirror_wrong.wrong_allocates: EXPECTATION FAILED at',
+                      '\n'.join(lines))
+
+    def test_wrong_one_passes(self) -> None:
+        lines = self.judge(LOG.replace('not ok 2 wrong_allocates', 'ok 2 wrong_allocates'))
+        self.assertEqual(lines[0], 'out-of-tree: FAILED mirror_wrong.wrong_allocates: passed, but '
+                         f'must fail with "{ALLOCATES.message}"')
+        self.assertEqual(self.code, EXIT_FAILED)
+
+    def test_wrong_one_fails_otherwise(self) -> None:
+        lines = self.judge(LOG.replace('invalidate_allocates', 'invalidate_relocates'))
+        self.assertRegex(lines[0], r'^out-of-tree: FAILED mirror_wrong\.wrong_allocates: must fail '
+                         r'with "\^invalidate_allocates .*", failed with "invalidate_relocates ')
+        self.assertEqual(lines[1], f'{NR_RIGHT + NR_WRONG - 1} passed, 1 failed')
+
+    def test_right_one_fails(self) -> None:
+        lines = self.judge(LOG.replace('ok 1 mirror_does_not_block',
+                                       'not ok 1 mirror_does_not_block'))
+        self.assertEqual(lines[0], 'out-of-tree: FAILED mirror.mirror_does_not_block')
+
+    def test_module_that_cannot_be_loaded(self) -> None:
+        lines = self.judge('load: /out-of-tree/kunit.ko: Exec format error\n')
+        self.assertIn('out-of-tree: FAILED load: /out-of-tree/kunit.ko: Exec format error', lines)
+        self.assertEqual(lines[-1], f'0 passed, {NR_RIGHT + NR_WRONG + 1} failed')
+
+    def test_crash_and_hang(self) -> None:
+        begun = LOG[:LOG.index('ok 1 mirror_does_not_block')]
+        self.assertIn('out-of-tree: CRASH mirror.mirror_does_not_block: the kernel ended before '
+                      'it had a result', self.judge(begun, status=1))
+        self.assertEqual(self.code, EXIT_HANG)
+        self.assertIn('out-of-tree: HANG mirror.mirror_does_not_block: no result within 120 s',
+                      self.judge(begun, timed_out=True))
+
+    def test_kernel_fails_when_all_have_passed(self) -> None:
+        self.assertEqual(self.judge(status=1)[0],
+                         'out-of-tree: FAILED: the kernel ended with exit status 1')
+
+
+class TableTest(unittest.TestCase):
+    def test_every_suite_is_in_a_boot_of_modules(self) -> None:
+        cases = expected_cases(TOP)
+        in_tree = next(boot for boot in BOOTS if boot.name == 'in-tree')
+        self.assertEqual(expected_in(in_tree, cases), cases)
+        self.assertEqual({case.suite for case in expected_in(OUT_OF_TREE, cases)},
+                         {'mirror', 'mirror_wrong'})
+
+    def test_each_wrong_one_has_a_rule(self) -> None:
+        self.assertEqual({rule.case for rule in RULES}, {
+            str(case) for case in expected_cases(TOP) if case.suite == 'mirror_wrong'})
+
+    def test_init_takes_no_more_arguments(self) -> None:
+        for boot in BOOTS:
+            command = modules.boot_command(UML_MODULES, boot)
+            self.assertLessEqual(len(command[command.index('--') + 1:]), 30)
+
+
+class RuleTest(ScratchTest):
+    def test_bad_line(self) -> None:
+        path = self.scratch / 'expected-failures'
+        path.write_text('# one\nmirror_wrong.wrong_allocates\n', encoding='utf-8')
+        with self.assertRaises(Failure) as caught:
+            read_failure_rules(path)
+        self.assertIn(f'{path}:2: want "suite.case | message"', str(caught.exception))
+
+    def test_rule_for_no_test(self) -> None:
+        with self.assertRaises(Failure) as caught, quiet():
+            modules.run(TOP, self.kernel, UML_MODULES, 1, False, self.scratch / 'memory', [],
+                        [FailureRule('mirror_wrong.gone', 'x')])
+        self.assertIn('mirror_wrong.gone', str(caught.exception))
+        self.assertIn('no such test', str(caught.exception))
+
+    def test_sample_out_of_the_tree(self) -> None:
+        folder = self.scratch / 'out-of-tree'
+        modules.copy_sample(TOP, folder)
+        names = {path.name for path in folder.iterdir()}
+        self.assertLessEqual({'Kbuild', 'mirror.c', 'mirror.h', 'mirror_kunit.c'}, names)
+        self.assertNotIn('Makefile', names)
