@@ -516,7 +516,10 @@ static void others_nonblock_is_not_mine(struct kunit *test)
 		kunit_skip(test, "needs two CPUs");
 
 	other = others_section_begin(section, false, &my_ops);
-	KUNIT_EXPECT_NO_REPORT(test, KUNIT_EXPECT_EQ(test, 0, my_pass(section, true)));
+	/* It keeps its CPU, and the end of an expectation waits for RCU. */
+	KUNIT_EXPECT_NO_REPORT(test,
+			       KUNIT_EXPECT_EQ(test, 0, my_pass(section, true));
+			       complete_all(&section->go));
 	others_section_end(section, other);
 }
 
