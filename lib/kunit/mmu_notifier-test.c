@@ -340,7 +340,7 @@ static const struct wrong wrongs[] = {
 	  " Have none, or do not back off." },
 	{ "warns", { .invalidate_range_start = warns },
 	  kunit_mmu_notifier_check_clean, NULL,
-	  "there was a WARN(): \"this is odd\".", NULL,
+	  "there was a WARN(), \"this is odd\".", NULL,
 	  " The log shows where." },
 	{ "backs_off_with_no_need", { .invalidate_range_start = backs_off },
 	  kunit_mmu_notifier_check_clean, NULL,

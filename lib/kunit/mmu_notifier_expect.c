@@ -162,7 +162,7 @@ static bool kunit_mmu_notifier_explain_warning(struct seq_buf *s,
 			       seen->callback);
 		seq_buf_puts(s, "which is called all the same. Have none, or do not back off.");
 	} else {
-		seq_buf_printf(s, "there was a WARN(): \"%s\". The log shows where.",
+		seq_buf_printf(s, "there was a WARN(), \"%s\". The log shows where.",
 			       seen->reports.warning);
 	}
 	return true;

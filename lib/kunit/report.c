@@ -253,7 +253,8 @@ static void kunit_report_warning_text(struct kunit_report_scope *scope,
 		scope->in_warning = !scope->warning[0];
 	} else if (scope->in_warning && !strnstr(text, "WARNING: ", len)) {
 		scope->in_warning = false;
-		if (!strnstr(text, "Modules linked in", len))
+		/* The next line of a WARN_ON() is one of these. */
+		if (!strnstr(text, "Modules linked in", len) && !strnstr(text, "CPU: ", len))
 			strscpy(scope->warning, text, min(len + 1, sizeof(scope->warning)));
 		strim(scope->warning);
 	}
