@@ -116,7 +116,8 @@ class ScratchTest(unittest.TestCase):
         write(self.kernel, {'tools/testing/kunit/kunit.py': FAKE_KUNIT})
         (self.kernel / 'tools/testing/kunit/kunit.py').chmod(0o755)
         write(self.repo, {'hooks/series': 'foo.patch\n', 'hooks/foo.patch': FOO_PATCH,
-                          'mm/tests/fake_kunit.c': SUITE_C, '.kunitconfig': 'CONFIG_KUNIT=y\n'})
+                          'mm/tests/fake_kunit.c': SUITE_C,
+                          'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\n'})
 
     def copy_runner(self) -> None:
         shutil.copy(TOP / 'Makefile', self.repo)

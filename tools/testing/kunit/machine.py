@@ -40,7 +40,7 @@ MAX_CPUS = 8
 # UML's own clock: it does not run while the kernel computes, and skips what it
 # would sleep. So sleeps cost nothing, and KUnit's timeout for a case that hangs
 # comes at once. All of it needs seconds.
-UML = Machine('um', ('--kunitconfig=.', '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y'),
+UML = Machine('um', ('--kunitconfig=mm/tests', '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=y'),
               ('--kernel_args=time-travel=inf-cpu',), 120)
 
 # For the tests in user space, which e2e.py boots itself

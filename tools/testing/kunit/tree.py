@@ -22,7 +22,6 @@ from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, 
 from source import Base, source_files
 
 OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
-KUNITCONFIG = '.kunitconfig'
 EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
 
 
@@ -47,8 +46,6 @@ def overlay_files(repo: Path) -> list[str]:
     found = [os.path.relpath(os.path.join(folder, name), repo)
              for top in OVERLAY for folder, _, names in os.walk(repo / top)
              for name in names if not EDITOR_FILES.match(name)]
-    if (repo / KUNITCONFIG).exists():
-        found.append(KUNITCONFIG)
     return sorted(found)
 
 
@@ -140,7 +137,7 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
     stage = Stage(path)
     overlay = overlay_files(repo)
     for name in overlay:
-        if name != KUNITCONFIG and os.path.lexists(base.path / name):
+        if os.path.lexists(base.path / name):
             raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
                           'there already? Give a tree without it.')
     for hook in read_series(repo, without):

@@ -72,7 +72,7 @@ class InstallTest(TreeTest):
         summary = self.prepare().summary
         self.assertEqual(self.read('mm/foo.c'), HOOKED)
         self.assertTrue((self.tree / 'mm/tests/fake_kunit.c').exists())
-        self.assertEqual(self.read('.kunitconfig'), 'CONFIG_KUNIT=y\n')
+        self.assertEqual(self.read('mm/tests/.kunitconfig'), 'CONFIG_KUNIT=y\n')
         self.assertEqual(summary, f'tree: build/{self.base.name}/linux ({self.kernel}, '
                          '1 hooks, 2 files)')
 
@@ -100,7 +100,7 @@ class InstallTest(TreeTest):
 
     def test_overlay_file_removed(self) -> None:
         self.prepare()
-        (self.repo / 'mm/tests/fake_kunit.c').unlink()
+        shutil.rmtree(self.repo / 'mm')
         self.prepare()
         self.assertFalse((self.tree / 'mm/tests').exists())
 
@@ -140,11 +140,6 @@ class InstallTest(TreeTest):
         write(self.kernel, {'mm/tests/fake_kunit.c': ''})
         self.refuse(str(self.kernel), 'mm/tests/fake_kunit.c', 'is the series applied')
         self.assertFalse(self.tree.exists())
-
-    def test_kunitconfig_of_the_kernel_is_replaced(self) -> None:
-        write(self.kernel, {'.kunitconfig': 'CONFIG_FOO=y\n', '.gitignore': ''})
-        self.prepare()
-        self.assertEqual(self.read('.kunitconfig'), 'CONFIG_KUNIT=y\n')
 
     def test_path_with_a_blank(self) -> None:
         moved = self.scratch / 'a repo'
