@@ -159,15 +159,17 @@ static inline void kunit_report_test_exit(struct kunit *test)
 
 #endif
 
+/* @test is evaluated once: the scope is begun for __test. */
 #define __KUNIT_EXPECT_REPORT(test, scope, kinds, map, at, code, ...)	\
 do {									\
+	struct kunit *__test = (test);					\
 	struct kunit_report_scope *__scope = scope;			\
 	const char *__message;						\
 									\
 	__VA_ARGS__;							\
 	__message = kunit_report_scope_end(__scope, kinds, map, at);	\
 	if (__message)							\
-		KUNIT_FAIL(test, "%s: %s", code, __message);		\
+		KUNIT_FAIL(__test, "%s: %s", code, __message);		\
 } while (0)
 
 /**
@@ -191,7 +193,7 @@ do {									\
  * Context: The task that runs @test, where it may sleep.
  */
 #define KUNIT_EXPECT_REPORT(test, kinds, map, at, ...)			\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(test), kinds, map,	\
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), kinds, map, \
 			      at, #__VA_ARGS__, __VA_ARGS__)
 
 /**
@@ -200,7 +202,7 @@ do {									\
  * @...: as for KUNIT_EXPECT_REPORT()
  */
 #define KUNIT_EXPECT_NO_REPORT(test, ...)				\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(test), 0, NULL, NULL, \
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), 0, NULL, NULL, \
 			      #__VA_ARGS__, __VA_ARGS__)
 
 /**
@@ -215,7 +217,7 @@ do {									\
  * Without CONFIG_BUG there are no warnings: skips the test.
  */
 #define KUNIT_EXPECT_WARN(test, file, text, ...)			\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin_warn(test, file, text), \
+	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin_warn(__test, file, text), \
 			      KUNIT_REPORT_WARN, NULL, NULL,		\
 			      #__VA_ARGS__, __VA_ARGS__)
 
