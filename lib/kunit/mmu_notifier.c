@@ -81,7 +81,7 @@ void kunit_mmu_notifier_unregister_now(struct kunit *test, struct mmu_notifier *
 	kunit_release_action(test, kunit_mmu_notifier_unregister, subscription);
 }
 
-static void kunit_mmu_interval_notifier_remove_action(void *data)
+static void interval_remove_action(void *data)
 {
 	mmu_interval_notifier_remove(data);
 }
@@ -103,8 +103,7 @@ void kunit_mmu_interval_notifier_insert(struct kunit *test,
 {
 	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(subscription, current->mm,
 							      start, length, ops));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
-							   kunit_mmu_interval_notifier_remove_action,
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, interval_remove_action,
 							   subscription));
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_insert);
@@ -119,7 +118,7 @@ EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_insert);
 void kunit_mmu_interval_notifier_remove(struct kunit *test,
 					struct mmu_interval_notifier *subscription)
 {
-	kunit_release_action(test, kunit_mmu_interval_notifier_remove_action, subscription);
+	kunit_release_action(test, interval_remove_action, subscription);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
 

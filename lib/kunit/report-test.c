@@ -250,10 +250,10 @@ static void print_and_warn(void)
 /* The text is that of the warning, or printed before it. */
 static void expected_warning_is_claimed(struct kunit *test)
 {
-	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", "wrong on purpose", warn());
-	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", "something is wrong",
+	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", "wrong on purpose", warn());
+	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", "something is wrong",
 			  print_and_warn());
-	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", NULL, print_and_warn());
+	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", NULL, print_and_warn());
 }
 
 static void no_code(void)
@@ -483,7 +483,7 @@ static void interrupt_is_not_claimed(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_warnings, &nr));
 	KUNIT_EXPECT_NO_REPORT(test, interrupt->run(test));
 	/* Just one warning is this task's. */
-	KUNIT_EXPECT_WARN(test, "lib/kunit/report-test.c", WRONG_ON_PURPOSE,
+	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", WRONG_ON_PURPOSE,
 			  interrupt->run(test);
 			  warn());
 	unregister_trace_console(count_warnings, &nr);

@@ -270,7 +270,7 @@ static void act_wake_up(gfp_t gfp)
 
 static void act_msleep(gfp_t gfp)
 {
-	msleep(1);
+	msleep(20);
 }
 
 static void act_schedule_timeout(gfp_t gfp)

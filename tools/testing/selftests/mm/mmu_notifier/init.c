@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../kselftest.h"
 #include "init.h"
 
 static const struct {
@@ -58,7 +59,7 @@ static void mount_all(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(mounts); i++) {
 		if (mkdir(mounts[i].path, 0755) && errno != EEXIST)
 			die(mounts[i].path);
 		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, 0, NULL))
