@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from fixtures import FOO_PATCH, HERE, ScratchTest, in_private_mounts, write

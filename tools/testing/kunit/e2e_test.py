@@ -354,7 +354,8 @@ class RunTest(ScratchTest):
         # The real table is about the real programs.
         path = self.repo / 'tools/testing/kunit/e2e.py'
         text, count = re.subn(r'E2E = Suite\(\'e2e\', SELFTEST, \(\n.*?\n\)\)\n',
-                              'E2E = Suite("e2e", SELFTEST, (Boot("a", "one"), Boot("b", "two")))\n',
+                              'E2E = Suite("e2e", SELFTEST, '
+                              '(Boot("a", "one"), Boot("b", "two")))\n',
                               path.read_text(), flags=re.DOTALL)
         self.assertEqual(count, 1)
         path.write_text(text)

@@ -701,7 +701,7 @@ def judge_returned(report: Report) -> Finding:
     through = 'its return, with ' + ', '.join(wrong)
     if kept:
         through += '; it still holds ' + ', '.join(f'"{lock.name}", taken at {lock.where}'
-                                                    for lock in kept)
+                                                   for lock in kept)
     return Finding(report, callback, 'A callback returns with the locks, the preemption count and '
                    'the interrupt state that it was called with: its caller would run on under '
                    'what is left.', through, [lock.at for lock in kept if lock.at], KEEPING,
@@ -726,10 +726,9 @@ def judge_contract(report: Report) -> Finding:
         rule = 'A notifier that has invalidate_range_end() may not back off: nothing tells it.'
         instead = ('Finish without blocking (a spinlock, a counter, a work item), or do without '
                    'invalidate_range_end(); an interval notifier needs none.')
-    return Finding(report, callback, rule, f'its return of {error} in a '
-                   f'{"" if blockable else "non"}blocking call'.replace('a blocking',
-                                                                      'a blockable'),
-                   [], instead, ('contract', str(callback), str(error), str(blockable)))
+    kind = 'blockable' if blockable else 'nonblocking'
+    return Finding(report, callback, rule, f'its return of {error} in a {kind} call', [],
+                   instead, ('contract', str(callback), str(error), str(blockable)))
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -164,5 +164,3 @@ def in_private_mounts(test: unittest.TestCase) -> list[str]:
             if subprocess.run([*command, 'true'], capture_output=True).returncode == 0:
                 return command
     test.skipTest('unshare -m is not permitted here, so that no disk can be made full')
-
-

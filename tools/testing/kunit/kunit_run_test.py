@@ -23,7 +23,8 @@ class ReplayTest(ScratchTest):
                                    'ok 2 invalidate\n'), 'ok 1 a\nok 2 invalidate\n')
 
     def test_with_carriage_returns(self) -> None:
-        self.assertEqual(self.drop('ok 2 inv\r\n** replaying previous printk message **\r\nok 2 x\r\n'),
+        self.assertEqual(self.drop('ok 2 inv\r\n** replaying previous printk message **\r\n'
+                                   'ok 2 x\r\n'),
                          'ok 2 x\r\n')
 
     def test_nothing_to_drop(self) -> None:

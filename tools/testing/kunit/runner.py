@@ -233,7 +233,7 @@ def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
         with lock(build_lock(base), f'build/{base.name}'):
             machine = replace(UML, build=UML.build + matrix.NOT_IN_MAINLINE) if without else UML
             prepared, outcome, log = boot(options, base, machine, time.monotonic(), without,
-                                            quiet=True)
+                                          quiet=True)
         found = matrix.Run(prepared.path, prepared.hooks, matrix.read_cells(log))
     except (Failure, OSError) as error:
         failure = as_failure(error)

@@ -16,7 +16,8 @@ class SanitizerTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
         write(self.kernel, {
-            'mm/mmu_notifier.c': 'static void mn_itree_inv_end(struct x *x)\n{\n\tmutex_lock(x);\n}\n'
+            'mm/mmu_notifier.c': 'static void mn_itree_inv_end(struct x *x)\n{\n'
+                                 '\tmutex_lock(x);\n}\n'
                                  'static void\nmn_hlist_release(void)\n{\n}\n',
             'mm/other.c': 'void mutex_lock(void)\n{\n}\nvoid schedule(void)\n{\n}\n'})
 

@@ -182,8 +182,9 @@ class CacheTest(ScratchTest):
         self.add_package('6.12.5-1')
         self.copy_runner()
         # A tar that unpacks some, and then takes its time.
-        write(self.scratch / 'bin', {'tar': '#!/bin/sh\ncase $1 in -xJv) echo half; shift $(($# - 1)'
-                                     '); echo half > $1/Makefile; exec sleep 300;; esac\n'
+        write(self.scratch / 'bin', {'tar': '#!/bin/sh\ncase $1 in -xJv) echo half; '
+                                     'shift $(($# - 1)); '
+                                     'echo half > $1/Makefile; exec sleep 300;; esac\n'
                                      f'exec {shutil.which("tar")} "$@"\n'})
         (self.scratch / 'bin/tar').chmod(0o755)
         temporary = self.cache / 'linux-source-6.12_6.12.5-1.tmp'

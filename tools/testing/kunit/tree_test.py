@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import unittest.mock
-from pathlib import Path
 
 import tree as tree_module
 from common import EXIT_TREE, EXIT_USAGE, Failure
@@ -193,7 +192,8 @@ class HookTest(TreeTest):
             write(self.repo, {f'hooks/{folder}foo.patch': FOO_PATCH.replace('= 9', f'= {value}')})
         self.prepare()
         hook: str = json.loads((self.tree.parent / 'state.json').read_text())['hooks'][0]
-        return hook + (' applied' if f'= {list(patches.values())[0]};' in self.read('mm/foo.c') else '')
+        applied = f'= {list(patches.values())[0]};' in self.read('mm/foo.c')
+        return hook + (' applied' if applied else '')
 
     def test_own_version_first(self) -> None:
         self.assertEqual(self.variants(v6_12='12', general='1', v7_3='3'),
