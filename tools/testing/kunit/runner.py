@@ -28,6 +28,7 @@ import explain
 import kunit_run
 import matrix
 import modules
+import series
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e, uml_has_smp,
@@ -139,6 +140,12 @@ def tree(options: Options) -> None:
     base = find_base(options)
     with lock(build_lock(base), f'build/{base.name}'):
         say(Preparer(REPO, base).prepare().summary)
+
+
+def write_series(options: Options) -> None:
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        series.series(REPO, base)
 
 
 def boot(options: Options, base: Base, machine: Machine, start: float, without: str = '',
@@ -416,8 +423,8 @@ def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test', 'test-all',
-                                         'matrix', 'explain'))
+    parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test',
+                                         'test-all', 'matrix', 'explain', 'series'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -427,6 +434,9 @@ def main() -> int:
         options = read_options(os.environ, verb)
         if verb == 'tree':
             tree(options)
+            return 0
+        if verb == 'series':
+            write_series(options)
             return 0
         if verb == 'explain':
             return explain.run(REPO, options.kdir)

@@ -14,9 +14,10 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, write_atomically)
 from source import Base, source_files
@@ -83,10 +84,19 @@ def touched_files(patch: Path) -> set[str]:
     return {name for name in names if '..' not in name.split('/')}
 
 
+def has_no_diff(patch: Path) -> bool:
+    """Whether a hook is but the message for files that the repository adds."""
+    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
+    return bool(re.search(r'^---\s*\Z', text, re.MULTILINE))
+
+
 def apply_hook(repo: Path, base: Base, stage: Stage, hook: str) -> None:
     """Apply the first candidate that fits, or raise a Failure that says why none does."""
     tried = []
     for patch in candidates(repo, hook, base.version):
+        if has_no_diff(patch):
+            stage.hooks.append(os.path.relpath(patch, repo))
+            return
         for name in touched_files(patch) - stage.files:
             if (base.path / name).is_file():
                 copy(base.path / name, stage.path / name)
@@ -131,24 +141,32 @@ def explain_patch(output: str) -> list[str]:
     return reasons or [output.strip() or 'patch(1) failed without a message']
 
 
+def refuse_known_files(base: Base, overlay: list[str]) -> None:
+    for name in overlay:
+        if os.path.lexists(base.path / name):
+            raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
+                          'there already? Give a tree without it.')
+
+
+def add_file(repo: Path, stage: Stage, name: str) -> None:
+    if name in stage.files:
+        raise Failure(EXIT_TREE, f'{name} is a file of the repository, and a hook changes it '
+                      'too: it can only be one of the two')
+    copy(repo / name, stage.path / name)
+    stage.files.add(name)
+
+
 def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     stage = Stage(path)
     overlay = overlay_files(repo)
-    for name in overlay:
-        if os.path.lexists(base.path / name):
-            raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
-                          'there already? Give a tree without it.')
+    refuse_known_files(base, overlay)
     for hook in read_series(repo, without):
         if is_for(hook, base.version):
             apply_hook(repo, base, stage, hook)
     for name in overlay:
-        if name in stage.files:
-            raise Failure(EXIT_TREE, f'{name} is a file of the repository, and a hook changes it '
-                          'too: it can only be one of the two')
-        copy(repo / name, path / name)
-        stage.files.add(name)
+        add_file(repo, stage, name)
     return stage
 
 
@@ -190,6 +208,16 @@ def same(one: Path, other: Path) -> bool:
         return not os.path.lexists(one) and not os.path.lexists(other)
     executable = [bool(path.stat().st_mode & stat.S_IXUSR) for path in (one, other)]
     return executable[0] == executable[1] and filecmp.cmp(one, other, shallow=False)
+
+
+def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
+    """Copy these files of the base, with their times."""
+    with tempfile.NamedTemporaryFile() as listed:
+        listed.write(b''.join(os.fsencode(name) + b'\0' for name in names))
+        listed.flush()
+        run_counting([['xargs', '-0', 'cp', '-v', '--parents', '--no-dereference',
+                       '--preserve=mode,timestamps,links', '--reflink=auto', '-t', target]],
+                     f'copying {base.origin}', EXIT_TREE, stdin=Path(listed.name), cwd=base.path)
 
 
 class Preparer:
@@ -265,12 +293,7 @@ class Preparer:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         self.manifest = {'files': self._signatures(), 'written': {}}
-        names = self.build / 'names.tmp'
-        names.write_bytes(b''.join(os.fsencode(name) + b'\0' for name in self.manifest['files']))
-        run_counting([['xargs', '-0', 'cp', '-v', '--parents', '--no-dereference',
-                       '--preserve=mode,timestamps,links', '--reflink=auto', '-t', temporary]],
-                     f'copying {self.base.origin}', EXIT_TREE, stdin=names, cwd=self.base.path)
-        names.unlink()
+        copy_files(self.base, self.manifest['files'], temporary)
         self._save_manifest()
         temporary.rename(self.tree)
 
