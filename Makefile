@@ -10,13 +10,13 @@ KUNIT := tools/testing/kunit
 export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LOG VMLINUX MODULES
 
 .NOTPARALLEL:
-.PHONY: help run e2e modules drivers test test-all matrix tree explain series clean
+.PHONY: help run e2e modules drivers test test-all matrix tree explain series check-series clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
 
-run e2e modules tree test matrix series:
-	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH))
+run e2e modules tree test matrix series check-series:
+	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH)) $(filter check-series,$@)
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 drivers test-all:

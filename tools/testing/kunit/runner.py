@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, Iterable, Mapping, Optional
 
+import check_series
 import drivers
 import e2e
 import explain
@@ -286,6 +287,25 @@ def compare(options: Options) -> Verdict:
     return total
 
 
+# make check-series
+
+def check(options: Options) -> Verdict:
+    """The series on each kernel, or on the one that was asked for."""
+    rules = read_skip_rules(SKIP_RULES)
+    total = Verdict()
+    total.add(check_series.check_runner())
+    one = os.environ.get('KVER') or options.kdir
+    for chosen in [options] if one else [replace(options, kver=kver) for kver in SUITES]:
+        try:
+            base = find_base(chosen)
+            with lock(build_lock(base), f'build/{base.name}'):
+                total.add(check_series.Check(REPO, base, options.jobs, rules).run())
+        except (Failure, OSError) as error:
+            failure = as_failure(error)
+            total.fail(f'FAILED {chosen.kdir or chosen.kver}: {failure}', failure.code)
+    return total
+
+
 # make test
 
 def unit_tests() -> Verdict:
@@ -424,7 +444,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test',
-                                         'test-all', 'matrix', 'explain', 'series'))
+                                         'test-all', 'matrix', 'explain', 'series',
+                                         'check-series'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -443,7 +464,7 @@ def main() -> int:
         verbs: dict[str, Callable[[Options], Verdict]] = {
             'run': run, 'e2e': end_to_end, 'modules': as_modules,
             'drivers': driver_tests, 'matrix': compare,
-            'test': test, 'test-all': test_all}
+            'test': test, 'test-all': test_all, 'check-series': check}
         return report(verbs[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)

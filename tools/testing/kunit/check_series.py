@@ -1,0 +1,586 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make check-series: does the series build and pass, patch by patch?
+
+On a pristine tree, in git, of each kernel: git am of one patch after the other. After
+each the objects that the series touches are built with W=1 in each of the
+configurations below, without a warning that was not there before the series, and the
+suites that there are by then are run. Then what can be checked of the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, Optional
+
+import kunit_run
+from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say, write_atomically
+from machine import E2E_CONFIG, UML, X86_64_CONFIG
+from series import NOBODY, Git, write_series
+from source import Base, source_files
+from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
+from verdict import TEST_SOURCE, Case, SkipRule, Verdict, judge, parse_log, scan_source
+
+HERE = Path(__file__).resolve().parent
+CLANG = 'clang-19'          # 7.3 wants 17; both Debian 12 and 13 have this one
+SUITES = 'mm/tests/.kunitconfig'
+SELFTEST = 'mm/mmu_notifier'
+
+
+# What is built
+
+@dataclass(frozen=True)
+class Config:
+    name: str
+    arch: str
+    options: dict[str, str] = field(default_factory=dict)   # others than in the files
+    make: tuple[str, ...] = ()
+
+
+NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
+              'KUNIT_REPORT_TEST': 'n', 'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
+NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_REPORT_TEST': 'n',
+            'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
+MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'KUNIT_REPORT_TEST': 'm', 'TEST_MMU_NOTIFIER': 'm',
+           'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'm'}
+NO_NOTIFIER = {'MMU_NOTIFIER': 'n', 'TEST_MMU_NOTIFIER': 'n',
+               'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
+
+CONFIGS = (
+    Config('um', 'um'),
+    Config('um, lockdep off', 'um', NO_LOCKDEP),
+    Config('um, KUnit off', 'um', NO_KUNIT),
+    Config('um, KUnit=m', 'um', MODULES),
+    Config('um, MMU_NOTIFIER=n', 'um', NO_NOTIFIER),
+    Config('um, clang', 'um', make=(f'CC={CLANG}',)),
+    Config('x86_64', 'x86_64'),
+    Config('x86_64, lockdep off', 'x86_64', NO_LOCKDEP),
+    Config('x86_64, KUnit off', 'x86_64', NO_KUNIT),
+    Config('x86_64, KUnit=m', 'x86_64', MODULES),
+    Config('x86_64, MMU_NOTIFIER=n', 'x86_64', NO_NOTIFIER),
+    Config('x86_64, PREEMPT_RT', 'x86_64', {'PREEMPT_RT': 'y'}),
+    Config('x86_64, clang', 'x86_64', make=(f'CC={CLANG}',)),
+    Config('i386', 'i386'),
+)
+
+
+def base_options(arch: str) -> dict[str, str]:
+    """Everything on: the options of `make e2e`, whose kernels have the suites and the device."""
+    found = read_options(E2E_CONFIG.read_text(encoding='utf-8'))
+    if arch == 'um':
+        return found
+    found = {name: value for name, value in found.items() if value == 'y' and 'UML' not in name}
+    return {**read_options(X86_64_CONFIG.read_text(encoding='utf-8')), **found}
+
+
+def read_options(text: str) -> dict[str, str]:
+    found = dict(re.findall(r'^CONFIG_(\w+)=(.*)', text, re.MULTILINE))
+    return found | dict.fromkeys(re.findall(r'^# CONFIG_(\w+) is not set', text, re.MULTILINE), 'n')
+
+
+def as_config(options: dict[str, str]) -> str:
+    return ''.join(f'# CONFIG_{name} is not set\n' if value == 'n' else f'CONFIG_{name}={value}\n'
+                   for name, value in options.items())
+
+
+# What make says
+
+WARNING = re.compile(r'^(?!make\b)([\w./+-]+):(?:\d+:)*\s*(?:warning|WARNING): ?(.*)$',
+                     re.MULTILINE)
+ERROR = re.compile(r'^.*(?:\berror: |\*\*\* ).*$', re.MULTILINE)
+
+
+def read_warnings(output: str, tree: Path) -> set[tuple[str, str]]:
+    """File and text of each warning; the line is left out, because it moves."""
+    return {(name.removeprefix(f'{tree}/'), re.sub(r'\d+', 'N', text))
+            for name, text in WARNING.findall(output)}
+
+
+def enabled_objects(output: str) -> set[str]:
+    return {name for name in output.split() if name.endswith('.o')}
+
+
+# Has the Makefile of a folder tell what it would build
+ASK = '''
+include $(out)/include/config/auto.conf
+srctree := $(tree)
+src := $(tree)/$(folder)
+obj := $(folder)
+include $(tree)/$(folder)/Makefile
+all-objects := $(obj-y) $(obj-m) $(lib-y)
+__ask:
+\t@echo $(all-objects) $(foreach o,$(all-objects),$($(o:.o=-objs)) $($(o:.o=-y)) $($(o:.o=-m)))
+'''
+
+
+@dataclass
+class Builder:
+    """One configuration, and what was known of it before the series."""
+    config: Config
+    tree: Path
+    jobs: int
+    known: set[tuple[str, str]] = field(default_factory=set)
+    trouble: str = ''           # it cannot even be built without the series
+
+    @property
+    def out(self) -> Path:
+        return self.tree.with_name(re.sub(r'\W+', '-', self.config.name).lower())
+
+    def make(self, *arguments: str) -> tuple[int, str]:
+        result = capture(['make', '-C', self.tree, f'O={self.out}', f'ARCH={self.config.arch}',
+                          *self.config.make, f'-j{self.jobs}', *arguments], None,
+                         {**kunit_run.environment(), 'LC_ALL': 'C'})
+        return result.returncode, result.stdout + result.stderr
+
+    def configure(self, symbols: set[str]) -> str:
+        """Write .config; return what is wrong with it."""
+        wanted = {name: value for name, value in
+                  {**base_options(self.config.arch), **self.config.options}.items()
+                  if name in symbols}
+        self.out.mkdir(parents=True, exist_ok=True)
+        config = self.out / '.config'
+        config.write_text(as_config(wanted), encoding='utf-8')
+        status, output = self.make('olddefconfig')
+        if status or 'unmet direct dependencies' in output or read_warnings(output, self.tree):
+            return 'olddefconfig: ' + output.strip()
+        got = read_options(config.read_text(encoding='utf-8'))
+        ours = {name for name, value in wanted.items()
+                if value in 'ym' or name in self.config.options}
+        wrong = [f'{name} is {got.get(name, "n")} and not {wanted[name]}' for name in sorted(ours)
+                 if got.get(name, 'n') != wanted[name]]
+        return '; '.join(wrong)
+
+    def objects(self, files: Iterable[str]) -> list[str]:
+        """The objects of those source files that this configuration builds."""
+        found = []
+        asked: dict[str, set[str]] = {}
+        for name in sorted(files):
+            folder = os.path.dirname(name)
+            while not (self.tree / folder / 'Makefile').exists():
+                folder = os.path.dirname(folder)
+            if folder.startswith('arch/') and self.config.arch != 'um':
+                continue        # what the series touches there is UML's
+            if folder not in asked:
+                script = self.out / 'ask.mk'
+                script.write_text(ASK, encoding='utf-8')
+                result = capture(['make', '-s', '-f', script, '__ask', f'out={self.out}',
+                                  f'tree={self.tree}', f'folder={folder}'], self.out,
+                                 kunit_run.environment())
+                if result.returncode:
+                    raise Failure(EXIT_BUILD, f'{folder}/Makefile: {result.stderr.strip()}')
+                asked[folder] = enabled_objects(result.stdout)
+            target = re.sub(r'\.c$', '.o', name)
+            if os.path.relpath(target, folder) in asked[folder]:
+                found.append(target)
+        return found
+
+    def build(self, files: Iterable[str], *arguments: str) -> tuple[int, str, set[tuple[str, str]]]:
+        """How many objects were compiled, what went wrong, and the warnings."""
+        objects = self.objects(files)
+        status, output = self.make('W=1', '--keep-going', *arguments, *objects)
+        compiled = len(re.findall(r'^  CC (?:\[M\])? +\S+\.o$', output, re.MULTILINE))
+        trouble = ''
+        if status:
+            error = ERROR.search(output)
+            trouble = error[0].strip() if error else output.strip().splitlines()[-1]
+        return compiled, trouble, read_warnings(output, self.tree)
+
+    def begin(self, files: Iterable[str], symbols: set[str]) -> None:
+        """Without the series: any warning is known."""
+        self.trouble = self.configure(symbols)
+        if not self.trouble:
+            # What is up to date from the last time would not be compiled, and not warn.
+            for name in self.objects(files):
+                (self.out / name).unlink(missing_ok=True)
+            _, self.trouble, self.known = self.build(files)
+
+    def check(self, files: Iterable[str], symbols: Optional[set[str]]) -> tuple[int, str]:
+        """With another patch: how many objects were compiled, and what is wrong."""
+        trouble = self.configure(symbols) if symbols else ''
+        if trouble:
+            return 0, trouble
+        compiled, trouble, warnings = self.build(files)
+        return compiled, trouble or '; '.join(': '.join(one) for one in warnings - self.known)
+
+
+# The tree
+
+class Checkout:
+    """A pristine tree in git, to apply the series to."""
+
+    def __init__(self, repo: Path, base: Base):
+        self.base = base
+        self.folder = repo / 'build' / base.name / 'check'
+        self.path = self.folder / 'linux'
+        self.git = Git(self.path, NOBODY, '2000-01-01T00:00:00Z')
+
+    def reset(self) -> None:
+        """Without the series, for each file as it is in the base."""
+        marker = self.folder / 'base'
+        if self.base.immutable and marker.exists() and \
+                marker.read_text(encoding='utf-8') == str(self.base.path):
+            shutil.rmtree(self.path / '.git/rebase-apply', ignore_errors=True)
+            self.git('checkout', '-q', '--force', '-B', 'series', 'pristine')
+            self.git('clean', '-q', '-ffdx')
+            return
+        marker.unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.git.begin()
+        copy_files(self.base, source_files(self.base), self.path)
+        say('git add of all files ...')
+        self.git.commit(f'Linux {self.base.release}', 'As it is, without the series.\n')
+        self.git('tag', 'pristine')
+        marker.write_text(str(self.base.path), encoding='utf-8')
+
+    @contextlib.contextmanager
+    def without_series(self) -> Iterator[None]:
+        self.git('checkout', '-q', 'pristine')
+        try:
+            yield
+        finally:
+            self.git('checkout', '-q', 'series')
+
+    def symbols(self) -> set[str]:
+        """Every Kconfig symbol that the tree has."""
+        text = self.git('grep', '-hE', r'^\s*(menu)?config\s+\w+', '--', '*Kconfig*')
+        return {line.split()[1] for line in text.splitlines()}
+
+    def includers(self, headers: Iterable[str], folders: tuple[str, ...]) -> set[str]:
+        """The C files of these folders that include one of these headers themselves."""
+        lines = [f'#include <{name.removeprefix("include/")}>' for name in headers]
+        return {os.path.relpath(path, self.path) for folder in folders
+                for path in (self.path / folder).glob('*.c')
+                if any(line in path.read_text(encoding='utf-8') for line in lines)}
+
+
+def touched(patch: Path) -> list[str]:
+    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
+    return sorted(set(re.findall(r'^diff --git a/\S+ b/(\S+)$', text, re.MULTILINE)))
+
+
+def is_built(name: str) -> bool:
+    return not name.startswith(('tools/', 'Documentation/')) and \
+        bool(re.search(r'\.[chS]$|(^|/)(Makefile|Kbuild|Kconfig[^/]*)$', name))
+
+
+def in_kernel(names: Iterable[str], suffix: str) -> list[str]:
+    return [name for name in names if is_built(name) and name.endswith(suffix)]
+
+
+# What checkpatch.pl asks for that would be wrong: its types, the files, and why
+
+WAIVED = (
+    ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is checked itself'),
+    ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
+    ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
+     'include/trace/events/.*', 'trace events have a style of their own'),
+    ('LINUX_VERSION_CODE|CONSTANT_COMPARISON', 'mm/tests/mmu_notifier_acts.c',
+     'nothing else tells what vmalloc(GFP_NOWAIT) does'),
+    ('BRACES|MACRO_WITH_FLOW_CONTROL', 'tools/testing/selftests/.*',
+     'a macro of kselftest_harness.h is not a single statement'),
+)
+
+
+def checkpatch(tree: Path, patch: Path) -> list[str]:
+    result = capture(['perl', 'scripts/checkpatch.pl', '--strict', '--no-signoff', '--no-summary',
+                      '--terse', '--showfile', '--show-types', patch], tree,
+                     # Its spdxcheck.py wants modules that Debian's python3 has.
+                     {**os.environ, 'PATH': f'/usr/bin:{os.environ["PATH"]}'})
+    found = []
+    for line in result.stdout.splitlines() + result.stderr.splitlines():
+        match = re.match(r'(.*?):\d+: (?:ERROR|WARNING|CHECK):(\w+): ', line)
+        reason = next((reason for kinds, files, reason in WAIVED if match and
+                       re.fullmatch(kinds, match[2]) and re.fullmatch(files, match[1])), None)
+        if reason:
+            say(f'waived ({reason}): {line}')
+        else:
+            found.append(line)
+    return found
+
+
+# One kernel
+
+class Check:
+    def __init__(self, repo: Path, base: Base, jobs: int, rules: list[SkipRule],
+                 configs: tuple[Config, ...] = CONFIGS):
+        self.repo = repo
+        self.base = base
+        self.jobs = jobs
+        self.rules = rules
+        self.checkout = Checkout(repo, base)
+        self.tree = self.checkout.path
+        self.builders = [Builder(config, self.tree, jobs) for config in configs]
+        self.verdict = Verdict()
+        self.rows: list[list[str]] = []
+
+    def note(self, what: str, trouble: str, code: int = EXIT_BUILD) -> bool:
+        if trouble:
+            self.verdict.fail(f'FAILED {self.base.name}: {what}: {trouble}', code)
+            say(self.verdict.lines[-1])
+        else:
+            self.verdict.passed += 1
+        return not trouble
+
+    def run(self) -> Verdict:
+        patches = sorted(write_series(self.repo, self.base).glob('*.patch'))[1:]
+        self.checkout.reset()
+        every = sorted({name for patch in patches for name in touched(patch)})
+        self.sources = set(in_kernel(every, '.c')) | self.checkout.includers(
+            (name for name in in_kernel(every, '.h') if (self.tree / name).exists()),
+            ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
+        self.begin()
+        for number, patch in enumerate(patches, 1):
+            if not self.apply(patch, f'{number}/{len(patches)}'):
+                break
+        else:
+            self.whole(every)
+        say('\n' + self.table() + '\n')
+        return self.verdict
+
+    def present(self) -> list[str]:
+        return [name for name in sorted(self.sources) if (self.tree / name).exists()]
+
+    def begin(self) -> None:
+        symbols = self.checkout.symbols()
+        for builder in self.builders:
+            start = time.monotonic()
+            builder.begin(self.present(), symbols)
+            say(f'{self.base.name} without the series, {builder.config.name}: '
+                + (builder.trouble or f'{len(builder.known)} warnings, '
+                   f'{time.monotonic() - start:.0f} s'))
+            if builder.trouble:
+                self.note(f'without the series, {builder.config.name}', builder.trouble)
+
+    def apply(self, patch: Path, number: str) -> bool:
+        say(f'== {self.base.name} {number} {patch.stem}')
+        row = [patch.stem[:40]]
+        self.rows.append(row)
+        try:
+            self.checkout.git('am', '-q', patch)
+        except Failure as failure:
+            return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
+        found = checkpatch(self.tree, patch)
+        row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
+        names = touched(patch)
+        built = any(map(is_built, names))
+        symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
+        for builder in self.builders:
+            if not built or builder.trouble:
+                row.append('-' if not built else '?')
+                continue
+            start = time.monotonic()
+            compiled, trouble = builder.check(self.present(), symbols)
+            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, '
+                f'{time.monotonic() - start:.0f} s')
+            if compiled or trouble:
+                row.append(self.cell(f'{patch.name}: {builder.config.name}', trouble,
+                                     str(compiled)))
+            else:
+                row.append('-')
+        row.append(self.boot(patch.name) if built else '-')
+        return True
+
+    def cell(self, what: str, trouble: str, text: str = 'ok') -> str:
+        return text if self.note(what, trouble) else 'FAIL'
+
+    # The suites
+
+    def cases(self) -> list[Case]:
+        return [case for name in overlay_files(self.repo)
+                if TEST_SOURCE.match(name) and (self.tree / name).exists()
+                for case in scan_source((self.tree / name).read_text(encoding='utf-8'), name)]
+
+    def suites(self, kunitconfig: str, arguments: tuple[str, ...]) -> Verdict:
+        """Run what suites there are; kunit_tool's own tests are always there."""
+        machine = replace(UML, folder='kunit', build=(f'--kunitconfig={kunitconfig}', *arguments))
+        outcome = kunit_run.run(self.tree, machine, self.jobs, False,
+                                self.checkout.folder / 'objects.json', True)
+        verdict = Verdict()
+        if not outcome.built:
+            verdict.fail(outcome.error, EXIT_BUILD)
+            return verdict
+        with open(self.checkout.folder / 'kunit/test.log', encoding='utf-8',
+                  errors='replace') as file:
+            log = parse_log(file)
+        cases = self.cases()
+        ours = {case.suite for case in cases}
+        log.cases = {key: value for key, value in log.cases.items() if key[0] in ours}
+        if cases:
+            return judge(cases, log, self.rules, self.tree, outcome.status, outcome.timed_out,
+                         machine.timeout, machine.folder)
+        if outcome.status:
+            verdict.fail(f'kunit.py: exit status {outcome.status}')
+        return verdict
+
+    def boot(self, patch: str) -> str:
+        options = read_options((self.repo / SUITES).read_text(encoding='utf-8'))
+        symbols = self.checkout.symbols()
+        options = {name: value for name, value in options.items() if name in symbols}
+        kunitconfig = self.checkout.folder / 'kunitconfig'
+        write_atomically(kunitconfig, as_config({**options, 'KUNIT_TEST': 'y'}))
+        verdict = self.suites(str(kunitconfig), UML.build[1:])
+        say(f'suites: {verdict}')
+        return self.cell(f'{patch}: the suites on UML', '; '.join(verdict.lines),
+                         str(verdict.passed))
+
+    # The whole
+
+    def whole(self, every: list[str]) -> None:
+        ours = [name for name in every if name in overlay_files(self.repo)]
+        checks: tuple[tuple[str, Callable[[], str]], ...] = (
+            ('the tree is the one that make run tests', self.same_tree),
+            (f'kunit.py run --kunitconfig={os.path.dirname(SUITES)}', self.documented),
+            ('modules', self.modules),
+            ('kernel-doc', lambda: self.kernel_doc(ours)),
+            ('sparse', self.sparse),
+            ('includecheck', lambda: self.script('scripts/checkincludes.pl', every)),
+            ('versioncheck', lambda: self.script('scripts/checkversion.pl', every)),
+            ('listnewconfig', self.new_config),
+            ('MAINTAINERS', lambda: self.maintainers(ours)),
+            ('selftests', self.selftests),
+        )
+        for what, check in checks:
+            say(f'== {self.base.name}: {what}')
+            if self.note(what, check()):
+                say('ok')
+
+    def same_tree(self) -> str:
+        stage = fill_stage(self.repo, self.base, self.checkout.folder / 'stage')
+        differs = [name for name in sorted(stage.files - {KUNITCONFIG})
+                   if not same(stage.path / name, self.tree / name)]
+        shutil.rmtree(stage.path)
+        return ', '.join(differs)
+
+    def documented(self) -> str:
+        verdict = self.suites(os.path.dirname(SUITES), ())
+        say(str(verdict))
+        return '; '.join(verdict.lines)
+
+    def modules(self) -> str:
+        """A whole kernel with modules: is all exported that they use?"""
+        for builder in self.builders:
+            if builder.config.arch == 'um' and 'MODULES' in builder.config.options:
+                status, output = builder.make('all')
+                found = {': '.join(one) for one in read_warnings(output, self.tree)
+                         if 'modpost' in ': '.join(one)} | set(ERROR.findall(output))
+                return '\n    '.join(sorted(found)) or (output.strip() if status else '')
+        return 'there is no configuration with modules'
+
+    def new_in_series(self, find: Callable[[], set[str]]) -> str:
+        """What is found in the tree with the series, and not in that without."""
+        found = find()
+        with self.checkout.without_series():
+            found -= find()
+        return '\n    '.join(sorted(found))
+
+    def script(self, name: str, files: list[str]) -> str:
+        def find() -> set[str]:
+            names = [file for file in files if file.endswith(('.c', '.h'))
+                     and (self.tree / file).exists()]
+            result = capture(['perl', name, *names], self.tree)
+            return set((result.stdout + result.stderr).splitlines())
+        return self.new_in_series(find)
+
+    def kernel_doc(self, files: list[str]) -> str:
+        names = [file for file in files if file.endswith(('.c', '.h'))]
+        result = capture(['scripts/kernel-doc', '-none', '-Wall', *names], self.tree)
+        return (result.stdout + result.stderr).strip()
+
+    def sparse(self) -> str:
+        """What is new compared to the tree without the series, in files that it has."""
+        builders = [builder for builder in self.builders if not builder.trouble]
+        if not builders:
+            return 'there is no configuration that can be built'
+        builder = builders[0]
+
+        def find() -> set[str]:
+            _, output = builder.make('C=2', 'CHECK=sparse', *builder.objects(self.present()))
+            return {': '.join(one) for one in read_warnings(output, self.tree)} | \
+                set(ERROR.findall(output))
+        return self.new_in_series(find)
+
+    def new_config(self) -> str:
+        """Whoever updates gets asked for nothing but the options of the series."""
+        builder = Builder(Config('defconfig', 'x86_64'), self.tree, self.jobs)
+        builder.out.mkdir(exist_ok=True)
+        config = builder.out / '.config'
+        with self.checkout.without_series():
+            before = self.checkout.symbols()
+            status, output = builder.make('defconfig', 'debug.config')
+            if status:
+                return output.strip()
+            with open(config, 'a', encoding='utf-8') as file:
+                file.write('CONFIG_KUNIT=y\n')
+            builder.make('olddefconfig')
+            old = read_options(config.read_text(encoding='utf-8'))
+        _, output = builder.make('-s', 'listnewconfig')
+        asked = set(re.findall(r'^CONFIG_(\w+)=', output, re.MULTILINE))
+        builder.make('-s', 'olddefconfig')
+        new = read_options(config.read_text(encoding='utf-8'))
+        changed = {name for name in old.keys() | new.keys()
+                   if old.get(name, 'n') != new.get(name, 'n')}
+        say(f'new: {", ".join(sorted(asked))}; on by default: '
+            f'{", ".join(sorted(changed)) or "none"}')
+        return ', '.join(sorted((asked | changed) - (self.checkout.symbols() - before)))
+
+    def maintainers(self, files: list[str]) -> str:
+        section = self.checkout.git('diff', 'pristine', '--', 'MAINTAINERS')
+        title = re.search(r'^\+([A-Z][^:\n]+)$', section, re.MULTILINE)
+        if not title:
+            return 'the series adds no entry'
+        result = capture(['perl', 'scripts/get_maintainer.pl', '--self-test=sections'], self.tree)
+        wrong = [line for line in result.stdout.splitlines() if title[1] in line]
+        for name in files:
+            found = capture(['perl', 'scripts/get_maintainer.pl', '--no-git', '--no-git-fallback',
+                             '--sections', '-f', name], self.tree)
+            if title[1] not in found.stdout:
+                wrong.append(f'{name} is in no entry of the series')
+        return '\n    '.join(wrong)
+
+    def selftests(self) -> str:
+        output = self.checkout.folder / 'selftests'
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir()
+        result = capture(['make', '-C', self.tree / 'tools/testing/selftests',
+                          f'TARGETS={SELFTEST}', f'O={output}'], None, kunit_run.environment())
+        text = result.stdout + result.stderr
+        if result.returncode or not any((output / 'kselftest' / SELFTEST).glob('*')):
+            return text.strip()
+        return '; '.join(': '.join(one) for one in sorted(read_warnings(text, self.tree)))
+
+    def table(self) -> str:
+        """One row for each patch, one column for each configuration."""
+        columns = ['checkpatch', *(builder.config.name for builder in self.builders), 'suites']
+        lines = [f'{self.base.name}: objects compiled after each patch, and tests passed']
+        lines += [f'    {number:2} {name}' for number, name in enumerate(columns, 1)]
+        lines.append(' ' * 40 + ''.join(f'{number:>5}' for number in range(1, len(columns) + 1)))
+        lines += [f'{row[0]:40}' + ''.join(f'{cell:>5}' for cell in row[1:]) for row in self.rows]
+        return '\n'.join(lines)
+
+
+# The runner itself
+
+# Not minded: pycodestyle's own exceptions, and the tabs of C code in a string.
+STYLE = 'E121,E123,E126,E226,E24,E704,W503,W504,E101,W191'
+
+
+def check_runner() -> Verdict:
+    """What the runner is written in."""
+    verdict = Verdict()
+    modules = sorted(path.name for path in HERE.glob('*.py'))
+    for command in (['mypy', '--strict', *modules], ['pyflakes3', *modules],
+                    ['pycodestyle', '--max-line-length=100', f'--ignore={STYLE}', *modules],
+                    ['shellcheck', 'packages.sh', 'tcg/qemu-system-x86_64']):
+        say(f'$ {command[0]} ...')
+        result = capture(command, HERE)
+        if result.returncode:
+            output = (result.stdout + result.stderr).strip()
+            verdict.fail(f'FAILED {command[0]}:\n    ' + '\n    '.join(output.splitlines()[-20:]))
+        else:
+            verdict.passed += 1
+    return verdict

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of make check-series: what it takes for a warning, and what it builds."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+from check_series import (CONFIGS, Builder, Config, as_config, base_options, checkpatch, is_built,
+                          read_options, read_warnings, touched)
+from fixtures import ScratchTest, quiet, write
+
+TREE = Path('/tree')
+
+
+class OutputTest(unittest.TestCase):
+    def test_warnings(self) -> None:
+        for line, name, text in (
+                ('/tree/mm/foo.c:12:3: warning: unused variable \'x\'', 'mm/foo.c',
+                 'unused variable \'x\''),
+                ('mm/foo.c:12: warning: Function parameter \'x\' not described', 'mm/foo.c',
+                 'Function parameter \'x\' not described'),
+                ('mm/foo.o: warning: objtool: foo+0x12: unreachable', 'mm/foo.o',
+                 'objtool: foo+NxN: unreachable'),
+                ('mm/Kconfig:7:warning: leading', 'mm/Kconfig', 'leading')):
+            with self.subTest(line=line):
+                self.assertEqual(read_warnings(f'  CC  mm/foo.o\n{line}\n', TREE), {(name, text)})
+
+    def test_a_line_that_moves_is_no_new_warning(self) -> None:
+        self.assertEqual(read_warnings('mm/foo.c:12:3: warning: bad\n', TREE),
+                         read_warnings('mm/foo.c:40:9: warning: bad\n', TREE))
+
+    def test_no_warnings(self) -> None:
+        self.assertEqual(read_warnings('  CC      mm/foo.o\nmm/foo.c: In function \'warning\':\n'
+                                       'make[1]: warning: jobserver unavailable\n', TREE), set())
+
+    def test_options(self) -> None:
+        options = {'A': 'y', 'B': 'n', 'C': '"text"'}
+        self.assertEqual(read_options('# comment\n' + as_config(options)), options)
+
+    def test_every_configuration_has_a_name_and_a_folder(self) -> None:
+        folders = {Builder(config, TREE, 1).out for config in CONFIGS}
+        self.assertEqual(len(folders), len(CONFIGS))
+        for config in CONFIGS:
+            self.assertEqual(base_options(config.arch)['TEST_MMU_NOTIFIER'], 'y')
+
+    def test_what_is_built(self) -> None:
+        for name in ('mm/foo.c', 'include/linux/foo.h', 'mm/Makefile', 'lib/Kconfig.debug'):
+            self.assertTrue(is_built(name), name)
+        for name in ('MAINTAINERS', 'Documentation/mm/foo.rst', 'tools/testing/foo.c'):
+            self.assertFalse(is_built(name), name)
+
+
+class TreeTest(ScratchTest):
+    def test_touched(self) -> None:
+        write(self.scratch, {'a.patch': 'diff --git a/mm/b.c b/mm/b.c\n--- a/mm/b.c\n'
+                                        'diff --git a/mm/a.c b/mm/a.c\nnew file mode 100644\n'})
+        self.assertEqual(touched(self.scratch / 'a.patch'), ['mm/a.c', 'mm/b.c'])
+
+    def test_objects(self) -> None:
+        """Those alone that the Makefile would build."""
+        write(self.kernel, {
+            'mm/Makefile': 'obj-$(CONFIG_A) += a.o\nobj-$(CONFIG_B) += b.o\n'
+                           'obj-$(CONFIG_A) += tests.o\ntests-y := tests/one.o\n'
+                           '$(obj)/a.o: $(src)/a.h\n'})
+        builder = Builder(Config('test', 'um'), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': 'CONFIG_A=m\n'})
+        self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
+                         ['mm/a.o', 'mm/tests/one.o'])
+
+    def builder(self) -> Builder:
+        """Of a kernel whose compiler says what is in the file."""
+        write(self.kernel, {
+            'Makefile': 'olddefconfig: ; @echo "# nothing"\n'
+                        'mm/foo.o: ; @echo "  CC      $@"; sh mm/foo.c\n',
+            'mm/Makefile': 'obj-y += foo.o\n', 'mm/foo.c': 'echo mm/foo.c:1:2: warning: old\n'})
+        builder = Builder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': ''})
+        builder.begin(['mm/foo.c'], set())
+        self.assertEqual(builder.trouble, '')
+        return builder
+
+    def test_only_a_new_warning_counts(self) -> None:
+        builder = self.builder()
+        self.assertEqual(builder.check(['mm/foo.c'], None), (1, ''))
+        write(self.kernel, {'mm/foo.c': 'echo mm/foo.c:9:2: warning: old\n'
+                                        'echo mm/foo.c:9:2: warning: new\n'})
+        self.assertEqual(builder.check(['mm/foo.c'], None), (1, 'mm/foo.c: new'))
+
+    def test_build_error(self) -> None:
+        builder = self.builder()
+        write(self.kernel, {'mm/foo.c': 'echo "mm/foo.c:1:2: error: no" >&2; exit 1\n'})
+        self.assertEqual(builder.check(['mm/foo.c'], None), (1, 'mm/foo.c:1:2: error: no'))
+
+    def test_an_option_that_is_not_as_it_should_be(self) -> None:
+        builder = self.builder()
+        write(self.kernel, {'Makefile': 'olddefconfig: ; @echo > $(O)/.config\n'})
+        self.assertEqual(builder.check(['mm/foo.c'], {'FOO'}), (0, 'FOO is n and not y'))
+
+    def test_checkpatch(self) -> None:
+        """What is waived is said; all else is a finding, an error of its own as well."""
+        script = ('print "mm/foo.c:1: WARNING:LONG_LINE: long\\n'
+                  'mm/foo.c:2: WARNING:FILE_PATH_CHANGES: MAINTAINERS?\\n";'
+                  'print STDERR "cannot read\\n";\n')
+        write(self.kernel, {'scripts/checkpatch.pl': script})
+        with quiet() as output:
+            found = checkpatch(self.kernel, self.scratch / 'a.patch')
+        self.assertEqual(found, ['mm/foo.c:1: WARNING:LONG_LINE: long', 'cannot read'])
+        self.assertIn('waived (that each file', output.getvalue())
