@@ -34,12 +34,11 @@ FIXTURE(driver)
 	struct victim victim;
 };
 
-/**
- * struct _test_data_driver - one or two drivers
- * @attach: has them watch the memory
- * @callback: the one that has to be called, or, if @back_offs, that backs off
- * @fake: the kind of a fake notifier that backs off as well, if @back_offs
- * @back_offs: how often the range is left alone, or ALWAYS
+/*
+ * One or two drivers. attach() has them watch the memory; callback is the one that
+ * has to be called, or, if back_offs, that backs off; fake is the kind of a fake
+ * notifier that backs off as well, if back_offs; back_offs is how often the range is
+ * left alone, or ALWAYS.
  */
 FIXTURE_VARIANT(driver)
 {
