@@ -23,6 +23,8 @@ from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, 
 from source import Base, source_files
 
 OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
+# For kunit.py run --kunitconfig=.: a link to that of the suites, and no part of the series
+KUNITCONFIG = '.kunitconfig'
 EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
 
 
@@ -167,6 +169,8 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
             apply_hook(repo, base, stage, hook)
     for name in overlay:
         add_file(repo, stage, name)
+    if os.path.lexists(repo / KUNITCONFIG):
+        add_file(repo, stage, KUNITCONFIG)
     return stage
 
 

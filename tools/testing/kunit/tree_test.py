@@ -140,6 +140,12 @@ class InstallTest(TreeTest):
         self.refuse(str(self.kernel), 'mm/tests/fake_kunit.c', 'is the series applied')
         self.assertFalse(self.tree.exists())
 
+    def test_kunitconfig_at_the_top(self) -> None:
+        (self.repo / '.kunitconfig').symlink_to('mm/tests/.kunitconfig')
+        write(self.kernel, {'.kunitconfig': 'CONFIG_FOO=y\n', '.gitignore': ''})
+        self.prepare()
+        self.assertEqual(self.read('.kunitconfig'), 'CONFIG_KUNIT=y\n')
+
     def test_path_with_a_blank(self) -> None:
         moved = self.scratch / 'a repo'
         self.repo.rename(moved)
