@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests of the boots that load modules, on the log of a real one in test_data/modules.log."""
+"""Tests of the boots that load modules, on a log as such a boot makes one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,47 @@ import unittest
 
 import modules
 from common import EXIT_FAILED, EXIT_HANG, Failure
-from fixtures import HERE, TOP, ScratchTest, quiet
+from fixtures import TOP, ScratchTest, quiet
 from machine import UML_MODULES
 from modules import BOOTS, expected_in, judge_boot
 from runner import FAILURE_RULES
 from verdict import FailureRule, expected_cases, read_failure_rules
 
-LOG = (HERE / 'test_data/modules.log').read_text(encoding='utf-8')
 OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
 RULES = read_failure_rules(FAILURE_RULES)
 ALLOCATES = next(rule for rule in RULES if rule.case == 'mirror_wrong.wrong_allocates')
-NR_RIGHT, NR_WRONG = 5, 7
+
+RIGHT = [case.name for case in expected_cases(TOP) if case.suite == 'mirror']
+# What each says, in the order in which they run
+WRONG = {
+    'wrong_waits_for_lock': 'invalidate_waits_for_lock [mirror_wrong_test] takes &mirror->lock, a '
+                            'lock that sleeps, at invalidate_waits_for_lock+0x1/0x2. Try for it.',
+    'wrong_allocates': 'invalidate_allocates [mirror_wrong_test] allocates memory at '
+                       '__kmalloc_cache_noprof+0x1/0x2, and may wait for it. Allocate it before.',
+    'wrong_waits_for_work': 'invalidate_waits_for_work [mirror_wrong_test] waits for '
+                            '(work_completion)(&mirror->refill) at __flush_work+0x1/0x2, and '
+                            'elsewhere that waits for memory. Leave it to a work item.',
+    'wrong_minds_other_memory': 'invalidate_everything [mirror_wrong_test] backs off from a range '
+                                'that it has no interest in, and keeps the OOM reaper from it.',
+    'wrong_keeps_lock': 'invalidate_keeps_lock+0x0/0x2 [mirror_wrong_test] returned with locks +1.',
+    'wrong_does_half': 'mirror->nr_mapped was 1, and is 0 after the back-off. Look first.',
+    'wrong_waits_in_the_end': 'resume_device [mirror_wrong_test] takes &mirror->lock, a lock that '
+                              'sleeps, at resume_device+0x1/0x2. Try for it.',
+}
+NR_RIGHT, NR_WRONG = len(RIGHT), len(WRONG)
+
+
+def suite_log(name: str, results: list[str], status: str) -> str:
+    lines = [f'    # Subtest: {name}', f'    1..{len(results)}', *results]
+    return '\n'.join(['KTAP version 1', '1..1', '    KTAP version 1', *lines,
+                      f'{status} 1 {name}']) + '\n'
+
+
+LOG = suite_log('mirror', [f'    ok {number} {name}' for number, name in enumerate(RIGHT, 1)],
+                'ok') + suite_log('mirror_wrong', [
+    f'    # {name}: EXPECTATION FAILED at mirror_wrong_kunit.c:1\n{message}\n'
+    f'    not ok {number} {name}' for number, (name, message) in enumerate(WRONG.items(), 1)],
+                'not ok')
 
 
 class JudgeTest(ScratchTest):
@@ -80,6 +110,10 @@ class TableTest(unittest.TestCase):
         self.assertEqual(expected_in(in_tree, cases), cases)
         self.assertEqual({case.suite for case in expected_in(OUT_OF_TREE, cases)},
                          {'mirror', 'mirror_wrong'})
+
+    def test_the_log_is_of_this_sample(self) -> None:
+        self.assertEqual(list(WRONG), [case.name for case in expected_cases(TOP)
+                                       if case.suite == 'mirror_wrong'])
 
     def test_each_wrong_one_has_a_rule(self) -> None:
         self.assertEqual({rule.case for rule in RULES}, {
