@@ -18,6 +18,7 @@ from e2e import SELFTEST, Boot, Suite, run_tool
 MM = 'tools/testing/selftests/mm'
 HMM_TESTS = f'{MM}/hmm-tests.c'
 
+
 def libraries(program: Path) -> list[Path]:
     """The shared libraries that a program needs, and their loader."""
     result = capture(['ldd', program])
