@@ -423,7 +423,7 @@ static void wait_for_held_lock_is_explained(struct kunit *test)
 	message = kunit_mmu_notifier_check_backs_off(test, start, LENGTH);
 	kunit_mmu_notifier_release(test);
 	KUNIT_ASSERT_NOT_NULL(test, message);
-	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "", " sleeps until another task ",
+	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "waits sleeps until another task ", NULL,
 					      "or back off."), "%s", message);
 }
 
