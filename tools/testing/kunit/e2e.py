@@ -91,7 +91,7 @@ E2E = Suite('e2e', SELFTEST, (
     Boot('mrelease', 'mrelease'),
     Boot('oom', 'oom'),
     # Without time travel, so that interrupts come at any moment.
-    Boot('race', 'race', time_travel=False),
+    Boot('race', 'race', time_travel=False, timeout=900),
     # The suite that it runs makes reports, and expects them.
     Boot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
     report('mutex', r'BUG: Invalid wait context', 'fake_invalidate'),
@@ -105,7 +105,8 @@ E2E = Suite('e2e', SELFTEST, (
     Boot('device-probe', 'device', kernel=PROBE),
     Boot('mrelease-probe', 'mrelease', kernel=PROBE),
     Boot('oom-probe', 'oom', kernel=PROBE),
-    Boot('race-probe', 'race', kernel=PROBE, time_travel=False),
+    Boot('race-probe', 'race', ('-v', 'one_thread'), kernel=PROBE, time_travel=False,
+         timeout=900),
 ))
 
 

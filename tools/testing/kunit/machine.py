@@ -44,7 +44,7 @@ UML = Machine('um', ('--kunitconfig=mm/tests', '--kconfig_add=CONFIG_UML_TIME_TR
               ('--kernel_args=time-travel=inf-cpu',), 120)
 
 # For the tests in user space, which e2e.py boots itself
-UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 120, time_travels=True)
+UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 300, time_travels=True)
 
 # Several CPUs have no clock of their own. One kernel serves the suites and the tests in
 # user space: to build another takes longer than to run both.
