@@ -570,9 +570,10 @@ static void act_local_irq_save(gfp_t gfp)
 
 static void act_preempted(gfp_t gfp)
 {
+	preempt_disable();
 	set_tsk_need_resched(current);
 	set_preempt_need_resched();
-	preempt_check_resched();
+	preempt_enable();
 }
 
 static void kref_released(struct kref *kref)
