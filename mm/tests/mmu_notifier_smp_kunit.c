@@ -88,7 +88,7 @@ static struct helper *helper_start(struct kunit *test, unsigned int nr,
 	init_completion(&helper->done);
 	helper->task = kthread_create(helper_thread, helper, "mmu_notifier/%u", nr);
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(helper->task), "%pe", helper->task);
-	kthread_bind_mask(helper->task, cpu_of(nr));
+	kthread_bind(helper->task, cpumask_first(cpu_of(nr)));
 	get_task_struct(helper->task);
 	/* The task of the test may go first, if an assertion fails. */
 	mmget(helper->mm);
