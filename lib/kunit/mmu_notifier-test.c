@@ -363,12 +363,31 @@ static void wrong_describe(const struct wrong *wrong, char *description)
 
 KUNIT_ARRAY_PARAM(wrong, wrongs, wrong_describe);
 
+/* @first begins with the callback, which a module's name may follow. */
+static bool begins_with(const char *message, const char *first)
+{
+	size_t name = strcspn(first, " ");
+
+	if (strncmp(message, first, name))
+		return false;
+
+	message += name;
+	first += name;
+	if (str_has_prefix(message, " [")) {
+		message = strchr(message, ']');
+		if (!message)
+			return false;
+		message++;
+	}
+	return !strncmp(message, first, strlen(first));
+}
+
 static bool has_parts(const char *message, const char *first, const char *middle,
 		      const char *last)
 {
 	size_t length = message ? strlen(message) : 0;
 
-	return message && str_has_prefix(message, first) && (!middle || strstr(message, middle)) &&
+	return message && begins_with(message, first) && (!middle || strstr(message, middle)) &&
 	       length >= strlen(last) && !strcmp(message + length - strlen(last), last);
 }
 

@@ -28,7 +28,8 @@ PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'bui
           'Starting KUnit Kernel': 'run'}
 TIMED_OUT = re.compile(r"Command '?\[.*\]'? timed out after \d+ seconds")
 BUILD_ERROR = re.compile(r': (fatal )?error: |undefined reference to |No rule to make target|'
-                         r'^Missing: |: syntax error|ERROR: modpost: .* undefined|Specified kunitconfig|'
+                         r'^Missing: |: syntax error|ERROR: modpost: .* undefined|'
+                         r'Specified kunitconfig|'
                          r'\*\*\* .*(not clean|No space left)')
 
 

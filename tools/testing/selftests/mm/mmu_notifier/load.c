@@ -29,7 +29,8 @@ int main(int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc; i++) {
-		if (load(argv[i]))
+		/* UML adds arguments of its own. */
+		if (argv[i][0] == '/' && load(argv[i]))
 			printf("load: %s: %s\n", argv[i], strerror(errno));
 	}
 	fflush(stdout);
