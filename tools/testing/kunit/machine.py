@@ -49,7 +49,7 @@ UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 300, time_trav
 # Several CPUs have no clock of their own. One kernel serves the suites and the tests in
 # user space: to build another takes longer than to run both.
 UML_SMP = (*UML_E2E.build, '--kconfig_add=CONFIG_SMP=y', f'--kconfig_add=CONFIG_NR_CPUS={MAX_CPUS}',
-           '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=n', '--kconfig_add=CONFIG_SYNC_FILE=y')
+           '--kconfig_add=CONFIG_UML_TIME_TRAVEL_SUPPORT=n')
 
 
 def uml_e2e(smp: int) -> Machine:
@@ -59,11 +59,15 @@ def uml_e2e(smp: int) -> Machine:
     return Machine('um-smp', UML_SMP, (f'ncpus={smp}', 'seccomp=on'), 300)
 
 
-def uml(smp: int) -> Machine:
-    if smp == 1:
-        return UML
+def uml_suites(smp: int) -> Machine:
+    """The suites on the kernel for the tests in user space, where that is built anyway."""
     machine = uml_e2e(smp)
-    return replace(machine, run=tuple(f'--kernel_args={argument}' for argument in machine.run))
+    return replace(machine, run=UML.run if smp == 1 else
+                   tuple(f'--kernel_args={argument}' for argument in machine.run))
+
+
+def uml(smp: int) -> Machine:
+    return UML if smp == 1 else uml_suites(smp)
 
 
 def uml_has_smp(tree: Path) -> bool:
@@ -119,7 +123,7 @@ def x86_64_drivers(smp: int, rt: bool) -> Machine:
 
 
 def x86_64_suites(smp: int, rt: bool) -> Machine:
-    """The suites on the kernel for all the rest, where that is built anyway."""
+    """Likewise."""
     return replace(x86_64_e2e(smp, rt), run=x86_64(smp, rt).run)
 
 

@@ -66,6 +66,8 @@ class UmlTest(ScratchTest):
     def test_one_cpu_has_a_clock_of_its_own(self) -> None:
         self.assertIs(machine.uml(1), machine.UML)
         self.assertIs(machine.uml_e2e(1), machine.UML_E2E)
+        self.assertEqual(machine.uml_suites(1).build, machine.UML_E2E.build)
+        self.assertEqual(machine.uml_suites(1).run, machine.UML.run)
 
     def test_several_cpus(self) -> None:
         kernel = machine.uml(3)

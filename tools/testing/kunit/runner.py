@@ -33,7 +33,7 @@ import series
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e,
-                     uml_has_smp, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
+                     uml_has_smp, uml_suites, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks, read_series
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
@@ -174,13 +174,14 @@ def green_cases() -> list[Case]:
     return [case for case in expected_cases(REPO) if str(case) not in red]
 
 
-def run(options: Options, qemu: Callable[[int, bool], Machine] = x86_64) -> Verdict:
+def run(options: Options, user_mode: Callable[[int], Machine] = uml,
+        qemu: Callable[[int, bool], Machine] = x86_64) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     start = time.monotonic()
     expected = green_cases()
     rules = read_skip_rules(SKIP_RULES)
     base = find_base(options)
-    machine = find_machine(options, base, uml, qemu)
+    machine = find_machine(options, base, user_mode, qemu)
     with lock(build_lock(base), f'build/{base.name}'):
         prepared, outcome, log = boot(options, base, machine, start)
         if not outcome.built:
@@ -344,7 +345,7 @@ def hook_tests(options: Options) -> Verdict:
 
 
 def suites_on_e2e(options: Options) -> Verdict:
-    return run(options, x86_64_suites)
+    return run(options, uml_suites, x86_64_suites)
 
 
 @dataclass(frozen=True)
@@ -369,12 +370,11 @@ STEPS = (
     Step('suites, SMP', run, smp=2, in_test=True),
     # In real time, so that it takes ten minutes.
     Step('e2e, SMP', end_to_end, smp=2),
-    # On two CPUs where UML has them.
-    Step('suites, KASAN', run, san='kasan', kernels=('6.12',)),
+    # On two CPUs where UML has them. From here on one kernel serves for all.
+    Step('suites, KASAN', suites_on_e2e, san='kasan', kernels=('6.12',)),
     Step('e2e, KASAN', end_to_end, san='kasan', kernels=('6.12',)),
-    Step('suites, SMP KASAN', run, smp=2, san='kasan', kernels=('7.3',)),
+    Step('suites, SMP KASAN', suites_on_e2e, smp=2, san='kasan', kernels=('7.3',)),
     Step('e2e, SMP KASAN', end_to_end, smp=2, san='kasan', kernels=('7.3',)),
-    # One kernel for all that runs on such a machine
     Step('suites, x86_64', suites_on_e2e, 'x86_64', 2),
     Step('e2e, x86_64', end_to_end, 'x86_64', 2),
     Step('drivers', driver_tests, 'x86_64', 2),
