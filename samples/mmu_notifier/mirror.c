@@ -6,7 +6,10 @@
  * is taken from a pool. If it can have both at once, the callback does all of its
  * work, else none of it.
  *
- * mirror_kunit.c tests it. mirror_wrong.c has the ways to get it wrong.
+ * mirror_kunit.c tests it: enable CONFIG_SAMPLE_MMU_NOTIFIER, and load the module or
+ * boot. mirror_wrong.c has the ways to get it wrong. To build both out of the tree, copy
+ * this folder's *.[ch] and out-of-tree/Kbuild; see
+ * Documentation/mm/mmu_notifier_nonblock.rst.
  */
 
 #include <linux/err.h>
@@ -107,6 +110,33 @@ static bool mirror_invalidate(struct mmu_interval_notifier *notifier,
 static const struct mmu_interval_notifier_ops mirror_ops = {
 	.invalidate = mirror_invalidate,
 };
+
+static bool is_mirrored(const struct mirror *mirror, const struct mmu_notifier_range *range)
+{
+	return range->start < mirror->start + MIRROR_SIZE && range->end > mirror->start;
+}
+
+static int revoke_grant(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
+{
+	struct mirror_grant *grant = container_of(notifier, struct mirror_grant, notifier);
+
+	if (!is_mirrored(grant->mirror, range))
+		return 0;
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&grant->lock);
+	else if (!mutex_trylock(&grant->lock))
+		return -EAGAIN;
+	grant->revoked = true;
+	mutex_unlock(&grant->lock);
+	return 0;
+}
+
+/* If it had an invalidate_range_end(), it could not back off. */
+const struct mmu_notifier_ops mirror_grant_ops = {
+	.invalidate_range_start = revoke_grant,
+};
+EXPORT_SYMBOL_GPL(mirror_grant_ops);
 
 /* Allocates without the lock: reclaim may call mirror_invalidate(), which takes it. */
 static void mirror_refill(struct work_struct *work)

@@ -58,6 +58,22 @@ void mirror_destroy(struct mirror *mirror);
 /* For the device, which cannot access a page */
 void mirror_fault(struct mirror *mirror, unsigned int page);
 
+/**
+ * struct mirror_grant - lets the device access the range until that changes
+ * @notifier: watches all of the process's memory
+ * @mirror: whose range
+ * @lock: whoever holds it is telling the device to access the range
+ * @revoked: it must not, from now on
+ */
+struct mirror_grant {
+	struct mmu_notifier notifier;
+	struct mirror *mirror;
+	struct mutex lock;	/* of @revoked */
+	bool revoked;
+};
+
+extern const struct mmu_notifier_ops mirror_grant_ops;
+
 /* The parts of a callback, to be put together in one way or another */
 struct mirror *mirror_create_with(unsigned long start, unsigned long first,
 				  unsigned long length,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit test of a driver's MMU notifier, as include/kunit/mmu_notifier.h has it.
+ * KUnit test of a driver's MMU notifiers, with the fixtures and expectations of
+ * include/kunit/mmu_notifier.h.
  */
 
 #include <kunit/mmu_notifier.h>
 #include <kunit/test.h>
 #include <linux/err.h>
 #include <linux/mman.h>
+#include <linux/mutex.h>
 
 #include "mirror.h"
 
@@ -91,12 +93,42 @@ static void mirror_gives_way_to_reaper(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mirror->nr_mapped, 0);
 }
 
+static void lock_grant(void *grant)
+{
+	mutex_lock(&((struct mirror_grant *)grant)->lock);
+}
+
+static void unlock_grant(void *grant)
+{
+	mutex_unlock(&((struct mirror_grant *)grant)->lock);
+}
+
+static void mirror_checks_interest_first(struct kunit *test)
+{
+	struct mirror_grant *grant = kunit_kzalloc(test, sizeof(*grant), GFP_KERNEL);
+	struct mirror *mirror = create(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, grant);
+	grant->mirror = mirror;
+	mutex_init(&grant->lock);
+	disable_work_sync(&mirror->refill);	/* or it may have the mirror's lock */
+	kunit_mmu_notifier_register(test, &grant->notifier, &mirror_grant_ops);
+
+	kunit_mmu_notifier_hold(test, lock_grant, unlock_grant, grant);
+	KUNIT_EXPECT_MMU_NOTIFIER_IGNORES(test, mirror->start + MIRROR_SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, mirror->start, MIRROR_SIZE, grant->revoked);
+	kunit_mmu_notifier_release(test);
+	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, mirror->start, MIRROR_SIZE);
+	KUNIT_EXPECT_TRUE(test, grant->revoked);
+}
+
 static struct kunit_case mirror_cases[] = {
 	KUNIT_CASE(mirror_does_not_block),
 	KUNIT_CASE(mirror_does_not_wait_for_lock),
 	KUNIT_CASE(mirror_does_not_wait_for_memory),
 	KUNIT_CASE(mirror_does_not_mind_other_memory),
 	KUNIT_CASE(mirror_gives_way_to_reaper),
+	KUNIT_CASE(mirror_checks_interest_first),
 	{}
 };
 
