@@ -101,6 +101,19 @@ def read_warnings(output: str, tree: Path) -> set[tuple[str, str]]:
             for name, text in WARNING.findall(output)}
 
 
+# Sphinx's, docutils' and kernel-doc's ways to say it, each on a line with the file's name
+DOC_TROUBLE = re.compile(r'\b(?:warning|error|severe|critical)\b|failed|exception', re.IGNORECASE)
+
+
+def doc_warnings(output: str, files: Iterable[str], tree: Path) -> list[str]:
+    """What is said of these files, which are named as in the tree; or in Documentation."""
+    names = [re.escape(name.removeprefix('Documentation/').removesuffix('.rst')) for name in files]
+    ours = re.compile(rf'(?<![\w-])(?:{"|".join(names)})(?:\.rst)?(?![\w.-])')
+    found = [line.replace(f'{tree}/', '').strip() for line in output.splitlines()
+             if ours.search(line) and DOC_TROUBLE.search(ours.sub('', line))]
+    return list(dict.fromkeys(found))
+
+
 def enabled_objects(output: str) -> set[str]:
     return {name for name in output.split() if name.endswith('.o')}
 
@@ -403,6 +416,8 @@ class Check:
             ('listnewconfig', self.new_config),
             ('MAINTAINERS', lambda: self.maintainers(ours)),
             ('selftests', self.selftests),
+            # The last: 6.12 leaves files in the source tree.
+            ('htmldocs', lambda: self.html_docs(ours)),
         )
         for what, check in checks:
             say(f'== {self.base.name}: {what}')
@@ -522,6 +537,22 @@ class Check:
         if result.returncode or not any((output / 'kselftest' / SELFTEST).glob('*')):
             return text.strip()
         return '; '.join(': '.join(one) for one in sorted(read_warnings(text, self.tree)))
+
+    def html_docs(self, files: list[str]) -> str:
+        """Sphinx on the folders that have pages of the series, with what these include."""
+        pages = [name for name in files if re.match(r'Documentation/.*\.rst$', name)]
+        folders = sorted({os.path.dirname(name).removeprefix('Documentation/') for name in pages})
+        output = self.checkout.folder / 'htmldocs'
+        shutil.rmtree(output, ignore_errors=True)
+        result = capture(['make', '-C', self.tree, 'htmldocs', f'BUILDDIR={output}',
+                          f'SPHINXDIRS={" ".join(folders)}'], None, kunit_run.environment())
+        text = result.stdout + result.stderr
+        found = doc_warnings(text, files, self.tree)
+        if result.returncode:
+            found.append(text.strip().splitlines()[-1])
+        found += [f'{name}: there is no page of it' for name in pages
+                  if not any(output.rglob(f'{Path(name).stem}.html'))]
+        return '\n    '.join(found)
 
     def table(self) -> str:
         """One row for each patch, one column for each configuration."""

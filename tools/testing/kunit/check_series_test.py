@@ -6,8 +6,8 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import (CONFIGS, Builder, Config, as_config, base_options, checkpatch, is_built,
-                          read_options, read_warnings, touched)
+from check_series import (CONFIGS, Builder, Config, as_config, base_options, checkpatch,
+                          doc_warnings, is_built, read_options, read_warnings, touched)
 from fixtures import ScratchTest, quiet, write
 
 TREE = Path('/tree')
@@ -33,6 +33,31 @@ class OutputTest(unittest.TestCase):
     def test_no_warnings(self) -> None:
         self.assertEqual(read_warnings('  CC      mm/foo.o\nmm/foo.c: In function \'warning\':\n'
                                        'make[1]: warning: jobserver unavailable\n', TREE), set())
+
+    def test_documentation_of_the_series(self) -> None:
+        files = ['Documentation/mm/foo.rst', 'include/linux/foo.h']
+        for line in ('Documentation/mm/foo.rst:146: ERROR: Malformed table.',
+                     'Documentation/mm/foo.rst:17: WARNING: start-at pattern not found: int x',
+                     'Documentation/mm/foo:23: ./include/linux/foo.h:4: WARNING: Inline emphasis '
+                     'start-string without end-string.',
+                     # kernel-doc of 7.3 and of 6.12
+                     'WARNING: ./include/linux/foo.h:39 struct member \'x\' not described in \'y\'',
+                     './include/linux/foo.h:40: warning: Excess struct member \'x\''):
+            with self.subTest(line=line):
+                output = f'reading sources... [ 50%] mm/foo\n{line}\nText in column margin.\n'
+                self.assertEqual(doc_warnings(output, files, TREE), [line])
+                self.assertEqual(doc_warnings(f'{TREE}/{line}\n' * 2, files, TREE), [line])
+
+    def test_documentation_of_others(self) -> None:
+        output = ('WARNING: dot(1) not found, for better output quality install graphviz\n'
+                  '/tree/Documentation/mm/foo_bar.rst:3: WARNING: undefined label: \'x\'\n'
+                  '/tree/Documentation/mm/other/mm/foo-bar.rst:3: ERROR: Malformed table.\n'
+                  'writing output... [100%] mm/foo\n')
+        self.assertEqual(doc_warnings(output, ['Documentation/mm/foo.rst'], TREE), [])
+
+    def test_a_file_that_is_called_error(self) -> None:
+        files = ['Documentation/mm/error.rst']
+        self.assertEqual(doc_warnings('reading sources... mm/error\n', files, TREE), [])
 
     def test_options(self) -> None:
         options = {'A': 'y', 'B': 'n', 'C': '"text"'}
