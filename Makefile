@@ -7,7 +7,7 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LOG VMLINUX MODULES
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER LOG VMLINUX MODULES
 
 .NOTPARALLEL:
 .PHONY: help run e2e modules drivers test test-all matrix tree explain series check-series clean
@@ -16,11 +16,11 @@ help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
 
 run e2e modules tree test matrix series check-series:
-	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH)) $(filter check-series,$@)
+	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH)) $(filter modules test check-series,$@)
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 drivers test-all:
-	@sh $(KUNIT)/packages.sh x86_64 drivers
+	@sh $(KUNIT)/packages.sh x86_64 drivers $(filter test-all,$@)
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 # Needs no more than python3: a log may be read on any machine.

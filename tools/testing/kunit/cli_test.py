@@ -124,7 +124,7 @@ class RunTest(FrontDoorTest):
     def test_help(self) -> None:
         text = self.make('help').stdout
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
-                     'test-all', 'ARCH', 'SMP', 'RT', 'SAN', 'N passed, N failed'):
+                     'test-all', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER', 'N passed, N failed'):
             self.assertIn(word, text)
 
 

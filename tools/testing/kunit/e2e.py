@@ -16,6 +16,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Callable, Iterable, Mapping, Optional
 
 import callbacks
@@ -292,13 +293,17 @@ def run_tool(what: str, command: list[str | Path]) -> None:
         raise tool_failure(EXIT_BUILD, what, result.stderr)
 
 
-def initramfs_list(files: Mapping[str, Path]) -> str:
-    """For gen_init_cpio: these files, in folders that they need, and a console."""
-    folders = {str(parent) for path in [*files, '/dev/null', '/tmp/null']
+NO_LINKS: Mapping[str, str] = MappingProxyType({})
+
+
+def initramfs_list(files: Mapping[str, Path], links: Mapping[str, str] = NO_LINKS) -> str:
+    """For gen_init_cpio: these files, in folders that they need, symbolic links, and a console."""
+    folders = {str(parent) for path in [*files, *links, '/dev/null', '/tmp/null']
                for parent in Path(path).parents} - {'/'}
     return ''.join([*(f'dir {folder} 0755 0 0\n' for folder in sorted(folders)),
                     'nod /dev/console 0600 0 0 c 5 1\n',
-                    *(f'file {path} {source} 0755 0 0\n' for path, source in files.items())])
+                    *(f'file {path} {source} 0755 0 0\n' for path, source in files.items()),
+                    *(f'slink {path} {target} 0777 0 0\n' for path, target in links.items())])
 
 
 def build_programs(tree: Path, um: Path, folder: str) -> Path:
@@ -310,9 +315,10 @@ def build_programs(tree: Path, um: Path, folder: str) -> Path:
     return selftest
 
 
-def build_initramfs(um: Path, files: Mapping[str, Path]) -> None:
+def build_initramfs(um: Path, files: Mapping[str, Path],
+                    links: Mapping[str, str] = NO_LINKS) -> None:
     contents = um / 'initramfs.list'
-    contents.write_text(initramfs_list(files), encoding='utf-8')
+    contents.write_text(initramfs_list(files, links), encoding='utf-8')
     with open(um / 'initramfs.cpio', 'wb') as output:
         result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
                                 stderr=subprocess.PIPE, text=True, check=False)

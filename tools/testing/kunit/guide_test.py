@@ -1,52 +1,191 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests that the guide shows what there is: code that is tested, reports that were made."""
+"""Tests that the guide shows what there is: each block of code in it has a test."""
 
 from __future__ import annotations
 
 import re
 import unittest
 
-from fixtures import HERE, TOP
-from runner import FAILURE_RULES
-from verdict import read_failure_rules
+import check_series
+import guide
+from common import Failure
+from fixtures import TOP, ScratchTest, quiet
+from guide import Block, mismatch, read_blocks, split_output, tester
 
-GUIDE = TOP / 'Documentation/mm/mmu_notifier_nonblock.rst'
-TEXT = GUIDE.read_text(encoding='utf-8')
+BLOCKS = guide.page_blocks(TOP)
+README = (TOP / 'README.md').read_text(encoding='utf-8')
 
 
-class GuideTest(unittest.TestCase):
-    def block_after(self, line: str) -> list[str]:
-        """The lines of the literal block that this introduces."""
-        self.assertIn(line, TEXT)
-        block = TEXT.split(line, 1)[1].split('::\n', 1)[1]
-        match = re.match(r'(?:(?: {4}.*)?\n)+', block)
-        self.assertTrue(match)
-        assert match
-        return [text.strip() for text in match[0].splitlines() if text.strip()]
+class PageTest(unittest.TestCase):
+    def test_each_block_has_a_test(self) -> None:
+        self.assertEqual([str(block) for block in BLOCKS if not tester(block, TOP)], [])
+
+    def test_there_is_one_of_each_kind(self) -> None:
+        self.assertEqual({tester(block, TOP) for block in BLOCKS}, {
+            'make run, make modules', 'make modules', 'check_series.Check.documented()',
+            'report.log', 'e2e.config', 'device-probe, mrelease-probe, oom-probe, race-probe'})
 
     def test_included_code_is_there(self) -> None:
-        found = re.findall(r'^\.\. literalinclude:: (\S+)\n((?:   :.*\n)*)', TEXT, re.MULTILINE)
-        self.assertGreaterEqual(len(found), 3)
-        for name, options in found:
-            source = (GUIDE.parent / name).read_text(encoding='utf-8')
-            for marker in re.findall(r':(?:start-at|end-before): (.*)', options):
-                self.assertEqual(source.count(marker), 1, f'{name}: {marker}')
+        for block in BLOCKS:
+            if block.directive != 'literalinclude':
+                continue
+            source = guide.included(block, TOP).read_text(encoding='utf-8')
+            for name in ('start-at', 'end-before'):
+                if marker := block.option(name):
+                    self.assertEqual(source.count(marker), 1, f'{block}: {marker}')
 
-    def test_the_report_was_made(self) -> None:
-        log = (HERE / 'test_data/e2e/report.log').read_text(encoding='utf-8')
-        known = {re.sub(r'\b[0-9a-f]{16} ', '', line).strip() for line in log.splitlines()}
-        for line in self.block_after('This one came from the OOM reaper'):
-            self.assertIn(line, known)
+    def test_what_is_shown_was_printed(self) -> None:
+        for block in BLOCKS:
+            if log := guide.PRINTED.get(block.text.splitlines()[0]):
+                text = log.read_text(encoding='utf-8')
+                known = {re.sub(r'\b[0-9a-f]{16} ', '', line).strip()
+                         for line in text.splitlines()}
+                for line in filter(str.strip, block.text.splitlines()):
+                    self.assertIn(line.strip(), known, str(block))
 
-    def test_the_message_is_one_that_is_expected(self) -> None:
-        where, message = self.block_after('fails, with a message such as')
-        case = re.search(r'# (\w+): EXPECTATION FAILED', where)
-        self.assertTrue(case)
-        assert case
-        rule = next(rule for rule in read_failure_rules(FAILURE_RULES)
-                    if rule.case == f'mirror_wrong.{case[1]}')
-        self.assertRegex(message, rule.message)
+    def test_lines_that_are_explained_are_in_the_report(self) -> None:
+        page = (TOP / guide.PAGE).read_text(encoding='utf-8')
+        section = page.split('How to read a report\n')[1].split('What to do about a report\n')[0]
+        report = read_blocks(section)[0].text
+        explained = re.findall(r'^``(.+)``$', section, re.MULTILINE)
+        self.assertGreaterEqual(len(explained), 5)
+        for quoted in (part for line in explained for part in line.split('``, ``')):
+            self.assertIn(quoted, report)
+
+    def test_others_run_what_they_are_said_to(self) -> None:
+        self.assertIn('documented', dir(check_series.Check))
+        for command in guide.RUN_BY:
+            self.assertTrue(command.endswith(
+                f'kunit.py run --kunitconfig={check_series.KUNITCONFIG_FOLDER}'))
 
     def test_the_kbuild_is_five_lines_at_most(self) -> None:
         text = (TOP / 'samples/mmu_notifier/out-of-tree/Kbuild').read_text(encoding='utf-8')
         self.assertLessEqual(len(text.splitlines()), 5)
+
+    def test_the_readme_is_as_the_guide_is(self) -> None:
+        section = README.split('## In ten minutes\n')[1].split('\n## ')[0]
+        shown = [line.split('  #')[0].strip() for line in section.splitlines()
+                 if line.startswith('    ')]
+        self.assertGreaterEqual(len(shown), 5)
+        known = {command.text for block in BLOCKS if block.prompt == '$ '
+                 for command in block.commands()}
+        self.assertLessEqual(set(shown), known)
+
+
+class TesterTest(unittest.TestCase):
+    def assert_untested(self, text: str) -> None:
+        block, = read_blocks(text)
+        self.assertEqual(tester(block, TOP), '', str(block))
+
+    def test_new_blocks_have_none(self) -> None:
+        for text in ('Do this::\n\n\tmutex_lock(&lock);\n', 'It says::\n\n    BUG: something\n',
+                     '.. code-block:: c\n\n   mutex_lock(&lock);\n',
+                     '.. parsed-literal::\n\n   $ make run\n', '::\n\n\tCONFIG_UNHEARD_OF=y\n',
+                     '.. literalinclude:: ../../mm/mmu_notifier_probe.c\n',
+                     '.. literalinclude:: ../../samples/mmu_notifier/gone.c\n'):
+            with self.subTest(text=text):
+                self.assert_untested(text)
+
+    def test_a_block_has_a_line_and_a_name(self) -> None:
+        block, = read_blocks('Title\n=====\n\nThus::\n\n\t$ one\n\t  two\n\n\t$ three\n\nText.\n')
+        self.assertEqual(str(block), f'{guide.PAGE}:4: $ one')
+        self.assertEqual([(command.text, command.output) for command in block.commands()],
+                         [('one', ['  two', '']), ('three', [])])
+
+    def test_in_a_list(self) -> None:
+        block, = read_blocks('- One::\n\n    $ two\n\n  Text.\n')
+        self.assertEqual(block.text, '$ two')
+
+    def test_options(self) -> None:
+        block, = read_blocks('.. literalinclude:: x.c\n   :language: c\n   :start-at: int x;\n')
+        self.assertEqual((block.directive, block.option('start-at'), block.option('end-before')),
+                         ('literalinclude', 'int x;', ''))
+
+
+class OutputTest(unittest.TestCase):
+    PRINTED = ['one 1', 'two at f+0x12/0x30', '  three', 'one 2', 'four']
+
+    def test_as_shown(self) -> None:
+        for shown in (['one 7', 'two at f+0xab/0x1', 'three', 'one 1', 'four'],
+                      ['...', 'four'], ['one 1', '...'], ['...', 'one 1', 'four'],
+                      ['one 1', '...', 'three', '...'], ['...', 'two ... f+...', '...'],
+                      ['one      1', '...', 'four', '...']):
+            with self.subTest(shown=shown):
+                self.assertEqual(mismatch(shown, self.PRINTED), '')
+
+    def test_not_as_shown(self) -> None:
+        for shown, line in ((['two'], 'two'), (['one 1', 'three', '...'], 'three'),
+                            (['...', 'five', '...'], 'five'), (['...', 'four', 'one 1'], 'one 1'),
+                            (['one 1'], '(the end, and not "two at f+0x12/0x30")'),
+                            (['...', 'two at f+0x12/0x31 more', '...'],
+                             'two at f+0x12/0x31 more')):
+            with self.subTest(shown=shown):
+                self.assertEqual(mismatch(shown, self.PRINTED), line)
+
+    def test_split(self) -> None:
+        self.assertEqual(split_output('a\n\nb\nguide-command 0\nguide-command 1\nc'
+                                      'guide-command 2\nd\n'),
+                         [('0', ['a', 'b']), ('1', []), ('2', ['c'])])
+
+
+class JudgeTest(unittest.TestCase):
+    BLOCK = Block(7, '$ one\nyes\n$ two\nmake: *** Error 1')
+
+    def lines(self, *ran: tuple[str, list[str]]) -> list[str]:
+        verdict = guide.judge(self.BLOCK, list(ran))
+        return [*verdict.lines, str(verdict)]
+
+    def test_passed(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes']), ('2', ['make: *** Error 1'])),
+                         ['1 passed, 0 failed'])
+
+    def test_other_output(self) -> None:
+        self.assertEqual(self.lines(('0', ['no']), ('2', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: one: does not print what is shown: yes')
+
+    def test_fails(self) -> None:
+        self.assertEqual(self.lines(('3', ['yes']), ('2', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: one: exit status 3: yes')
+
+    def test_does_not_fail(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes']), ('0', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: two: exit status 0: make: *** Error 1')
+
+    def test_does_not_end(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes'])),
+                         [f'FAILED {guide.PAGE}:7: two: did not end', '0 passed, 1 failed'])
+
+
+class ShellTest(ScratchTest):
+    def test_all_blocks_in_one_shell(self) -> None:
+        with quiet():
+            verdict = guide.run_in_shell([Block(1, '$ x=1\n$ mkdir sub\n$ cd sub'),
+                                          Block(5, '$ echo $x $PWD\n1 .../sub')], self.scratch,
+                                         {'PATH': '/usr/bin:/bin'})
+        self.assertEqual((verdict.lines, verdict.passed), ([], 2))
+
+    def test_the_clone_is_left_for_the_repository(self) -> None:
+        block = guide.as_here(Block(1, '$ git clone "$URL" x\n$ cd x\n$ make'), self.repo)
+        self.assertEqual([command.text for command in block.commands()],
+                         ['git clone "$URL" x', f'cd x && cd "{self.repo}"', 'make'])
+
+    def test_front_door(self) -> None:
+        theirs, ours = (list(guide.shell_blocks(TOP, front)) for front in (False, True))
+        self.assertEqual([block.text.splitlines()[0] for block in theirs],
+                         ['$ make -C linux M=$PWD modules'])
+        self.assertTrue(ours[0].text.startswith('$ git clone '))
+        self.assertGreaterEqual(len(ours), 3)
+
+    def test_init_has_what_it_calls(self) -> None:
+        for block in BLOCKS:
+            if block.prompt == '# ':
+                for line in filter(None, guide.init_script(block).splitlines()):
+                    self.assertIn(line.split()[0], (*guide.APPLETS, 'cd', 'export'), str(block))
+
+    def test_without_a_shell(self) -> None:
+        known, guide.BUSYBOX = guide.BUSYBOX, self.scratch / 'none'
+        try:
+            with self.assertRaisesRegex(Failure, 'packages.sh modules installs it'):
+                guide.run_boots(TOP, self.scratch, 1, self.scratch)
+        finally:
+            guide.BUSYBOX = known

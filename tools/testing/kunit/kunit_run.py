@@ -60,7 +60,7 @@ def environment() -> dict[str, str]:
     """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
     return {key: value for key, value in os.environ.items() if key not in
             ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V',
-             'ARCH', 'SMP', 'RT', 'SAN')}
+             'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER')}
 
 
 class BuildProgress:

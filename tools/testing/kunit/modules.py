@@ -2,23 +2,28 @@
 """The suites as modules, and the sample driver as one that is built outside of the tree.
 
 A UML kernel's init loads them; a suite runs when its module is loaded. The sample's
-wrong MMU notifiers are among them, whose tests must fail.
+wrong MMU notifiers are among them, whose tests must fail. On the same kernel the
+commands of the guide are run, see guide.py, and the tests of a user's own driver.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import e2e
+import guide
 import kunit_run
-from common import EXIT_BUILD, EXIT_TREE, Failure, say
+from common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, Failure, say
 from machine import Machine
-from verdict import (Case, FailureRule, SkipRule, Verdict, claim_failures, expected_cases, judge,
-                     parse_log)
+from verdict import (Case, FailureRule, Log, SkipRule, Verdict, claim_failures, expected_cases,
+                     judge, parse_log, scan_source)
 
 SAMPLE = 'samples/mmu_notifier'
 OUT_OF_TREE = 'out-of-tree'
@@ -49,8 +54,8 @@ def copy_sample(repo: Path, folder: Path) -> None:
         shutil.copy(path, folder)
 
 
-def out_of_tree_command(tree: Path, um: Path) -> list[str | Path]:
-    return ['make', '-C', tree, 'ARCH=um', f'O={um}', f'M={um / OUT_OF_TREE}', 'modules']
+def out_of_tree_command(tree: Path, um: Path, folder: Path) -> list[str | Path]:
+    return ['make', '-C', tree, 'ARCH=um', f'O={um}', f'M={folder}', 'modules']
 
 
 def boot_command(machine: Machine, boot: Boot) -> list[str]:
@@ -65,12 +70,22 @@ def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
     return [case for case in cases if not boot.suites or case.suite in boot.suites]
 
 
+def add_messages(log: Log) -> None:
+    """Of a failed expectation, what it says as well as where it is; not what came after that."""
+    for result in log.cases.values():
+        for one in (result, *result.params):
+            message = re.split(r'(?:^| )(?:BUG: |WARNING: |={20}|# \w+: )', one.message)[0]
+            if one.status == 'failed' and 'FAILED at' in one.reason and message:
+                one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
+
+
 def judge_boot(boot: Boot, machine: Machine, cases: list[Case], lines: list[str],
                outcome: tuple[int, bool], rules: list[SkipRule], failures: list[FailureRule],
                tree: Path) -> Verdict:
     status, timed_out = outcome
     log = parse_log(lines)
     claim_failures(log, failures)
+    add_messages(log)
     verdict = judge(expected_in(boot, cases), log, rules, tree, 0, timed_out, machine.timeout,
                     machine.folder)
     for line in lines:
@@ -97,7 +112,10 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
     copy_sample(repo, um / OUT_OF_TREE)
-    e2e.run_tool('building the sample out of the tree', out_of_tree_command(tree, um))
+    built = guide.run_out_of_tree(repo, um, um / OUT_OF_TREE)
+    total.add(built)
+    if built.failed:
+        return total
     programs = e2e.build_programs(tree, um, e2e.SELFTEST)
     e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
         f'/{boot.name}/{Path(module).name}': um / module
@@ -114,4 +132,54 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
             f'log: {os.path.relpath(path, repo)}')
         total.add(verdict)
+    total.add(guide.run_boots(repo, um, machine.timeout, um / OUT_OF_TREE))
     return total
+
+
+# A user's own driver
+
+def driver_cases(folder: Path) -> list[Case]:
+    if not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: has no Kbuild and no Makefile')
+    if re.search(r'[\s:]', str(folder)):
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: no module can be built in a folder with a '
+                      'blank or a colon in its path')
+    cases = [case for path in sorted(folder.rglob('*.c')) for case in
+             scan_source(path.read_text(encoding='utf-8', errors='replace'), str(path))]
+    if not cases:
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: there is no KUNIT_CASE in any *.c')
+    return cases
+
+
+def driver_modules(folder: Path) -> list[Path]:
+    """In the order of the Makefile; the names are relative in some kernels."""
+    names = (folder / 'modules.order').read_text(encoding='utf-8').split()
+    return [(folder / name).with_suffix('.ko') for name in names]
+
+
+def run_driver(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
+               rules: list[SkipRule], folder: Path) -> Verdict:
+    """Build the driver in its own folder, and load its modules."""
+    cases = driver_cases(folder)
+    um = tree.with_name(machine.folder)
+    total = Verdict()
+    outcome = kunit_run.build(tree, machine, jobs, memory)
+    if not outcome.built:
+        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        return total
+    command = out_of_tree_command(tree, um, folder)
+    say(f'$ {shlex.join(map(str, command))}')
+    e2e.run_tool(f'building {folder}', command)
+    boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
+                tuple({case.suite for case in cases}))
+    programs = e2e.build_programs(tree, um, e2e.SELFTEST)
+    e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
+        f'/{boot.name}/{Path(module).name}': um / module for module in boot.modules}})
+    path = um / f'{boot.name}.log'
+    ended = e2e.start(boot_command(machine, boot), machine.timeout, um, path)
+    text = path.read_text(encoding='utf-8', errors='replace')
+    if raw:
+        say(text)
+    verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, [], tree)
+    say(f'log: {os.path.relpath(path, repo)}')
+    return verdict

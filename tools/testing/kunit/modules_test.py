@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import unittest
+from pathlib import Path
 
 import modules
-from common import EXIT_FAILED, EXIT_HANG, Failure
+from common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from fixtures import TOP, ScratchTest, quiet
 from machine import UML_MODULES
 from modules import BOOTS, expected_in, judge_boot
 from runner import FAILURE_RULES
-from verdict import FailureRule, expected_cases, read_failure_rules
+from verdict import FailureRule, expected_cases, parse_log, read_failure_rules
 
 OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
 RULES = read_failure_rules(FAILURE_RULES)
@@ -43,11 +44,12 @@ def suite_log(name: str, results: list[str], status: str) -> str:
                       f'{status} 1 {name}']) + '\n'
 
 
-LOG = suite_log('mirror', [f'    ok {number} {name}' for number, name in enumerate(RIGHT, 1)],
-                'ok') + suite_log('mirror_wrong', [
+RIGHT_LOG = suite_log('mirror', [f'    ok {number} {name}' for number, name in
+                                 enumerate(RIGHT, 1)], 'ok')
+LOG = RIGHT_LOG + suite_log('mirror_wrong', [
     f'    # {name}: EXPECTATION FAILED at mirror_wrong_kunit.c:1\n{message}\n'
-    f'    not ok {number} {name}' for number, (name, message) in enumerate(WRONG.items(), 1)],
-                'not ok')
+    f'    not ok {number} {name}' for number, (name, message) in enumerate(WRONG.items(), 1)
+], 'not ok')
 
 
 class JudgeTest(ScratchTest):
@@ -65,8 +67,8 @@ class JudgeTest(ScratchTest):
     def test_wrong_ones_are_red_to_who_does_not_know(self) -> None:
         lines = self.judge(rules=[])
         self.assertEqual(lines[-1], f'{NR_RIGHT} passed, {NR_WRONG} failed')
-        self.assertIn('out-of-tree: FAILED mirror_wrong.wrong_allocates: EXPECTATION FAILED at',
-                      '\n'.join(lines))
+        self.assertIn('out-of-tree: FAILED mirror_wrong.wrong_allocates: EXPECTATION FAILED at '
+                      f'mirror_wrong_kunit.c:1:\n    {WRONG["wrong_allocates"]}', lines)
 
     def test_wrong_one_passes(self) -> None:
         lines = self.judge(LOG.replace('not ok 2 wrong_allocates', 'ok 2 wrong_allocates'))
@@ -146,3 +148,57 @@ class RuleTest(ScratchTest):
         names = {path.name for path in folder.iterdir()}
         self.assertLessEqual({'Kbuild', 'mirror.c', 'mirror.h', 'mirror_kunit.c'}, names)
         self.assertNotIn('Makefile', names)
+
+
+class DriverTest(ScratchTest):
+    """A driver of the user's own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = self.scratch / 'driver'
+        modules.copy_sample(TOP, self.folder)
+
+    def assert_refused(self, folder: Path, message: str) -> None:
+        with self.assertRaises(Failure) as caught:
+            modules.driver_cases(folder)
+        self.assertEqual(caught.exception.code, EXIT_USAGE)
+        self.assertIn(message, str(caught.exception))
+
+    def test_cases(self) -> None:
+        self.assertEqual({case.suite for case in modules.driver_cases(self.folder)},
+                         {'mirror', 'mirror_wrong'})
+
+    def test_bad_folder(self) -> None:
+        self.assert_refused(self.scratch / 'gone', 'has no Kbuild and no Makefile')
+        blank = self.scratch / 'my driver'
+        self.folder.rename(blank)
+        self.assert_refused(blank, 'no module can be built in a folder with a blank')
+
+    def test_no_test(self) -> None:
+        for path in self.folder.glob('*_kunit.c'):
+            path.unlink()
+        self.assert_refused(self.folder, 'there is no KUNIT_CASE in any *.c')
+
+    def test_modules(self) -> None:
+        """As 7.3 and as 6.12 list them."""
+        for names in ('b.o\nsub/a.o\n', f'{self.folder}/b.o\n{self.folder}/sub/a.o\n'):
+            (self.folder / 'modules.order').write_text(names, encoding='utf-8')
+            self.assertEqual(modules.driver_modules(self.folder),
+                             [self.folder / 'b.ko', self.folder / 'sub/a.ko'])
+
+    def test_what_follows_a_message_is_none_of_it(self) -> None:
+        for following in ('BUG: Invalid wait context', '=' * 30, '    # b: reported: nothing'):
+            log = parse_log('KTAP version 1\n    # Subtest: a\n'
+                            '    # b: EXPECTATION FAILED at c.c:1\none\n    two\n'
+                            f'{following}\n    not ok 1 b\n'.splitlines())
+            modules.add_messages(log)
+            self.assertEqual(log.cases['a', 'b'].reason,
+                             'EXPECTATION FAILED at c.c:1:\n    one two')
+
+    def test_long_message_is_cut(self) -> None:
+        log = parse_log(f'KTAP version 1\n    # Subtest: a\n    # b: ASSERTION FAILED at c.c:1\n'
+                        f'{"word " * 200}\n    not ok 1 b\nnot ok 1 a\n'.splitlines())
+        modules.add_messages(log)
+        self.assertRegex(log.cases['a', 'b'].reason,
+                         r'(?s)^ASSERTION .*c\.c:1:\n    word .*d \.\.\.$')
+        self.assertLess(len(log.cases['a', 'b'].reason), 350)

@@ -3,7 +3,7 @@
 """Prepare a kernel tree with the hooks and suites, run kunit.py in it, and sum up.
 
 `make help` has the short version. The Makefile's variables are this program's
-environment: KVER, KDIR, JOBS, V, UPDATE, ARCH, SMP, RT, SAN.
+environment: KVER, KDIR, JOBS, V, UPDATE, ARCH, SMP, RT, SAN, DRIVER.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import check_series
 import drivers
 import e2e
 import explain
+import guide
 import kunit_run
 import matrix
 import modules
@@ -66,6 +67,7 @@ class Options:
     smp: int = 1
     rt: bool = False
     san: str = ''
+    driver: str = ''            # the folder of a driver of the user's
 
 
 def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
@@ -91,7 +93,8 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
         raise Failure(EXIT_USAGE, 'ARCH=um: "drivers" needs a PC: leave out ARCH')
     options = Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
                       flag('V'), flag('UPDATE'), arch,
-                      number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''))
+                      number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''),
+                      env.get('DRIVER', ''))
     check_machine(options)
     return options
 
@@ -226,8 +229,16 @@ def as_modules(options: Options) -> Verdict:
     with lock(build_lock(base), f'build/{base.name}'):
         prepared = Preparer(REPO, base).prepare()
         say(prepared.summary)
-        return modules.run(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
-                           cache_dir() / 'objects.json', rules, failures)
+        if options.driver:
+            return modules.run_driver(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
+                                      cache_dir() / 'objects.json', rules,
+                                      Path(options.driver).expanduser().resolve())
+        verdict = modules.run(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
+                              cache_dir() / 'objects.json', rules, failures)
+    # It takes the lock itself.
+    verdict.add(guide.run_front_door(REPO, {'KDIR': options.kdir} if options.kdir else
+                                     {'KVER': options.kver}))
+    return verdict
 
 
 def report(verdict: Verdict) -> int:
