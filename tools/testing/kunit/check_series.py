@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator, Optional
 
 import kunit_run
-from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say, write_atomically
+from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say
 from machine import E2E_CONFIG, X86_64_CONFIG, Machine
 from series import NOBODY, Git, write_series
 from source import Base, source_files
