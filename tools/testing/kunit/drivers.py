@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from e2e import SELFTEST, Boot, Suite, run_tool
+from e2e import PROBE, SELFTEST, Boot, Suite, run_tool
 
 MM = 'tools/testing/selftests/mm'
 HMM_TESTS = f'{MM}/hmm-tests.c'
@@ -54,4 +54,8 @@ DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
     Boot('drivers', 'drivers', memory=320),
     Boot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048),
     Boot('stress', 'stress', memory=448),
+    # The probe changes nothing for these either, but that it takes its time.
+    Boot('hmm-tests-probe', 'run', ('/hmm-tests', '-T', 'benchmark_thp_migration'),
+         peer=HMM_TESTS, memory=2048, kernel=PROBE),
+    Boot('stress-probe', 'stress', memory=448, kernel=PROBE),
 ), files)

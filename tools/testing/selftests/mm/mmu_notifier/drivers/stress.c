@@ -41,6 +41,14 @@ static int attach_both(struct victim *victim, char *memory)
 	return attach_kvm(victim, memory) ?: attach_hmm(victim, memory);
 }
 
+static void wait_for_reaper(void)
+{
+	int i, reaps = trace_count("start_task_reaping", "");
+
+	for (i = 0; i < 200 && trace_count("start_task_reaping", "") == reaps; i++)
+		sleep_ms(100);
+}
+
 /* Returns whether the kernel took its memory before it was gone. */
 static bool one_victim(struct victim *victim, unsigned int round)
 {
@@ -49,11 +57,11 @@ static bool one_victim(struct victim *victim, unsigned int round)
 	victim->attach = attach_both;
 	victim->allocates = round % 4 == 0;
 	/* The OOM reaper comes after two seconds, if there is something left to reap. */
-	victim->linger_ms = victim->allocates ? 4000 : 500;
+	victim->linger_ms = victim->allocates ? LINGER_MS : 500;
 	/* Under such a load it may be killed before it is ready. */
 	if (!victim_start(victim)) {
 		if (victim->allocates) {
-			sleep_ms(5000);
+			wait_for_reaper();
 			victim_wait(victim, 10);
 		} else {
 			victim_kill(victim);
@@ -75,6 +83,7 @@ FIXTURE_SETUP(stress)
 	self->victim.device = open(DEVICE, O_RDWR);
 	ASSERT_LE(0, self->victim.device);
 	ASSERT_EQ(0, access("/stress-ng", X_OK));
+	ASSERT_EQ(0, write_file(TRACING "events/oom/mark_victim/enable", "1"));
 	ASSERT_EQ(0, write_file(TRACING "events/oom/start_task_reaping/enable", "1"));
 }
 
@@ -104,7 +113,7 @@ TEST_F_TIMEOUT(stress, drivers_under_load, TIMEOUT)
 		victims++;
 	}
 	after = available_kb();
-	oom_kills = read_number("/proc/vmstat", "oom_kill ");
+	oom_kills = trace_count("mark_victim", "");
 	oom_reaps = trace_count("start_task_reaping", "");
 	printf("# %u victims, %u of them reaped; %d OOM kills, %d of them reaped\n",
 	       victims, reaped, oom_kills, oom_reaps);
