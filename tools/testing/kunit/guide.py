@@ -251,6 +251,9 @@ def run_out_of_tree(repo: Path, um: Path, folder: Path) -> Verdict:
 
 def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
     """As a new user does, with a home of their own; the kernel is the one that is built."""
+    if not (repo / '.git').exists():
+        say(f'skipped the commands of {PAGE}: they begin with a clone, and this is no repository')
+        return Verdict(skipped=1)
     cache = os.environ.get('XDG_CACHE_HOME') or f'{Path.home()}/.cache'
     with tempfile.TemporaryDirectory() as home:
         # Whoever owns the repository

@@ -157,6 +157,12 @@ class JudgeTest(unittest.TestCase):
 
 
 class ShellTest(ScratchTest):
+    def test_no_repository_to_clone(self) -> None:
+        with quiet() as output:
+            verdict = guide.run_front_door(self.scratch, {})
+        self.assertEqual(str(verdict), '0 passed, 0 failed, 1 skipped')
+        self.assertIn('this is no repository', output.getvalue())
+
     def test_all_blocks_in_one_shell(self) -> None:
         with quiet():
             verdict = guide.run_in_shell([Block(1, '$ x=1\n$ mkdir sub\n$ cd sub'),
