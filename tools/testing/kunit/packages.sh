@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Install what a UML kernel build and the runner need, if it is missing; with the
-# argument x86_64, drivers or check-series, what that takes as well. Silent when nothing is.
+# argument x86_64, drivers, bench or check-series, what that takes as well. Silent when nothing is.
 # Exit status 7: this machine cannot be made ready.
 
 set -u
@@ -40,6 +40,8 @@ libnl-3-dev adds a Soft-RoCE device
 libnl-route-3-dev is for libibverbs
 pkgconf finds its headers
 stress-ng is the load" ;;
+		bench) needed="$needed
+gnuplot-nox draws what was measured" ;;
 		check-series) needed="$needed
 libelf-dev is for the tools of the build
 libssl-dev likewise
