@@ -22,7 +22,7 @@ import check_series
 import e2e
 import kunit_run
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
-from machine import BENCH_CONFIG, X86_64_BENCH, Machine, settings
+from machine import BENCH_CONFIG, X86_64_BENCH, Machine
 from tree import Tree, overlay_files, read_series, touched_files
 from verdict import Verdict
 

@@ -306,8 +306,8 @@ def measure(options: Options) -> Verdict:
         return prepared
 
     with lock(build_lock(base), f'build/{base.name}'):
-        return bench.run(REPO, f'Linux {base.release} ({base.origin})', prepare,
-                         REPO / 'build' / base.name, options.jobs, cache_dir() / 'objects.json')
+        return bench.run(REPO, f'Linux {base.release}', prepare, REPO / 'build' / base.name,
+                         options.jobs, cache_dir() / 'objects.json')
 
 
 # make check-series
