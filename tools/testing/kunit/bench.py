@@ -357,7 +357,7 @@ def as_json(title: str, results: list[Result], table: Resources, objects: list[s
 
 def find_address(folder: Path, symbol: str) -> str:
     text = (folder / 'System.map').read_text(encoding='utf-8')
-    match = re.search(rf'^([0-9a-f]+) [Tt] {symbol}$', text, re.MULTILINE)
+    match = re.search(rf'^([0-9a-f]+) [TtDdBb] {symbol}$', text, re.MULTILINE)
     if not match:
         raise Failure(EXIT_BUILD, f'{folder}/System.map: no {symbol}')
     return f'0x{match[1]}'
@@ -365,8 +365,9 @@ def find_address(folder: Path, symbol: str) -> str:
 
 def module_arguments(folder: Path) -> tuple[str, ...]:
     """Not exported, and the kernel is not relocatable, so that System.map tells."""
-    return tuple(f'{name}={find_address(folder, f"__mmu_notifier_invalidate_range_{name}")}'
-                 for name in ('start', 'end'))
+    symbols = {'start': 'start', 'end': 'end', 'map': 'start_map'}
+    return tuple(f'{name}={find_address(folder, f"__mmu_notifier_invalidate_range_{symbol}")}'
+                 for name, symbol in symbols.items())
 
 
 def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:

@@ -9,6 +9,7 @@
 
 #include <linux/kernel.h>
 #include <linux/ktime.h>
+#include <linux/lockdep.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -24,8 +25,10 @@
 #define RANGE_START	PAGE_SIZE
 #define RANGE_SIZE	PAGE_SIZE
 
-/* These two are not exported, so whoever loads this says where they are. */
-static unsigned long start, end;
+/* These are not exported to modules, so whoever loads this says where they are. */
+static unsigned long map, start, end;
+module_param(map, ulong, 0);
+MODULE_PARM_DESC(map, "address of __mmu_notifier_invalidate_range_start_map");
 module_param(start, ulong, 0);
 MODULE_PARM_DESC(start, "address of __mmu_notifier_invalidate_range_start()");
 module_param(end, ulong, 0);
@@ -109,16 +112,22 @@ static const struct mmu_interval_notifier_ops interval_ops = {
 	.invalidate = bench_invalidate,
 };
 
+/* What mmu_notifier_invalidate_range_start() and _nonblock() do, and then _end() */
 static void invalidate(unsigned int flags)
 {
 	int (*range_start)(struct mmu_notifier_range *range) = (void *)start;
 	void (*range_end)(struct mmu_notifier_range *range) = (void *)end;
+	struct lockdep_map *start_map = (void *)map;
 	struct mmu_notifier_range range;
+	int ret;
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_UNMAP, 0, current->mm, RANGE_START,
 				RANGE_START + RANGE_SIZE);
 	range.flags = flags;
-	if (!range_start(&range))
+	lock_map_acquire(start_map);
+	ret = range_start(&range);
+	lock_map_release(start_map);
+	if (!ret)
 		range_end(&range);
 }
 
@@ -169,7 +178,7 @@ static int __init bench_init(void)
 	unsigned int count;
 	int ret = 0;
 
-	if (!start || !end || !current->mm)
+	if (!map || !start || !end || !current->mm)
 		return -EINVAL;
 	notifiers = kvcalloc(NR_MAX, sizeof(*notifiers), GFP_KERNEL);
 	if (!notifiers)
