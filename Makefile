@@ -10,7 +10,8 @@ KUNIT := tools/testing/kunit
 export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER LOG VMLINUX MODULES
 
 .NOTPARALLEL:
-.PHONY: help run e2e modules drivers test test-all matrix tree explain series check-series clean
+.PHONY: help run e2e modules drivers test test-all matrix bench tree explain series check-series \
+	clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
@@ -21,6 +22,10 @@ run e2e modules tree test matrix series check-series:
 
 drivers test-all:
 	@sh $(KUNIT)/packages.sh x86_64 drivers $(filter test-all,$@)
+	@$(PYTHON) $(KUNIT)/runner.py $@
+
+bench:
+	@sh $(KUNIT)/packages.sh x86_64 bench
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 # Needs no more than python3: a log may be read on any machine.

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 E2E_CONFIG = HERE / 'e2e.config'
 X86_64_CONFIG = HERE / 'x86_64.config'
 DRIVERS_CONFIG = HERE / 'drivers.config'
+BENCH_CONFIG = HERE / 'bench.config'
 # Has a qemu-system-x86_64 that leaves KVM alone
 TCG = HERE / 'tcg'
 QEMU = 'qemu-system-x86_64'
@@ -125,6 +126,16 @@ def x86_64_drivers(smp: int, rt: bool) -> Machine:
 def x86_64_suites(smp: int, rt: bool) -> Machine:
     """Likewise."""
     return replace(x86_64_e2e(smp, rt), run=x86_64(smp, rt).run)
+
+
+# Never on KVM: QEMU counts instructions, and makes that the time of the guest, which is
+# then the same in each boot. Where all sleep, it goes on to when the next one wakes.
+X86_64_BENCH = Machine(
+    'x86_64-bench', ('--arch=x86_64', f'--kunitconfig={X86_64_CONFIG}',
+                     '--kconfig_add=CONFIG_PREEMPT=y',
+                     *(f'--kconfig_add={option}' for option in settings(BENCH_CONFIG))),
+    ('-smp', '1', '-cpu', 'max', '-icount', 'shift=0,sleep=off',
+     '-rtc', 'base=2020-01-01,clock=vm'), 600, str(TCG))
 
 
 SANITIZERS = ('kasan', 'kcsan')

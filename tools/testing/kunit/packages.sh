@@ -42,6 +42,8 @@ pkgconf finds its headers
 stress-ng is the load" ;;
 		modules | test | test-all) needed="$needed
 busybox-static is the shell for the commands of the guide" ;;
+		bench) needed="$needed
+gnuplot-nox draws what was measured" ;;
 		check-series) needed="$needed
 libelf-dev is for the tools of the build
 libssl-dev likewise

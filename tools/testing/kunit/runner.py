@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, Iterable, Mapping, Optional
 
+import bench
 import check_series
 import drivers
 import e2e
@@ -154,7 +155,7 @@ def write_series(options: Options) -> None:
 
 def boot(options: Options, base: Base, machine: Machine, start: float, without: str = '',
          quiet: bool = False) -> tuple[Tree, kunit_run.Outcome, Log]:
-    """Prepare, build and run, with the lock held; `without` leaves out hooks by name."""
+    """Prepare, build and run, with the lock held; `without` leaves out hooks."""
     prepared = Preparer(REPO, base, without).prepare()
     say(prepared.summary)
     took = time.monotonic() - start
@@ -301,6 +302,23 @@ def compare(options: Options) -> Verdict:
         say(f'also in build/{name}')
     total.add(matrix.judge(kernels, rules))
     return total
+
+
+# make bench
+
+def measure(options: Options) -> Verdict:
+    """What the series costs on one kernel."""
+    base = find_base(options)
+
+    def prepare(without: str) -> Tree:
+        name = f'{base.name}-{bench.FIXES}' if without else base.name
+        prepared = Preparer(REPO, replace(base, name=name), without).prepare()
+        say(prepared.summary)
+        return prepared
+
+    with lock(build_lock(base), f'build/{base.name}'):
+        return bench.run(REPO, f'Linux {base.release}', prepare, REPO / 'build' / base.name,
+                         options.jobs, cache_dir() / 'objects.json')
 
 
 # make check-series
@@ -460,8 +478,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test',
-                                         'test-all', 'matrix', 'explain', 'series',
-                                         'check-series'))
+                                         'test-all', 'matrix', 'bench', 'explain',
+                                         'series', 'check-series'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -480,7 +498,7 @@ def main() -> int:
         verbs: dict[str, Callable[[Options], Verdict]] = {
             'run': run, 'e2e': end_to_end, 'modules': as_modules,
             'drivers': driver_tests, 'matrix': compare,
-            'test': test, 'test-all': test_all, 'check-series': check}
+            'bench': measure, 'test': test, 'test-all': test_all, 'check-series': check}
         return report(verbs[verb](options))
     except (Failure, OSError) as error:
         failure = as_failure(error)

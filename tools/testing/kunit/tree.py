@@ -53,14 +53,14 @@ def overlay_files(repo: Path) -> list[str]:
 
 
 def read_series(repo: Path, without: str = '') -> list[str]:
-    """The hooks in their order, but not those whose name contains `without`."""
+    """The hooks in their order, but not those that `without` finds: a regular expression."""
     series = repo / 'hooks/series'
     try:
         lines = series.read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:
         raise Failure(EXIT_TREE, f'{series} is missing: it lists the hooks, one a line') from None
     names = [line.split('#')[0].split()[0] for line in lines if line.split('#')[0].strip()]
-    return [name for name in names if not without or without not in name]
+    return [name for name in names if not without or not re.search(without, name)]
 
 
 def is_for(hook: str, version: tuple[int, int]) -> bool:
@@ -230,7 +230,7 @@ class Preparer:
     def __init__(self, repo: Path, base: Base, without: str = ''):
         self.repo = repo
         self.base = base
-        self.without = without      # hooks with this in their name
+        self.without = without      # hooks, by a regular expression
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
         self.state = self._load('state.json')

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of make bench: what it reads in logs, and how it judges."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import bench
+from bench import FIXES, OURS, Boot, Result
+from common import Failure
+from fixtures import TOP, ScratchTest, write
+from machine import X86_64_BENCH
+from tree import Tree, read_series
+from verdict import Verdict
+
+LOG = '''[    0.100000] | Locking API testsuite:
+[    0.350000] Good, all 261 testcases passed! |
+lockdep at boot:  lock-classes:                          500 [max: 8192]
+lockdep at boot:  max locking depth:                      12
+bench: fault_munmap 52000
+[    0.900000] mmu_notifier_bench: loading out-of-tree module taints kernel.
+[    1.000000] bench: kmalloc 1234.50
+[    1.100000] bench: range_nonblocking_16 31000.00
+lockdep after load:  lock-classes:                       503 [max: 8192]
+lockdep after load:  stack-trace entries:              20000 [max: 524288]
+bench: end
+'''
+SUITES = '''[    0.100000] | Locking API testsuite:
+[    0.350000] Good, all 261 testcases passed! |
+[    2.000000] KTAP version 1
+[    2.000100]     KTAP version 1
+[    2.400000]     WARNING: as expected
+[    2.500000] ok 1 slub_test
+[    3.250000] ok 2 usercopy # SKIP
+bench: end
+'''
+
+
+def boots(values: dict[str, list[float]]) -> dict[str, list[Boot]]:
+    """Of one measurement, on each side."""
+    return {side: [Boot({'kmalloc': value}) for value in values[side]] for side in values}
+
+
+class ParseTest(unittest.TestCase):
+    def test_passes(self) -> None:
+        boot = bench.parse_log(LOG.splitlines())
+        self.assertEqual(boot.values, {'fault_munmap': 52000, 'kmalloc': 1234.5,
+                                       'range_nonblocking_16': 31000})
+        self.assertEqual(boot.lockdep, {'at boot': {'lock-classes': 500},
+                                        'after load': {'lock-classes': 503,
+                                                       'stack-trace entries': 20000}})
+        self.assertEqual(boot.trouble, '')
+
+    def test_trouble(self) -> None:
+        for line in ('bench: failed: /mmu_notifier_bench.ko: Invalid argument',
+                     'WARNING: possible recursive locking detected',
+                     'BUG: Invalid wait context ]'):
+            self.assertEqual(bench.parse_log(f'{line}\n{LOG}'.splitlines()).trouble, line)
+
+    def test_no_end(self) -> None:
+        boot = bench.parse_log(LOG.replace('bench: end\n', '').splitlines())
+        self.assertEqual(boot.trouble, 'it did not come to its end')
+
+    def test_suites(self) -> None:
+        boot = bench.parse_suites(SUITES.splitlines())
+        self.assertEqual(boot.values, {'kunit_suites': 1.25e9, 'locking_selftests': 0.25e9})
+        # What a suite has the kernel report is its own affair.
+        self.assertEqual(boot.trouble, '')
+
+    def test_suite_that_failed_or_did_not_run(self) -> None:
+        boot = bench.parse_suites(SUITES.replace('] ok 1', '] not ok 1').splitlines())
+        self.assertEqual(boot.trouble, 'not ok 1 slub_test')
+        boot = bench.parse_suites(SUITES.replace('Good, all', 'BUG:').splitlines())
+        self.assertEqual(boot.trouble, 'locking_selftests did not run')
+
+
+class JudgeTest(unittest.TestCase):
+    def test_median_and_spread(self) -> None:
+        result, = bench.ratios(boots({FIXES: [100, 100, 500], OURS: [101, 101, 101]}))
+        self.assertEqual((result.ratio, result.spread, result.limit), (1.01, 4.0, 1.01))
+        self.assertTrue(result.good)
+
+    def test_what_a_boot_lacks_is_no_result(self) -> None:
+        found = boots({FIXES: [100, 100], OURS: [100, 100]})
+        found[OURS][1].values.clear()
+        self.assertEqual(bench.ratios(found), [])
+
+    def test_linear(self) -> None:
+        passes = [Result(f'range_nonblocking_{count}', ours, 1, 1, 0, None)
+                  for count, ours in ((1, 900), (16, 1600), (4096, 4096 * 130))]
+        result, = bench.linear(passes)
+        self.assertEqual((result.name, result.ratio, result.good),
+                         ('range_nonblocking_linear', 1.3, False))
+
+    def test_verdict(self) -> None:
+        verdict = Verdict()
+        names = sorted(bench.expected_names() - {'interval_blockable_1'})
+        results = [Result(name, 2 if name == 'kmalloc' else 1, 1,
+                          2 if name == 'kmalloc' else 1, 0, bench.limit_of(name))
+                   for name in names]
+        bench.judge(results, verdict)
+        self.assertEqual(verdict.lines, [
+            'MISSING interval_blockable_1: not measured in each boot',
+            'FAILED kmalloc: 2.0 against 1.0, ratio 2.000, goal 1.01'])
+        # kmalloc_under_mutex has no goal.
+        self.assertEqual(verdict.passed, len(names) - 2)
+
+    def test_goals(self) -> None:
+        for name, limit in (('kmalloc', 1.01), ('kmalloc_under_mutex', None),
+                            ('fault_munmap', 1.02), ('interval_blockable_256', 1.01),
+                            ('range_nonblocking_4096', 1.1), ('kunit_suites', 1.05)):
+            self.assertEqual(bench.limit_of(name), limit, name)
+
+
+class OutputTest(ScratchTest):
+    def test_json_and_text(self) -> None:
+        results = [Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)]
+        table = bench.resources({side: [Boot(lockdep={'at boot': {'lock-classes': number}})]
+                                 for side, number in ((FIXES, 5), (OURS, 6))})
+        self.assertEqual(table, {'at boot': {'lock-classes': {FIXES: 5, OURS: 6}}})
+        found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'], Verdict()))
+        self.assertEqual([result['good'] for result in found['results']], [False, True])
+        self.assertRegex(bench.as_text(results), r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01 .* FAILED')
+        self.assertRegex(bench.resources_as_text(table), r'at boot: lock-classes +5 +6')
+
+    def test_plot(self) -> None:
+        with mock.patch('bench.capture') as capture:
+            capture.return_value.returncode = 0
+            bench.plot(self.scratch, 'Linux 6.12', [
+                Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)])
+        self.assertEqual((self.scratch / 'bench.dat').read_text(encoding='utf-8'),
+                         'kmalloc 2.0000 1.01\nother 1.0000 NaN\n')
+        self.assertEqual(capture.call_args[0][0][0], 'gnuplot')
+
+    def test_address(self) -> None:
+        write(self.scratch, {'System.map': 'ffffffff81000010 T foo_start\n'
+                                           'ffffffff81000020 t foo\n'})
+        self.assertEqual(bench.find_address(self.scratch, 'foo'), '0xffffffff81000020')
+        with self.assertRaisesRegex(Failure, 'no bar'):
+            bench.find_address(self.scratch, 'bar')
+
+
+class TreeTest(ScratchTest):
+    def test_fixes_come_first(self) -> None:
+        left = read_series(TOP, bench.all_but_fixes(TOP))
+        self.assertIn('mm-mmu_notifier-end-interval-state.patch', left)
+        self.assertEqual(left, read_series(TOP)[:len(left)])
+        self.assertFalse([name for name in left if 'kunit' in name or 'annotate' in name])
+
+    def test_no_facility(self) -> None:
+        with self.assertRaisesRegex(Failure, bench.FACILITY):
+            bench.all_but_fixes(self.repo)
+
+    def test_touched_sources(self) -> None:
+        write(self.repo, {'hooks/foo.patch': '--- a/mm/foo.c\n+++ b/mm/foo.c\n'
+                          '--- a/include/linux/foo.h\n+++ b/include/linux/foo.h\n'
+                          '--- /dev/null\n+++ b/mm/new.c\n'})
+        write(self.kernel, {'include/linux/foo.h': '', 'mm/user.c': '#include <linux/foo.h>\n'})
+        tree = Tree(self.kernel, ['hooks/foo.patch'], '')
+        self.assertEqual(bench.touched_sources(self.repo, {FIXES: tree, OURS: tree}),
+                         ['mm/foo.c', 'mm/user.c'])
+
+    def test_difference_names_the_function(self) -> None:
+        code = '0000000000000000 <foo>:\n   0:\tc3\tret\n'
+        self.assertEqual(bench.first_difference(code, code.replace('c3\tret', '90\tnop')),
+                         'foo: 0: c3 ret | 0: 90 nop')
+        self.assertEqual(bench.first_difference(code, code + 'more'), 'one is longer')
+
+    def test_machine(self) -> None:
+        # Without TCG it does not count, and the module takes addresses as they are.
+        self.assertTrue(X86_64_BENCH.path)
+        self.assertIn('-icount', X86_64_BENCH.run)
+        config = (Path(bench.HERE) / 'x86_64.config').read_text(encoding='utf-8')
+        self.assertIn('# CONFIG_RELOCATABLE is not set', config)
+
+
+if __name__ == '__main__':
+    unittest.main()
