@@ -63,22 +63,14 @@ def off_builder(tree: Path, jobs: int) -> check_series.Builder:
                                 tree, jobs)
 
 
-def includers(tree: Path, headers: Iterable[str], folders: Iterable[str]) -> set[str]:
-    """The C files of these folders that include one of these headers themselves."""
-    lines = [f'#include <{name.removeprefix("include/")}>' for name in headers
-             if name.startswith('include/')]
-    return {os.path.relpath(path, tree) for folder in folders
-            for path in (tree / folder).glob('*.c')
-            if any(line in path.read_text(encoding='utf-8') for line in lines)}
-
-
 def touched_sources(repo: Path, trees: dict[str, Tree]) -> list[str]:
     """Mainline's C files that our hooks change, themselves or in a header."""
     names = {name for hook in trees[OURS].hooks for name in touched_files(repo / hook)
              if (trees[FIXES].path / name).is_file()}
     found = {name for name in names if name.endswith('.c')}
-    found |= includers(trees[FIXES].path, (name for name in names if name.endswith('.h')),
-                       ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
+    found |= check_series.includers(
+        trees[FIXES].path, (name for name in names if name.endswith('.h')),
+        ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
     return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
 
 

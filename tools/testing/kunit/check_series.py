@@ -263,17 +263,19 @@ class Checkout:
         text = self.git('grep', '-hE', r'^\s*(menu)?config\s+\w+', '--', '*Kconfig*')
         return {line.split()[1] for line in text.splitlines()}
 
-    def includers(self, headers: Iterable[str], folders: tuple[str, ...]) -> set[str]:
-        """The C files of these folders that include one of these headers themselves."""
-        lines = [f'#include <{name.removeprefix("include/")}>' for name in headers]
-        return {os.path.relpath(path, self.path) for folder in folders
-                for path in (self.path / folder).glob('*.c')
-                if any(line in path.read_text(encoding='utf-8') for line in lines)}
-
 
 def touched(patch: Path) -> list[str]:
     text = patch.read_text(encoding='utf-8', errors='surrogateescape')
     return sorted(set(re.findall(r'^diff --git a/\S+ b/(\S+)$', text, re.MULTILINE)))
+
+
+def includers(tree: Path, headers: Iterable[str], folders: Iterable[str]) -> set[str]:
+    """The C files of these folders that include one of these headers themselves."""
+    lines = [f'#include <{name.removeprefix("include/")}>' for name in headers
+             if name.startswith('include/')]
+    return {os.path.relpath(path, tree) for folder in folders
+            for path in (tree / folder).glob('*.c')
+            if any(line in path.read_text(encoding='utf-8') for line in lines)}
 
 
 def is_built(name: str) -> bool:
@@ -344,8 +346,8 @@ class Check:
         patches = sorted(write_series(self.repo, self.base).glob('*.patch'))[1:]
         self.checkout.reset()
         every = sorted({name for patch in patches for name in touched(patch)})
-        self.sources = set(in_kernel(every, '.c')) | self.checkout.includers(
-            (name for name in in_kernel(every, '.h') if (self.tree / name).exists()),
+        self.sources = set(in_kernel(every, '.c')) | includers(
+            self.tree, (name for name in in_kernel(every, '.h') if (self.tree / name).exists()),
             ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
         self.begin()
         for number, patch in enumerate(patches, 1):

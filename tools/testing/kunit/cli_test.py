@@ -165,6 +165,10 @@ class BadInputTest(FrontDoorTest):
         for verb in ('test', 'test-all'):
             for name, value in (('KVER', '7.3'), ('SMP', '2'), ('SAN', 'kasan')):
                 self.assert_error(self.make(verb, **{name: value}), 2, f'"{verb}"', name)
+        self.assert_error(self.make('bench', SMP='2'), 2, '"bench"', 'SMP')
+
+    def test_driver_with_another_verb(self) -> None:
+        self.assert_error(self.make('run', DRIVER='/drv'), 2, 'DRIVER=/drv', '"modules"', '"run"')
 
     def test_kdir_with_a_blank_and_quotes(self) -> None:
         odd = self.scratch / 'a "kernel\'s" tree'

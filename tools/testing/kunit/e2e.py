@@ -326,16 +326,20 @@ def build_initramfs(um: Path, files: Mapping[str, Path],
         raise tool_failure(EXIT_BUILD, 'making the initramfs', result.stderr)
 
 
+def uml_command_line(arguments: Iterable[str]) -> list[str]:
+    """Without uml_dir the kernel leaves files in the user's home."""
+    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', *arguments]
+
+
 def command_line(machine: Machine, boot: Boot) -> list[str]:
     """What boots it, to be run in the build folder."""
     # Without hung_task_panic it may wait for ever, quickly where time travels.
     arguments = ['hung_task_panic=1', boot.kernel, f'rdinit=/{boot.program}', '--',
                  *boot.arguments]
     if machine.is_uml:
-        # Without uml_dir the kernel leaves files in the user's home.
         time_travels = machine.time_travels and boot.time_travel
-        return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', *machine.run,
-                *(['time-travel=inf-cpu'] if time_travels else []), *arguments]
+        return uml_command_line([*machine.run, *(['time-travel=inf-cpu'] if time_travels else []),
+                                 *arguments])
     return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
             '-bios', 'qboot.rom',
             '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,

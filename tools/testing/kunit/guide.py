@@ -281,8 +281,7 @@ def init_script(block: Block) -> str:
 
 
 def boot_command() -> list[str]:
-    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'time-travel=inf-cpu',
-            'rdinit=/bin/sh', '--', '/init.sh']
+    return e2e.uml_command_line(['time-travel=inf-cpu', 'rdinit=/bin/sh', '--', '/init.sh'])
 
 
 def build_initramfs(um: Path, block: Block, modules: Iterable[Path]) -> None:

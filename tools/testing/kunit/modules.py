@@ -16,6 +16,7 @@ import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 import e2e
 import guide
@@ -62,8 +63,7 @@ def boot_command(machine: Machine, boot: Boot) -> list[str]:
     """Where time travels, sleeps cost nothing."""
     assert machine.is_uml
     names = [f'/{boot.name}/{Path(module).name}' for module in boot.modules]
-    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', 'time-travel=inf-cpu',
-            f'rdinit=/{PROGRAM}', '--', *names]
+    return e2e.uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
 
 
 def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
@@ -97,6 +97,30 @@ def judge_boot(boot: Boot, machine: Machine, cases: list[Case], lines: list[str]
     return verdict
 
 
+def run_boots(boots: Sequence[Boot], repo: Path, tree: Path, machine: Machine, raw: bool,
+              cases: list[Case], rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
+    """Put the modules of all of them into one initramfs, boot each, and judge."""
+    um = tree.with_name(machine.folder)
+    total = Verdict()
+    programs = e2e.build_programs(tree, um, e2e.SELFTEST)
+    e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
+        f'/{boot.name}/{Path(module).name}': um / module
+        for boot in boots for module in boot.modules}})
+    for boot in boots:
+        since = time.monotonic()
+        path = um / f'{boot.name}.log'
+        ended = e2e.start(boot_command(machine, boot), machine.timeout, um, path)
+        text = path.read_text(encoding='utf-8', errors='replace')
+        if raw:
+            say(text)
+        verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, failures,
+                             tree)
+        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
+            f'log: {os.path.relpath(path, repo)}')
+        total.add(verdict)
+    return total
+
+
 def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
         rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
@@ -116,22 +140,7 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
     total.add(built)
     if built.failed:
         return total
-    programs = e2e.build_programs(tree, um, e2e.SELFTEST)
-    e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
-        f'/{boot.name}/{Path(module).name}': um / module
-        for boot in BOOTS for module in boot.modules}})
-    for boot in BOOTS:
-        since = time.monotonic()
-        path = um / f'{boot.name}.log'
-        ended = e2e.start(boot_command(machine, boot), machine.timeout, um, path)
-        text = path.read_text(encoding='utf-8', errors='replace')
-        if raw:
-            say(text)
-        verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, failures,
-                             tree)
-        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
-            f'log: {os.path.relpath(path, repo)}')
-        total.add(verdict)
+    total.add(run_boots(BOOTS, repo, tree, machine, raw, cases, rules, failures))
     total.add(guide.run_boots(repo, um, machine.timeout, um / OUT_OF_TREE))
     return total
 
@@ -172,14 +181,4 @@ def run_driver(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, m
     e2e.run_tool(f'building {folder}', command)
     boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
                 tuple({case.suite for case in cases}))
-    programs = e2e.build_programs(tree, um, e2e.SELFTEST)
-    e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
-        f'/{boot.name}/{Path(module).name}': um / module for module in boot.modules}})
-    path = um / f'{boot.name}.log'
-    ended = e2e.start(boot_command(machine, boot), machine.timeout, um, path)
-    text = path.read_text(encoding='utf-8', errors='replace')
-    if raw:
-        say(text)
-    verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, [], tree)
-    say(f'log: {os.path.relpath(path, repo)}')
-    return verdict
+    return run_boots([boot], repo, tree, machine, raw, cases, rules, [])

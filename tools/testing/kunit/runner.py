@@ -96,6 +96,8 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
                       flag('V'), flag('UPDATE'), arch,
                       number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''),
                       env.get('DRIVER', ''))
+    if options.driver and verb != 'modules':
+        raise Failure(EXIT_USAGE, f'DRIVER={options.driver}: only with "modules", not "{verb}"')
     check_machine(options)
     return options
 
@@ -112,6 +114,13 @@ def check_machine(options: Options) -> None:
         raise Failure(EXIT_USAGE, f'SAN={options.san}: want {" or ".join(SANITIZERS)}')
     if options.san == 'kcsan' and options.arch == 'um':
         raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64; UML has no KCSAN')
+
+
+def refuse_machine(verb: str) -> None:
+    for name in ('ARCH', 'SMP', 'RT', 'SAN'):
+        if os.environ.get(name):
+            raise Failure(EXIT_USAGE, f'"{verb}" knows its machines: leave out {name}, or use '
+                          '"run" for one machine')
 
 
 def find_base(options: Options) -> Base:
@@ -308,6 +317,7 @@ def compare(options: Options) -> Verdict:
 
 def measure(options: Options) -> Verdict:
     """What the series costs on one kernel."""
+    refuse_machine('bench')
     base = find_base(options)
 
     def prepare(without: str) -> Tree:
@@ -438,10 +448,7 @@ def run_steps(steps: Iterable[Step], verb: str, options: Options) -> Verdict:
     if os.environ.get('KVER') or options.kdir:
         raise Failure(EXIT_USAGE, f'"{verb}" runs on all known kernels: leave out KVER and KDIR, '
                       'or use "run" for one kernel')
-    for name in ('ARCH', 'SMP', 'RT', 'SAN'):
-        if os.environ.get(name):
-            raise Failure(EXIT_USAGE, f'"{verb}" knows its machines: leave out {name}, or use '
-                          '"run" for one machine')
+    refuse_machine(verb)
     total, times = unit_tests(), []
     for kver in SUITES:
         for step in (step for step in steps if kver in step.kernels):

@@ -83,7 +83,7 @@ FIXTURE_SETUP(oom)
 	struct victim *victim = &self->victim;
 
 	ASSERT_EQ(0, write_file("/proc/self/oom_score_adj", "-1000"));
-	/* To get some the kernel moves pages, and with the probe that counts as well. */
+	/* Compaction, which makes them, invalidates what it moves: more calls, with the probe. */
 	write_file("/sys/kernel/mm/transparent_hugepage/enabled", "never");
 	victim->device = open(DEVICE, O_RDWR);
 	ASSERT_LE(0, victim->device);

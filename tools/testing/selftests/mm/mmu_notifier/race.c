@@ -28,10 +28,10 @@
 #define ROUNDS		1000
 
 /*
- * Caches grow, too, the more the more CPUs have some, but end to: among up to that many
- * times ROUNDS one must leave less than this behind. What each round would lose of an
- * mm or of its notifiers is 192 kB at the least (mmu_notifier_subscriptions), each time;
- * what only some rounds lose is not seen.
+ * Caches grow, too, but stop to, later where more CPUs have some; a leak goes on. So run
+ * ROUNDS again, up to so many times, until one time adds less than this. A round that
+ * loses an mm or a notifier loses 192 bytes at the least (mmu_notifier_subscriptions),
+ * which makes 192 kB. What only some rounds lose is not seen.
  */
 #define MAX_TIMES	6
 #define LEAK_KB		96
