@@ -31,6 +31,11 @@ class FrontDoorTest(ScratchTest):
         return next((self.repo / 'build').iterdir())
 
 
+def heed_interrupts() -> None:
+    """A shell lets what it starts in the background ignore them, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class RunTest(FrontDoorTest):
     def test_passed(self) -> None:
         result = self.run_fake('passed', 'passed')
@@ -87,7 +92,7 @@ class RunTest(FrontDoorTest):
         env = self.environment(KDIR=str(self.kernel), FAKE='wait', PYTHONUNBUFFERED='1')
         with subprocess.Popen([sys.executable, 'tools/testing/kunit/runner.py', 'run'],
                               cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as process:
+                              stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
             assert process.stdout and process.stderr
             child = next(int(line.split()[1]) for line in process.stdout
                          if line.startswith('child '))
