@@ -50,11 +50,19 @@ static void mmu_notifier_nonblock_read(struct mmu_notifier_nonblock *section)
 void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 				   const void *callback)
 {
-	lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL,
-			       (unsigned long)callback);
+	/*
+	 * The map names the callback by the address that it is acquired at, so it
+	 * stays for the next one of the same address.
+	 */
+	if (section->callback != callback) {
+		mmu_notifier_nonblock_end(section);
+		lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL,
+				       (unsigned long)callback);
+		section->callback = callback;
+		mmu_notifier_stats_find(section);
+	}
 	non_block_start();
 
-	section->callback = callback;
 	mmu_notifier_nonblock_read(section);
 	mmu_notifier_stats_enter(section);
 }
@@ -86,6 +94,11 @@ void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
 
 	mmu_notifier_stats_exit(section);
 	non_block_end();
+}
+
+void __mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section)
+{
+	section->callback = NULL;
 	lock_release(&mmu_notifier_nonblock_map, _THIS_IP_);
 }
 

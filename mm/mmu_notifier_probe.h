@@ -7,6 +7,7 @@
 
 #include <linux/fault-inject.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mmu_notifier_nonblock.h>
 
 #ifdef CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE
 
@@ -47,21 +48,24 @@ static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range
  * mmu_notifier_probe_range() - the range to call a notifier with
  * @pass: the range of the pass
  * @blockable: room for another
+ * @section: of the pass
  * @first: the notifier's callbacks
  * @second: likewise; or NULL
  *
  * Return: @pass, or, if it probes and the filter leaves out this notifier, @blockable,
- * which is the same but for that the notifier may block.
+ * which is the same but for that the notifier may block. Then @section is interrupted.
  */
 static inline const struct mmu_notifier_range *
 mmu_notifier_probe_range(const struct mmu_notifier_range *pass,
 			 struct mmu_notifier_range *blockable,
+			 struct mmu_notifier_nonblock *section,
 			 const void *first, const void *second)
 {
 	if (likely(!(pass->flags & MMU_NOTIFIER_RANGE_PROBED)) ||
 	    mmu_notifier_probe_matches(first, second))
 		return pass;
 
+	mmu_notifier_nonblock_end(section);
 	*blockable = *pass;
 	blockable->flags &= ~MMU_NOTIFIER_RANGE_PROBED;
 	blockable->flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;
@@ -89,6 +93,7 @@ static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range
 static inline const struct mmu_notifier_range *
 mmu_notifier_probe_range(const struct mmu_notifier_range *pass,
 			 struct mmu_notifier_range *blockable,
+			 struct mmu_notifier_nonblock *section,
 			 const void *first, const void *second)
 {
 	return pass;

@@ -22,7 +22,6 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/panic.h>
-#include <linux/rcupdate.h>
 #include <linux/rculist.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -64,7 +63,11 @@ static struct mmu_notifier_stats_row rows[NR_ROWS];
 /* Calls of callbacks that found no free row */
 static atomic64_t calls_without_row;
 
-/* Changes of the hash table are under @rows_lock, readers are under RCU. */
+/*
+ * Changes of the hash table are under @rows_lock. Readers take no lock, nor need
+ * they be under RCU: a row is never freed. So lockdep has nothing to check here,
+ * which would cost more than the look itself.
+ */
 static DEFINE_HASHTABLE(rows_by_callback, 6);
 static DEFINE_RAW_SPINLOCK(rows_lock);
 /* Whoever reads the rows of callbacks that are gone, against who gives them up */
@@ -76,8 +79,8 @@ static struct mmu_notifier_stats_row *find_row(const void *callback)
 {
 	struct mmu_notifier_stats_row *row;
 
-	hash_for_each_possible_rcu(rows_by_callback, row, node, (unsigned long)callback,
-				   lockdep_is_held(&rows_lock)) {
+	hash_for_each_possible_rcu_notrace(rows_by_callback, row, node,
+					   (unsigned long)callback) {
 		if (row->callback == callback)
 			return row;
 	}
@@ -139,11 +142,8 @@ static struct mmu_notifier_stats_row *add_row_locked(const void *callback)
 
 static struct mmu_notifier_stats_row *find_or_add_row(const void *callback)
 {
-	struct mmu_notifier_stats_row *row;
+	struct mmu_notifier_stats_row *row = find_row(callback);
 
-	rcu_read_lock();
-	row = find_row(callback);
-	rcu_read_unlock();
 	if (row)
 		return row;
 
@@ -218,14 +218,25 @@ static bool lockdep_looks(void)
 }
 
 /**
+ * mmu_notifier_stats_find() - find the row of the callbacks that follow
+ * @section: of the pass, with its callback
+ *
+ * Context: That of the callback.
+ */
+void mmu_notifier_stats_find(struct mmu_notifier_nonblock *section)
+{
+	section->row = find_or_add_row(section->callback);
+}
+EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_find);
+
+/**
  * mmu_notifier_stats_enter() - count a call of a callback
- * @section: of the call, with its callback
+ * @section: given to mmu_notifier_stats_find()
  *
  * Context: That of the callback, in its nonblocking section.
  */
 void mmu_notifier_stats_enter(struct mmu_notifier_nonblock *section)
 {
-	section->row = find_or_add_row(section->callback);
 	if (section->row)
 		atomic64_inc(&section->row->calls);
 	else
@@ -280,7 +291,6 @@ void mmu_notifier_read_stats(const void *callback, struct mmu_notifier_stats *st
 	struct mmu_notifier_stats_row *row;
 
 	*stats = (struct mmu_notifier_stats){};
-	rcu_read_lock();
 	row = find_row(callback);
 	if (row) {
 		stats->calls = atomic64_read(&row->calls);
@@ -288,7 +298,6 @@ void mmu_notifier_read_stats(const void *callback, struct mmu_notifier_stats *st
 		stats->reports = atomic64_read(&row->reports);
 		stats->longest_ns = atomic64_read(&row->longest_ns);
 	}
-	rcu_read_unlock();
 }
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_read_stats);
 #endif

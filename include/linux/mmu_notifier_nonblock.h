@@ -29,16 +29,18 @@
 #ifdef CONFIG_MMU_NOTIFIER
 
 /**
- * struct mmu_notifier_nonblock - one call of a callback that may not block
+ * struct mmu_notifier_nonblock - a pass over callbacks that may not block
  *
- * On the stack of the caller, who need not initialize it. Has what the task
- * held when the callback was called, and must hold when it returns. Empty
- * without CONFIG_LOCKDEP.
+ * On the stack of the caller, who gives it to mmu_notifier_nonblock_begin(), and
+ * should declare it __uninitialized, so that a pass that may block does not pay for
+ * INIT_STACK_ALL_ZERO. Has the callback that the map is held for, and what the task
+ * held when it was called, and must hold when it returns. Empty without
+ * CONFIG_LOCKDEP.
  */
 struct mmu_notifier_nonblock {
 #ifdef CONFIG_LOCKDEP
 	/* private: */
-	const void *callback;
+	const void *callback;		/* NULL: the map is not held */
 	int locks;
 	int preempt_count;
 	int irqs_disabled;
@@ -57,6 +59,7 @@ struct mmu_notifier_nonblock {
 void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 				   const void *callback);
 void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section);
+void __mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section);
 #else
 static inline void
 __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
@@ -73,13 +76,45 @@ __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
 #endif
 
 /**
+ * mmu_notifier_nonblock_begin - begin a pass over callbacks
+ * @section: initialized
+ *
+ * Context: Any.
+ */
+static inline void
+mmu_notifier_nonblock_begin(struct mmu_notifier_nonblock *section)
+{
+#ifdef CONFIG_LOCKDEP
+	section->callback = NULL;
+#endif
+}
+
+/**
+ * mmu_notifier_nonblock_end - end a pass over callbacks, or interrupt it
+ * @section: given to mmu_notifier_nonblock_begin()
+ *
+ * To be called before anything that may block, another pass, or the release of a
+ * lock that was taken before the pass. More callbacks may follow.
+ *
+ * Context: That of mmu_notifier_nonblock_enter().
+ */
+static inline void
+mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section)
+{
+#ifdef CONFIG_LOCKDEP
+	if (section->callback)
+		__mmu_notifier_nonblock_end(section);
+#endif
+}
+
+/**
  * mmu_notifier_nonblock_enter - begin a callback that may not block
- * @section: filled in, for mmu_notifier_nonblock_exit()
+ * @section: given to mmu_notifier_nonblock_begin()
  * @range: the range that the callback is called for
  * @callback: the callback's address, so that a report can name it
  *
  * To be called right before each callback of a pass. Does nothing if @range
- * may block. Otherwise, until mmu_notifier_nonblock_exit(), lockdep reports
+ * may block. Otherwise lockdep reports, until mmu_notifier_nonblock_end(),
  *
  * - each sleeping lock, as "Invalid wait context": the map's inner wait type is
  *   LD_WAIT_CONFIG, that of spinlock_t. Hence raw_spinlock_t and spinlock_t
@@ -95,10 +130,11 @@ __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
  * knows is reported by might_sleep() and by the scheduler, given
  * CONFIG_DEBUG_ATOMIC_SLEEP.
  *
- * Context: That of the callback. Sections do not nest.
+ * Context: That of the callback. Passes do not nest.
  *
- * Cost: one acquisition of a lockdep map for each callback in a nonblocking
- * pass. Without CONFIG_LOCKDEP what non_block_start() costs; nothing without
+ * Cost: one acquisition of a lockdep map in a nonblocking pass for each run of
+ * notifiers that have the same callback: a driver may have thousands in an mm.
+ * Without CONFIG_LOCKDEP what non_block_start() costs; nothing without
  * CONFIG_DEBUG_ATOMIC_SLEEP.
  */
 static inline void
@@ -112,7 +148,7 @@ mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 
 /**
  * mmu_notifier_nonblock_exit - end a callback that may not block
- * @section: filled in by mmu_notifier_nonblock_enter()
+ * @section: given to mmu_notifier_nonblock_enter()
  * @range: the range that was given to mmu_notifier_nonblock_enter()
  *
  * With lockdep, warns if the callback returned with more or fewer locks, a

@@ -436,6 +436,96 @@ static void blockable_protected_is_silent(struct kunit *test)
 	expect_called_once(fake);
 }
 
+/* The map stays from one notifier to the next, if that has the same callback. */
+
+static int fake_other_range_start(struct mmu_notifier *subscription,
+				  const struct mmu_notifier_range *range)
+{
+	return fake_range_start(subscription, range);
+}
+
+static const struct mmu_notifier_ops fake_other_range_ops = {
+	.invalidate_range_start = fake_other_range_start,
+};
+
+static bool fake_other_invalidate(struct mmu_interval_notifier *subscription,
+				  const struct mmu_notifier_range *range,
+				  unsigned long seq)
+{
+	return fake_invalidate(subscription, range, seq);
+}
+
+static const struct mmu_interval_notifier_ops fake_other_interval_ops = {
+	.invalidate = fake_other_invalidate,
+};
+
+/* Of the notifiers of a pass, in no certain order: same, same, other, same */
+#define NR_OF_MANY	4
+#define OTHER_OF_MANY	2
+
+/**
+ * struct of_many - a test: which one of several notifiers does wrong
+ * @callback: RANGE_START or INVALIDATE
+ * @wrong: its number
+ */
+struct of_many {
+	enum callback callback;
+	unsigned int wrong;
+};
+
+static const struct of_many of_many[] = {
+	{ RANGE_START, 0 }, { RANGE_START, 1 }, { RANGE_START, 2 }, { RANGE_START, 3 },
+	{ INVALIDATE, 0 }, { INVALIDATE, 1 }, { INVALIDATE, 2 }, { INVALIDATE, 3 },
+};
+
+static void of_many_describe(const struct of_many *param, char *description)
+{
+	snprintf(description, KUNIT_PARAM_DESC_SIZE, "%s/%u",
+		 callbacks[param->callback].name, param->wrong);
+}
+
+KUNIT_ARRAY_PARAM(of_many, of_many, of_many_describe);
+
+static void subscribe_of_many(struct fake *fake, unsigned int nr, enum callback callback)
+{
+	bool other = nr == OTHER_OF_MANY;
+
+	fake->callback = callback;
+	if (callback == INVALIDATE)
+		subscribe_interval(fake, &fake->interval, nr, 1,
+				   other ? &fake_other_interval_ops : &fake_interval_ops);
+	else
+		kunit_mmu_notifier_register(fake->test, &fake->range,
+					    other ? &fake_other_range_ops : &fake_range_ops);
+}
+
+static void one_of_many_is_named(struct kunit *test)
+{
+	const struct of_many *param = test->param_value;
+	struct fake *fakes[NR_OF_MANY];
+	const void *name = callbacks[param->callback].address;
+	unsigned int i;
+
+	fakes[0] = fake_create(test);
+	for (i = 1; i < NR_OF_MANY; i++) {
+		fakes[i] = kunit_kzalloc(test, sizeof(*fakes[i]), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, fakes[i]);
+		fakes[i]->test = test;
+		fakes[i]->start = fakes[0]->start;
+	}
+	for (i = 0; i < NR_OF_MANY; i++)
+		subscribe_of_many(fakes[i], i, param->callback);
+
+	fakes[param->wrong]->act = find_act(test, "mutex_lock");
+	if (param->wrong == OTHER_OF_MANY)
+		name = param->callback == INVALIDATE ? (void *)fake_other_invalidate :
+						       (void *)fake_other_range_start;
+	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, fakes[param->wrong]->act->nonblock, name,
+					 nonblock_pass_over(fakes[0], 0, NR_OF_MANY));
+	for (i = 0; i < NR_OF_MANY; i++)
+		expect_called_once(fakes[i]);
+}
+
 /* Misuse: a callback returns with more or less than it was called with */
 
 /**
@@ -694,6 +784,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(nonblock_protected_is_silent, protected_gen_params),
 	KUNIT_CASE_PARAM(blockable_is_unchanged, blockable_wrong_gen_params),
 	KUNIT_CASE_PARAM(blockable_protected_is_silent, blockable_protected_gen_params),
+	KUNIT_CASE_PARAM(one_of_many_is_named, of_many_gen_params),
 	KUNIT_CASE_PARAM(misuse_is_reported, misuse_gen_params),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),

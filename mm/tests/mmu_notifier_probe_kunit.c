@@ -13,6 +13,7 @@
 #include <linux/kernel.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
@@ -607,6 +608,14 @@ static void sleep(void)
 	might_sleep();
 }
 
+static void lock(void)
+{
+	static DEFINE_MUTEX(mutex);
+
+	mutex_lock(&mutex);
+	mutex_unlock(&mutex);
+}
+
 static void wrong_is_reported(struct kunit *test)
 {
 	const struct kind_param *param = test->param_value;
@@ -627,6 +636,20 @@ static void left_out_may_sleep(struct kunit *test)
 	set_filter("nobody", "");
 	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
 	expect_calls(test, probed, 0, 1);
+}
+
+/* In the same pass as one that is probed, and called after it: the last comes first. */
+static void left_out_may_lock_after_probed(struct kunit *test)
+{
+	struct probing *probing = test->priv;
+	struct probed *left_out = subscribe(probing, RANGE);
+	struct probed *probed = subscribe(probing, RANGE_WITH_END);
+
+	left_out->act = lock;
+	set_filter("probed_range_start_with_end", "");
+	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
+	expect_calls(test, left_out, 0, 1);
+	expect_calls(test, probed, 1, 0);
 }
 
 /* Breaches of contract, which the core warns of as ever, by name */
@@ -728,6 +751,7 @@ static struct kunit_case mmu_notifier_probe_cases[] = {
 	KUNIT_CASE(filter_knows_two_pass),
 	KUNIT_CASE_PARAM(wrong_is_reported, kind_gen_params),
 	KUNIT_CASE_PARAM(left_out_may_sleep, kind_gen_params),
+	KUNIT_CASE(left_out_may_lock_after_probed),
 	KUNIT_CASE_PARAM(breach_is_warned_of, breach_gen_params),
 	KUNIT_CASE(log_is_not_flooded),
 	{}

@@ -361,6 +361,7 @@ static void call(const void *callback)
 {
 	struct mmu_notifier_nonblock section = { .callback = callback };
 
+	mmu_notifier_stats_find(&section);
 	mmu_notifier_stats_enter(&section);
 	mmu_notifier_stats_exit(&section);
 }
