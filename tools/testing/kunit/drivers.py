@@ -50,12 +50,16 @@ def files(tree: Path, um: Path) -> dict[str, Path]:
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
 
 
+# On 6.12 hmm-tests takes huge pages, and does not make any.
+HUGE_PAGES = ' hugepages=8'
+
 DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
     Boot('drivers', 'drivers', memory=320),
-    Boot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048),
+    Boot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048,
+         kernel=Boot.kernel + HUGE_PAGES),
     Boot('stress', 'stress', memory=448),
     # The probe changes nothing for these either, but that it takes its time.
     Boot('hmm-tests-probe', 'run', ('/hmm-tests', '-T', 'benchmark_thp_migration'),
-         peer=HMM_TESTS, memory=2048, kernel=PROBE),
+         peer=HMM_TESTS, memory=2048, kernel=PROBE + HUGE_PAGES),
     Boot('stress-probe', 'stress', memory=448, kernel=PROBE),
 ), files)
