@@ -21,6 +21,7 @@ from typing import Callable, Iterable, Optional
 import check_series
 import e2e
 import kunit_run
+import turnaround
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
 from tree import Tree, overlay_files, read_series, touched_files
@@ -338,11 +339,13 @@ def plot(folder: Path, title: str, results: list[Result]) -> None:
 
 
 def as_json(title: str, results: list[Result], table: Resources, objects: list[str],
-            verdict: Verdict) -> str:
+            times: list[turnaround.Time], verdict: Verdict) -> str:
     return json.dumps({
         'title': title, 'unit': 'instructions', 'rounds': ROUNDS,
         'results': [{**asdict(result), 'good': result.good} for result in results],
-        'lockdep': table, 'objects_off': objects, 'failures': verdict.lines}, indent=1) + '\n'
+        'lockdep': table, 'objects_off': objects,
+        'turn_around_seconds': [{**asdict(time), 'good': time.good} for time in times],
+        'failures': verdict.lines}, indent=1) + '\n'
 
 
 # The kernels, the module and the boots
@@ -428,9 +431,10 @@ def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs:
     results += linear(results)
     judge(results, total)
     table = resources(boots)
-    say(f'\n{as_text(results)}\n\n{resources_as_text(table)}\n')
+    times = turnaround.measure(trees[OURS].path, jobs, memory, total)
+    say(f'\n{as_text(results)}\n\n{resources_as_text(table)}\n\n{turnaround.as_text(times)}\n')
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / 'bench.json', as_json(title, results, table, objects, total))
+    write_atomically(out / 'bench.json', as_json(title, results, table, objects, times, total))
     plot(out, title, results)
     for name in ('bench.json', 'bench.svg'):
         say(f'also in {os.path.relpath(out / name, repo)}')

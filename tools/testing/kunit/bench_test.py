@@ -14,6 +14,7 @@ from common import Failure
 from fixtures import TOP, ScratchTest, write
 from machine import X86_64_BENCH
 from tree import Tree, read_series
+from turnaround import Time
 from verdict import Verdict
 
 LOG = '''[    0.100000] | Locking API testsuite:
@@ -121,7 +122,8 @@ class OutputTest(ScratchTest):
         table = bench.resources({side: [Boot(lockdep={'at boot': {'lock-classes': number}})]
                                  for side, number in ((FIXES, 5), (OURS, 6))})
         self.assertEqual(table, {'at boot': {'lock-classes': {FIXES: 5, OURS: 6}}})
-        found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'], Verdict()))
+        found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'],
+                                         [Time('cold', 50.0, 200.0, 0.4)], Verdict()))
         self.assertEqual([result['good'] for result in found['results']], [False, True])
         self.assertRegex(bench.as_text(results), r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01 .* FAILED')
         self.assertRegex(bench.resources_as_text(table), r'at boot: lock-classes +5 +6')

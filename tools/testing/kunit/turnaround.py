@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How long one waits for the suites, in relation to kunit_tool with its own settings.
+
+Part of make bench. The same tree, with lockdep on both sides, and without ccache. This
+is in real time: only the ratios count, and those of one sitting.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, Optional
+
+import kunit_run
+from common import EXIT_BUILD, Failure, say
+from machine import UML, Machine, x86_64
+from verdict import Verdict
+
+# What kunit.py would do by itself, and what makes the reports
+STOCK = tuple(f'--kconfig_add=CONFIG_{option}=y' for option in
+              ('DEBUG_KERNEL', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP'))
+# What is edited: one of the suites that each of them builds
+OUR_TEST, STOCK_TEST = 'mm/tests/mmu_notifier_backoff_kunit.c', 'lib/kunit/kunit-test.c'
+WARM_ROUNDS = 3
+
+
+@dataclass
+class Time:
+    """Of one thing that one waits for, in seconds."""
+    name: str
+    ours: float
+    stock: Optional[float]      # None: the limit is in seconds, not a ratio
+    limit: float
+
+    @property
+    def value(self) -> float:
+        return self.ours if self.stock is None else self.ours / self.stock
+
+    @property
+    def good(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        against = '' if self.stock is None else f' against {self.stock:.1f} s, ratio {self.value:.2f}'
+        return f'{self.name}: {self.ours:.1f} s{against}, goal {self.limit:.1f}'
+
+
+@contextmanager
+def without_ccache() -> Iterator[None]:
+    before = os.environ.get('CCACHE_DISABLE')
+    os.environ['CCACHE_DISABLE'] = '1'
+    try:
+        yield
+    finally:
+        del os.environ['CCACHE_DISABLE']
+        if before is not None:
+            os.environ['CCACHE_DISABLE'] = before
+
+
+def run(tree: Path, machine: Machine, jobs: int, memory: Path) -> dict[str, float]:
+    """The seconds of each of kunit.py's phases, as it builds and runs; results do not matter."""
+    outcome = kunit_run.run(tree, machine, jobs, False, memory, quiet=True)
+    if not outcome.built or outcome.timed_out:
+        raise Failure(EXIT_BUILD, f'{machine.folder}: ' +
+                      ('the kernel did not come to its end' if outcome.built else outcome.error))
+    return outcome.seconds
+
+
+def cold(tree: Path, machine: Machine, jobs: int, memory: Path) -> float:
+    shutil.rmtree(tree.with_name(machine.folder), ignore_errors=True)
+    return sum(run(tree, machine, jobs, memory).values())
+
+
+def warm(tree: Path, machine: Machine, edited: str, jobs: int,
+         memory: Path) -> tuple[float, float]:
+    """The medians of all, and of boot and suites."""
+    totals, runs = [], []
+    for _ in range(WARM_ROUNDS):
+        (tree / edited).touch()
+        seconds = run(tree, machine, jobs, memory)
+        totals.append(sum(seconds.values()))
+        runs.append(seconds['run'])
+    return statistics.median(totals), statistics.median(runs)
+
+
+def stock(machine: Machine, *build: str) -> Machine:
+    arch = machine.folder.partition('_')[0]
+    return replace(machine, folder=f'{machine.folder}-stock', build=(*build, *STOCK),
+                   run=() if arch == 'um' else machine.run, timeout=900)
+
+
+def measure_uml(tree: Path, jobs: int, memory: Path) -> list[Time]:
+    ours = replace(UML, folder='um-cold')
+    theirs = stock(ours)
+    first = [cold(tree, each, jobs, memory) for each in (ours, theirs)]
+    again, suites = warm(tree, ours, OUR_TEST, jobs, memory)
+    their_again, _ = warm(tree, theirs, STOCK_TEST, jobs, memory)
+    return [Time('cold, UML', *first, 0.4),
+            Time('after an edit of a test, UML', again, their_again, 1.0),
+            Time('boot and suites, UML', suites, None, 1.0)]
+
+
+def measure_pc(tree: Path, jobs: int, memory: Path) -> list[Time]:
+    ours = replace(x86_64(2, False), folder='x86_64-cold')
+    first = [cold(tree, each, jobs, memory) for each in (ours, stock(ours, '--arch=x86_64'))]
+    return [Time('cold, x86_64', *first, 0.5)]
+
+
+def measure(tree: Path, jobs: int, memory: Path, verdict: Verdict) -> list[Time]:
+    """All of it, each time a test."""
+    found: list[Time] = []
+    with without_ccache():
+        for part in (measure_uml, measure_pc):
+            try:
+                found += part(tree, jobs, memory)
+            except Failure as failure:
+                verdict.fail(f'FAILED turn-around: {failure}', failure.code)
+    for time in found:
+        if time.good:
+            verdict.passed += 1
+        else:
+            verdict.fail(f'FAILED {time}')
+    return found
+
+
+def as_text(times: list[Time]) -> str:
+    lines = [f'{"seconds":30} {"stock":>8} {"ours":>8} {"ratio":>7} {"goal":>6}']
+    for time in times:
+        other, ratio = ('-', '-') if time.stock is None else (f'{time.stock:.1f}',
+                                                              f'{time.value:.2f}')
+        lines.append(f'{time.name:30} {other:>8} {time.ours:8.1f} {ratio:>7} {time.limit:6.1f}'
+                     + ('' if time.good else '  FAILED'))
+    return '\n'.join(lines)
