@@ -47,27 +47,27 @@ static void mmu_notifier_nonblock_read(struct mmu_notifier_nonblock *section)
 	section->non_block = *non_block_count();
 }
 
+/*
+ * The map names the callback by the address that it is acquired at, so it stays for
+ * the next one of the same address. So does what the task holds: a callback that
+ * changes that is warned of.
+ */
 void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 				   const void *callback)
 {
-	/*
-	 * The map names the callback by the address that it is acquired at, so it
-	 * stays for the next one of the same address.
-	 */
-	if (section->callback != callback) {
-		mmu_notifier_nonblock_end(section);
-		lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL,
-				       (unsigned long)callback);
-		section->callback = callback;
-		mmu_notifier_stats_find(section);
-	}
 	non_block_start();
+	if (section->callback == callback)
+		return;
 
+	mmu_notifier_nonblock_end(section);
+	lock_acquire_exclusive(&mmu_notifier_nonblock_map, 0, 0, NULL,
+			       (unsigned long)callback);
+	section->callback = callback;
 	mmu_notifier_nonblock_read(section);
-	mmu_notifier_stats_enter(section);
+	mmu_notifier_stats_begin(section);
 }
 
-void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
+void __mmu_notifier_nonblock_exit(struct mmu_notifier_nonblock *section)
 {
 	struct mmu_notifier_nonblock now;
 	bool same;
@@ -90,9 +90,11 @@ void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
 		debug_show_held_locks(current);
 		/* Or each might_sleep() from here on would be reported. */
 		*non_block_count() = section->non_block;
+		/* The next one finds what this one left. */
+		mmu_notifier_nonblock_read(section);
 	}
 
-	mmu_notifier_stats_exit(section);
+	mmu_notifier_stats_count(section);
 	non_block_end();
 }
 

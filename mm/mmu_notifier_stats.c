@@ -39,10 +39,11 @@
  * struct mmu_notifier_stats_row - a callback
  * @node: in &rows_by_callback, for as long as @callback is what @symbol says
  * @callback: its address
- * @calls: how often it was called
+ * @calls: how often it has returned
  * @back_offs: how often it then said that it cannot go on
  * @reports: in how many calls the kernel made a report
- * @longest_ns: the longest time between call and return
+ * @longest_ns: the longest time between call and return, or from the return of
+ *		another call of the same pass
  * @used: tells readers that @symbol and @module are there
  * @symbol: its name, as it was at the first call
  * @module: and that of its module, or "-"
@@ -218,59 +219,53 @@ static bool lockdep_looks(void)
 }
 
 /**
- * mmu_notifier_stats_find() - find the row of the callbacks that follow
+ * mmu_notifier_stats_begin() - the callbacks that follow are all the same
  * @section: of the pass, with its callback
  *
  * Context: That of the callback.
  */
-void mmu_notifier_stats_find(struct mmu_notifier_nonblock *section)
+void mmu_notifier_stats_begin(struct mmu_notifier_nonblock *section)
 {
 	section->row = find_or_add_row(section->callback);
-}
-EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_find);
-
-/**
- * mmu_notifier_stats_enter() - count a call of a callback
- * @section: given to mmu_notifier_stats_find()
- *
- * Context: That of the callback, in its nonblocking section.
- */
-void mmu_notifier_stats_enter(struct mmu_notifier_nonblock *section)
-{
-	if (section->row)
-		atomic64_inc(&section->row->calls);
-	else
-		atomic64_inc(&calls_without_row);
-
-	section->lockdep_looked = lockdep_looks();
+	section->lockdep_looks = lockdep_looks();
 	section->warned = test_taint(TAINT_WARN);
-	section->entered_ns = ktime_get_mono_fast_ns();
+	section->since_ns = ktime_get_mono_fast_ns();
 }
-EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_enter);
+EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_begin);
 
 /**
- * mmu_notifier_stats_exit() - what the call has come to
- * @section: given to mmu_notifier_stats_enter()
+ * mmu_notifier_stats_count() - count a call that has returned
+ * @section: given to mmu_notifier_stats_begin()
  *
- * Context: That of mmu_notifier_stats_enter().
+ * The next one of the same callback begins here, as the core has little to do in
+ * between: one look at the clock is enough for both, as it is what costs most.
+ *
+ * Context: That of the callback.
  */
-void mmu_notifier_stats_exit(const struct mmu_notifier_nonblock *section)
+void mmu_notifier_stats_count(struct mmu_notifier_nonblock *section)
 {
-	s64 ns = ktime_get_mono_fast_ns() - section->entered_ns;
+	bool looks = lockdep_looks(), warned = test_taint(TAINT_WARN);
+	bool reported = (section->lockdep_looks && !looks) || (!section->warned && warned);
 	struct mmu_notifier_stats_row *row = section->row;
-	s64 longest;
+	u64 now = ktime_get_mono_fast_ns();
+	s64 longest, ns = now - section->since_ns;
 
-	if (!row)
+	section->lockdep_looks = looks;
+	section->warned = warned;
+	section->since_ns = now;
+	if (!row) {
+		atomic64_inc(&calls_without_row);
 		return;
+	}
 
+	atomic64_inc(&row->calls);
+	if (reported)
+		atomic64_inc(&row->reports);
 	longest = atomic64_read(&row->longest_ns);
 	while (ns > longest && !atomic64_try_cmpxchg(&row->longest_ns, &longest, ns))
 		;
-	if ((section->lockdep_looked && !lockdep_looks()) ||
-	    (!section->warned && test_taint(TAINT_WARN)))
-		atomic64_inc(&row->reports);
 }
-EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_exit);
+EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_count);
 
 void __mmu_notifier_nonblock_back_off(const struct mmu_notifier_nonblock *section)
 {

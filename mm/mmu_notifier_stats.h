@@ -11,21 +11,16 @@ struct mmu_notifier_nonblock;
 
 #ifdef CONFIG_MMU_NOTIFIER_STATS
 
-void mmu_notifier_stats_find(struct mmu_notifier_nonblock *section);
-void mmu_notifier_stats_enter(struct mmu_notifier_nonblock *section);
-void mmu_notifier_stats_exit(const struct mmu_notifier_nonblock *section);
+void mmu_notifier_stats_begin(struct mmu_notifier_nonblock *section);
+void mmu_notifier_stats_count(struct mmu_notifier_nonblock *section);
 
 #else
 
-static inline void mmu_notifier_stats_find(struct mmu_notifier_nonblock *section)
+static inline void mmu_notifier_stats_begin(struct mmu_notifier_nonblock *section)
 {
 }
 
-static inline void mmu_notifier_stats_enter(struct mmu_notifier_nonblock *section)
-{
-}
-
-static inline void mmu_notifier_stats_exit(const struct mmu_notifier_nonblock *section)
+static inline void mmu_notifier_stats_count(struct mmu_notifier_nonblock *section)
 {
 }
 

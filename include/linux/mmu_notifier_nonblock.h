@@ -49,8 +49,8 @@ struct mmu_notifier_nonblock {
 #ifdef CONFIG_MMU_NOTIFIER_STATS
 	/* private: */
 	struct mmu_notifier_stats_row *row;
-	u64 entered_ns;
-	bool lockdep_looked;
+	u64 since_ns;
+	bool lockdep_looks;
 	bool warned;
 #endif
 };
@@ -58,7 +58,7 @@ struct mmu_notifier_nonblock {
 #ifdef CONFIG_LOCKDEP
 void __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 				   const void *callback);
-void __mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section);
+void __mmu_notifier_nonblock_exit(struct mmu_notifier_nonblock *section);
 void __mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section);
 #else
 static inline void
@@ -69,7 +69,7 @@ __mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 }
 
 static inline void
-__mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section)
+__mmu_notifier_nonblock_exit(struct mmu_notifier_nonblock *section)
 {
 	non_block_end();
 }
@@ -142,7 +142,7 @@ mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
 			    const struct mmu_notifier_range *range,
 			    const void *callback)
 {
-	if (!mmu_notifier_range_blockable(range))
+	if (unlikely(!mmu_notifier_range_blockable(range)))
 		__mmu_notifier_nonblock_enter(section, callback);
 }
 
@@ -159,10 +159,10 @@ mmu_notifier_nonblock_enter(struct mmu_notifier_nonblock *section,
  * Context: That of mmu_notifier_nonblock_enter().
  */
 static inline void
-mmu_notifier_nonblock_exit(const struct mmu_notifier_nonblock *section,
+mmu_notifier_nonblock_exit(struct mmu_notifier_nonblock *section,
 			   const struct mmu_notifier_range *range)
 {
-	if (!mmu_notifier_range_blockable(range))
+	if (unlikely(!mmu_notifier_range_blockable(range)))
 		__mmu_notifier_nonblock_exit(section);
 }
 
@@ -190,7 +190,7 @@ static inline void
 mmu_notifier_nonblock_back_off(const struct mmu_notifier_nonblock *section,
 			       const struct mmu_notifier_range *range)
 {
-	if (!mmu_notifier_range_blockable(range))
+	if (unlikely(!mmu_notifier_range_blockable(range)))
 		__mmu_notifier_nonblock_back_off(section);
 }
 

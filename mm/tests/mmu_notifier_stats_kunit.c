@@ -361,9 +361,8 @@ static void call(const void *callback)
 {
 	struct mmu_notifier_nonblock section = { .callback = callback };
 
-	mmu_notifier_stats_find(&section);
-	mmu_notifier_stats_enter(&section);
-	mmu_notifier_stats_exit(&section);
+	mmu_notifier_stats_begin(&section);
+	mmu_notifier_stats_count(&section);
 }
 
 static u64 calls_of(const void *callback)
