@@ -136,7 +136,7 @@ RETURNED = re.compile(rf'{SYMBOL} returned with locks ([+-]\d+), preempt_count (
                       r'irqs_disabled ([+-]\d+), non_block ([+-]\d+)$')
 REFUSED = re.compile(rf'{SYMBOL} callback failed with (-?\d+) in (non-)?blockable context')
 CORE = re.compile(r'__mmu_notifier_invalidate_range_(?:start|end)|'
-                  r'mn_(?:hlist|itree)_(?:invalidate\w*|finish_pass)')
+                  r'mn_(?:(?:hlist|itree)_)?(?:invalidate\w*|finish_pass)')
 # Where a stack ends
 BOTTOM = re.compile(r'kthread|new_thread_handler|ret_from_fork\w*|entry_SYSCALL\w*|userspace|'
                     r'el0t_64_sync|fork_handler|start_kernel|secondary_startup\w*|ret_to_user')
@@ -588,7 +588,7 @@ def find_path(report: Report) -> tuple[Optional[Symbol], list[Symbol]]:
 def say_back_off(report: Report, core: Optional[Symbol]) -> str:
     """How this callback backs off, as far as the report tells which it is."""
     name = core.base if core else ''
-    hlist = 'hlist' in name or any(lock.name == 'srcu' and 'mmu_notifier' in lock.where
+    hlist = 'hlist' in name or any(lock.name == 'srcu' and CORE.match(lock.where)
                                    for lock in report.held)
     if name.endswith(('range_end', 'finish_pass')):
         return ('leave the work to invalidate_range_start() (this is called at the end, and cannot '

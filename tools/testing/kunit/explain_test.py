@@ -78,6 +78,16 @@ class KindTest(ExplainTest):
                               'cannot back off', '1 call reported')
         self.assertNotIn('does not name the callback', squeeze(self.lines))
 
+    def test_preempt_rt(self) -> None:
+        # There the core's inner function is not inlined.
+        self.assert_explained(
+            recorded('rt'), 'report 1, line 1: BUG: sleeping function called from invalid context '
+            'at kernel/locking/rtmutex_api.c', 'BUG: Invalid wait context',
+            'callback fake_range_start()', 'through mutex_lock(), of "mutex" '
+            'fake_range_start+0x12/0x20 fake_called+0x6d/0xa0', 'and return -EAGAIN',
+            '1 call reported')
+        self.assertNotIn('mn_invalidate_range_start', squeeze(self.lines))
+
     def test_sleep(self) -> None:
         self.assert_explained(recorded('sleep'), 'callback fake_invalidate()', 'may not sleep',
                               'through msleep()', 'udelay()')
