@@ -38,6 +38,7 @@ EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe);
  * Of the framework's attributes, "space" is in pages, and "verbose" without effect.
  *
  * Context: Any that may block, if @range may.
+ * Return: true if so.
  */
 bool mmu_notifier_probe_start(struct mmu_notifier_range *range,
 			      struct mmu_notifier_range *probe)
@@ -95,6 +96,7 @@ static bool callback_matches(const void *callback, const char *symbol, const cha
  * One of them has to match: a notifier is probed as a whole.
  *
  * Context: Any.
+ * Return: true if it does.
  */
 bool mmu_notifier_probe_matches(const void *first, const void *second)
 {

@@ -32,6 +32,9 @@ bool mmu_notifier_probe_matches(const void *first, const void *second);
  * mmu_notifier_probe_end() - whether the range that is to be ended was probed
  * @range: the range
  * @probe: then filled in: what to end instead
+ *
+ * Context: Any.
+ * Return: true if it was.
  */
 static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range,
 					  struct mmu_notifier_range *probe)
@@ -52,8 +55,11 @@ static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range
  * @first: the notifier's callbacks
  * @second: likewise; or NULL
  *
- * Return: @pass, or, if it probes and the filter leaves out this notifier, @blockable,
- * which is the same but for that the notifier may block. Then @section is interrupted.
+ * If @pass probes, @section is interrupted.
+ *
+ * Context: That of the callback.
+ * Return: @pass; or, if it probes and the filter leaves out this notifier, @blockable,
+ * which is the same but for that the notifier may block.
  */
 static inline const struct mmu_notifier_range *
 mmu_notifier_probe_range(const struct mmu_notifier_range *pass,
@@ -61,11 +67,14 @@ mmu_notifier_probe_range(const struct mmu_notifier_range *pass,
 			 struct mmu_notifier_nonblock *section,
 			 const void *first, const void *second)
 {
-	if (likely(!(pass->flags & MMU_NOTIFIER_RANGE_PROBED)) ||
-	    mmu_notifier_probe_matches(first, second))
+	if (likely(!(pass->flags & MMU_NOTIFIER_RANGE_PROBED)))
 		return pass;
 
+	/* This notifier may be let block, and to find out takes time that is not its own. */
 	mmu_notifier_nonblock_end(section);
+	if (mmu_notifier_probe_matches(first, second))
+		return pass;
+
 	*blockable = *pass;
 	blockable->flags &= ~MMU_NOTIFIER_RANGE_PROBED;
 	blockable->flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;

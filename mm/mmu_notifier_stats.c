@@ -4,7 +4,8 @@
  * /sys/kernel/debug/mmu_notifier/callbacks.
  *
  * There is a row for each callback, found by its address. Counting a call may
- * not sleep, nor allocate, and takes a lock in the first call only.
+ * not sleep, nor allocate, and takes a lock in the first call only; or each time,
+ * if there is no more room for rows.
  */
 
 #include <kunit/mmu_notifier.h>
@@ -82,7 +83,7 @@ static struct mmu_notifier_stats_row *find_row(const void *callback)
 
 	hash_for_each_possible_rcu_notrace(rows_by_callback, row, node,
 					   (unsigned long)callback) {
-		if (row->callback == callback)
+		if (READ_ONCE(row->callback) == callback)
 			return row;
 	}
 	return NULL;
@@ -116,6 +117,7 @@ static struct mmu_notifier_stats_row *add_row_locked(const void *callback)
 	const char *symbol, *module = "-";
 	char *rest = text;
 
+	lockdep_assert_held(&rows_lock);
 	if (row)
 		return row;
 
@@ -136,7 +138,8 @@ static struct mmu_notifier_stats_row *add_row_locked(const void *callback)
 		/* Pairs with those who read the file. */
 		smp_store_release(&row->used, true);
 	}
-	row->callback = callback;
+	/* Somebody may still look at what it was before, see mmu_notifier_stats_forget(). */
+	WRITE_ONCE(row->callback, callback);
 	hash_add_rcu(rows_by_callback, &row->node, (unsigned long)callback);
 	return row;
 }
@@ -174,8 +177,8 @@ VISIBLE_IF_KUNIT void mmu_notifier_stats_forget(const void *start, size_t size)
 	for (row = rows; row < rows + NR_ROWS; row++) {
 		/*
 		 * If the row is used again at once, whoever walks its old bucket may
-		 * end up in another one. They miss what they look for then, and look
-		 * again under the lock.
+		 * end up in another one. They miss what they look for then, and to
+		 * count it look again under the lock.
 		 */
 		if (hash_hashed(&row->node) && row->callback >= start &&
 		    row->callback < start + size)

@@ -29,7 +29,7 @@
 #ifdef CONFIG_MMU_NOTIFIER
 
 /**
- * struct mmu_notifier_nonblock - a pass over callbacks that may not block
+ * struct mmu_notifier_nonblock - the callbacks of a pass, which may not block
  *
  * On the stack of the caller, who gives it to mmu_notifier_nonblock_begin(), and
  * should declare it __uninitialized, so that a pass that may block does not pay for
@@ -77,7 +77,7 @@ __mmu_notifier_nonblock_exit(struct mmu_notifier_nonblock *section)
 
 /**
  * mmu_notifier_nonblock_begin - begin a pass over callbacks
- * @section: initialized
+ * @section: of the pass, to be initialized
  *
  * Context: Any.
  */

@@ -580,6 +580,35 @@ static void misuse_is_reported(struct kunit *test)
 	expect_called_once(fake);
 }
 
+static void misuse_name(const struct mn_misuse *misuse, char *description)
+{
+	strscpy(description, misuse->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(misuse_of_one, mn_misuses, misuse_name);
+
+/* And not the next notifier's, which has the same callback and finds it so. */
+static void misuse_of_one_is_told_once(struct kunit *test)
+{
+	const struct mn_misuse *misuse = test->param_value;
+	struct fake *next, *fake;
+	char *text;
+
+	if (misuse->missing)
+		kunit_skip(test, "%s", misuse->missing);
+
+	/* Who has come last is called first. */
+	next = fake_create_for(test, RANGE_START);
+	fake = fake_create_for(test, RANGE_START);
+	fake->misuse = misuse;
+	text = kunit_kmalloc(test, MAX_TEXT, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	snprintf(text, MAX_TEXT, "%pS returned with %s", fake_range_start, misuse->warning);
+	KUNIT_EXPECT_WARN(test, "mm/mmu_notifier_nonblock.c", text, misuse_pass(fake));
+	expect_called_once(fake);
+	expect_called_once(next);
+}
+
 /* Backing off */
 
 static const enum callback backing_off[] = {
@@ -786,6 +815,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(blockable_protected_is_silent, blockable_protected_gen_params),
 	KUNIT_CASE_PARAM(one_of_many_is_named, of_many_gen_params),
 	KUNIT_CASE_PARAM(misuse_is_reported, misuse_gen_params),
+	KUNIT_CASE_PARAM(misuse_of_one_is_told_once, misuse_of_one_gen_params),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
 	KUNIT_CASE(back_off_finishes_interval_pass),

@@ -11,6 +11,7 @@
 #include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/kallsyms.h>
+#include <linux/minmax.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mmu_notifier_nonblock.h>
@@ -153,7 +154,7 @@ static void callback_describe(const struct callback *callback, char *description
 
 KUNIT_ARRAY_PARAM(callback, callbacks, callback_describe);
 
-static struct counted *counted_create(struct kunit *test)
+static struct counted *counted_create_at(struct kunit *test, unsigned long start)
 {
 	const struct callback *callback = test->param_value;
 	struct counted *counted;
@@ -165,13 +166,18 @@ static struct counted *counted_create(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, counted);
 	counted->test = test;
 	counted->callback = callback->address;
-	counted->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	counted->start = start;
 	if (callback->range_ops)
 		kunit_mmu_notifier_register(test, &counted->range, callback->range_ops);
 	else
 		kunit_mmu_interval_notifier_insert(test, &counted->interval, counted->start,
 						   PAGE_SIZE, callback->interval_ops);
 	return counted;
+}
+
+static struct counted *counted_create(struct kunit *test)
+{
+	return counted_create_at(test, kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE));
 }
 
 static int nonblock_pass(struct counted *counted)
@@ -219,7 +225,7 @@ static void counts_calls_and_back_offs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.reports, 0);
 }
 
-/* By its own clock, which it can only be slower than */
+/* The shortest, by its own clock, which it can only be slower than */
 static u64 spun_ns;
 
 static void spin(void)
@@ -227,7 +233,7 @@ static void spin(void)
 	u64 start = ktime_get_mono_fast_ns();
 
 	mdelay(1);
-	spun_ns = ktime_get_mono_fast_ns() - start;
+	spun_ns = min_not_zero(spun_ns, ktime_get_mono_fast_ns() - start);
 }
 
 static void keeps_longest_time(struct kunit *test)
@@ -239,6 +245,7 @@ static void keeps_longest_time(struct kunit *test)
 
 	mmu_notifier_stats_reset();
 	counted->act = spin;
+	spun_ns = 0;
 	start = ktime_get_mono_fast_ns();
 	nonblock_pass(counted);
 	mmu_notifier_read_stats(callback->address, &stats);
@@ -275,6 +282,37 @@ static void counts_reports(struct kunit *test)
 	counted->act = NULL;
 	KUNIT_EXPECT_NO_REPORT(test, nonblock_pass(counted));
 	KUNIT_EXPECT_EQ(test, since(callback, &before).reports, 1);
+}
+
+/* The core goes on from one to the next without looking for the row again. */
+static void counts_each_of_same_callback(struct kunit *test)
+{
+	const struct callback *callback = test->param_value;
+	struct counted *one = counted_create(test);
+	struct counted *other = counted_create_at(test, one->start);
+	struct mmu_notifier_stats stats;
+	u64 start;
+
+	mmu_notifier_stats_reset();
+	one->act = spin;
+	other->act = spin;
+	spun_ns = 0;
+	start = ktime_get_mono_fast_ns();
+	nonblock_pass(one);
+	mmu_notifier_read_stats(callback->address, &stats);
+	KUNIT_EXPECT_EQ(test, stats.calls, 2);
+	/* The time of one of them, without that of the other */
+	KUNIT_EXPECT_GE(test, stats.longest_ns, spun_ns);
+	KUNIT_EXPECT_LE(test, stats.longest_ns + spun_ns, ktime_get_mono_fast_ns() - start);
+
+	/* Lockdep makes one report, and what follows is no other one. */
+	one->act = reclaim;
+	other->act = reclaim;
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "mmu_notifier_nonblock", NULL,
+			    nonblock_pass(one));
+	mmu_notifier_read_stats(callback->address, &stats);
+	KUNIT_EXPECT_EQ(test, stats.calls, 4);
+	KUNIT_EXPECT_EQ(test, stats.reports, 1);
 }
 
 /* The file */
@@ -436,6 +474,7 @@ static struct kunit_case mmu_notifier_stats_cases[] = {
 	KUNIT_CASE_PARAM(counts_calls_and_back_offs, callback_gen_params),
 	KUNIT_CASE_PARAM(keeps_longest_time, callback_gen_params),
 	KUNIT_CASE_PARAM(counts_reports, callback_gen_params),
+	KUNIT_CASE_PARAM(counts_each_of_same_callback, callback_gen_params),
 	KUNIT_CASE_PARAM(file_has_a_row, callback_gen_params),
 	KUNIT_CASE(file_is_aligned),
 	KUNIT_CASE(full_table_says_so),
