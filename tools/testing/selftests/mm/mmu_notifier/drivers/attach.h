@@ -15,6 +15,10 @@ int hmm_read(int device, unsigned long address, size_t length, char *to);
 
 /* It is the memory of a virtual machine, whose guest has written to some of it. */
 int attach_kvm(struct victim *victim, char *memory);
+static inline int attach_kvm_and_hmm(struct victim *victim, char *memory)
+{
+	return attach_kvm(victim, memory) ?: attach_hmm(victim, memory);
+}
 
 /* It is an on-demand memory region of a Soft-RoCE device, if rxe_start() made one. */
 int attach_rxe(struct victim *victim, char *memory);

@@ -24,11 +24,6 @@
 #define MEMORY_KB	((long)VICTIM_MEMORY >> 10)
 #define REAPER_TRIES	10
 
-static int attach_kvm_and_hmm(struct victim *victim, char *memory)
-{
-	return attach_kvm(victim, memory) ?: attach_hmm(victim, memory);
-}
-
 FIXTURE(driver)
 {
 	struct victim victim;

@@ -36,11 +36,6 @@ static pid_t start_load(void)
 	_exit(127);
 }
 
-static int attach_both(struct victim *victim, char *memory)
-{
-	return attach_kvm(victim, memory) ?: attach_hmm(victim, memory);
-}
-
 static void wait_for_reaper(void)
 {
 	int i, reaps = trace_count("start_task_reaping", "");
@@ -54,7 +49,7 @@ static bool one_victim(struct victim *victim, unsigned int round)
 {
 	bool reaped = false;
 
-	victim->attach = attach_both;
+	victim->attach = attach_kvm_and_hmm;
 	victim->allocates = round % 4 == 0;
 	/* The OOM reaper comes after two seconds, if there is something left to reap. */
 	victim->linger_ms = victim->allocates ? LINGER_MS : 500;
