@@ -50,12 +50,11 @@ OFF = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP'
        'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'SLUB_KUNIT_TEST': 'n', 'USERCOPY_KUNIT_TEST': 'n',
        'DAMON': 'n', 'DAMON_KUNIT_TEST': 'n', 'DAMON_VADDR_KUNIT_TEST': 'n',
        'FAULT_INJECTION_DEBUG_FS': 'n', 'FAULT_INJECTION_STACKTRACE_FILTER': 'n',
-       'TEST_MMU_NOTIFIER': 'n', 'SYNC_FILE': 'n', 'DETECT_HUNG_TASK': 'n',
-       'SYSFS': 'y'}
+       'TEST_MMU_NOTIFIER': 'n', 'SYNC_FILE': 'n', 'DETECT_HUNG_TASK': 'n'}
 
 
 def off_options() -> dict[str, str]:
-    """x86_64.config, bench.config, and what they are off without."""
+    """bench.config's, and to be off what is on in the other configurations."""
     return {**check_series.read_options(BENCH_CONFIG.read_text(encoding='utf-8')), **OFF}
 
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fixtures import FOO_PATCH, HERE, ScratchTest, in_private_mounts, write
+from common import VARIABLES
+from fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
 
 LOGS = HERE / 'test_data'
 
@@ -131,6 +132,31 @@ class RunTest(FrontDoorTest):
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
                      'test-all', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER', 'N passed, N failed'):
             self.assertIn(word, text)
+
+    def test_help_is_whole(self) -> None:
+        """Each line is shown; there is one for each verb, and for each variable."""
+        lines = (HERE / 'help.txt').read_text(encoding='utf-8').splitlines()
+        shown = [line[2:].removeprefix(' ') for line in lines if line.startswith('#:')]
+        self.assertEqual(self.make('help').stdout.splitlines(), shown)
+        self.assertEqual([line for line in lines if not line.startswith('#')], [])
+        makefile = (TOP / 'Makefile').read_text(encoding='utf-8').replace('\\\n', '')
+        verbs = re.search(r'^\.PHONY:(.*)$', makefile, re.MULTILINE)
+        exported = re.search(r'^export (.*)$', makefile, re.MULTILINE)
+        assert verbs and exported
+        self.assertEqual(tuple(exported[1].split()), VARIABLES)
+        for word in [f'make {verb}' for verb in verbs[1].split()] + exported[1].split():
+            self.assertRegex('\n'.join(shown), rf'(?m)^  {word}\b')
+
+    def test_no_choice_of_machines(self) -> None:
+        for verb in ('tree', 'series', 'check-series', 'matrix', 'modules', 'bench', 'test'):
+            for variable in ('ARCH', 'SMP', 'RT', 'SAN'):
+                with self.subTest(verb, variable=variable):
+                    result = subprocess.run(
+                        [sys.executable, HERE / 'runner.py', verb], capture_output=True,
+                        text=True, env=self.environment(**{variable: '1'}), check=False)
+                    self.assertEqual(result.returncode, 2)
+                    self.assertIn(f'error: "{verb}" has no choice of machines: leave out '
+                                  f'{variable}', result.stderr)
 
 
 class BadInputTest(FrontDoorTest):

@@ -24,6 +24,11 @@ EXIT_HANG = 6           # the kernel hung or crashed
 EXIT_MACHINE = 7        # disk full, no permission, missing package
 EXIT_INTERRUPTED = 130
 
+# What the Makefile exports to the runner; and what make tells the makes below it
+VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
+             'LOG', 'VMLINUX', 'MODULES')
+MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
+
 
 class Failure(Exception):
     """A foreseeable trouble: a message for the user and an exit code."""

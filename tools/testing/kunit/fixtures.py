@@ -16,6 +16,8 @@ import unittest
 from pathlib import Path
 from typing import Iterator, Mapping
 
+import kunit_run
+
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[2]
 
@@ -129,9 +131,7 @@ class ScratchTest(unittest.TestCase):
 
     def environment(self, **variables: str) -> dict[str, str]:
         """An environment as a user's: not that of the `make test` that we are in."""
-        env = {key: value for key, value in os.environ.items() if key not in
-               ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH',
-                'SMP', 'RT', 'LOG', 'VMLINUX', 'MODULES')}
+        env = kunit_run.environment()
         env['XDG_CACHE_HOME'] = str(self.scratch / 'cache')
         return {**env, **variables}
 

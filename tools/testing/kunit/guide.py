@@ -26,7 +26,6 @@ from verdict import Verdict
 
 PAGE = 'Documentation/mm/mmu_notifier_nonblock.rst'
 HERE = Path(__file__).resolve().parent
-SAMPLE = 'samples/mmu_notifier'
 # Debian's busybox-static, see packages.sh
 BUSYBOX = Path('/bin/busybox')
 APPLETS = ('cat', 'echo', 'grep', 'insmod', 'mkdir', 'modprobe', 'mount', 'poweroff', 'sh', 'uname')

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Sequence
 
-from common import Progress, say, write_atomically
+from common import MAKES_OWN, VARIABLES, Progress, say, write_atomically
 from machine import Machine
 
 # kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
@@ -58,9 +58,8 @@ def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
-    return {key: value for key, value in os.environ.items() if key not in
-            ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'KVER', 'KDIR', 'JOBS', 'V',
-             'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER')}
+    return {key: value for key, value in os.environ.items()
+            if key not in VARIABLES and key not in MAKES_OWN}
 
 
 class BuildProgress:

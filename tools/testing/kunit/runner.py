@@ -3,7 +3,7 @@
 """Prepare a kernel tree with the hooks and suites, run kunit.py in it, and sum up.
 
 `make help` has the short version. The Makefile's variables are this program's
-environment: KVER, KDIR, JOBS, V, UPDATE, ARCH, SMP, RT, SAN, DRIVER.
+environment; common.VARIABLES has their names.
 """
 
 from __future__ import annotations
@@ -116,11 +116,16 @@ def check_machine(options: Options) -> None:
         raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64; UML has no KCSAN')
 
 
+# They have no machine, or know theirs.
+NO_CHOICE = ('tree', 'series', 'check-series', 'matrix', 'modules', 'bench', 'explain', 'test',
+             'test-all')
+
+
 def refuse_machine(verb: str) -> None:
     for name in ('ARCH', 'SMP', 'RT', 'SAN'):
         if os.environ.get(name):
-            raise Failure(EXIT_USAGE, f'"{verb}" knows its machines: leave out {name}, or use '
-                          '"run" for one machine')
+            raise Failure(EXIT_USAGE, f'"{verb}" has no choice of machines: leave out {name}; '
+                          '"run" and "e2e" have one')
 
 
 def find_base(options: Options) -> Base:
@@ -232,8 +237,6 @@ def driver_tests(options: Options) -> Verdict:
 
 def as_modules(options: Options) -> Verdict:
     """The suites and the sample driver as modules, up to the verdict."""
-    if options.arch != 'um':
-        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: "modules" is for um (the default) only')
     rules, failures = read_skip_rules(SKIP_RULES), read_failure_rules(FAILURE_RULES)
     base = find_base(options)
     with lock(build_lock(base), f'build/{base.name}'):
@@ -317,7 +320,6 @@ def compare(options: Options) -> Verdict:
 
 def measure(options: Options) -> Verdict:
     """What the series costs on one kernel."""
-    refuse_machine('bench')
     base = find_base(options)
 
     def prepare(without: str) -> Tree:
@@ -448,7 +450,6 @@ def run_steps(steps: Iterable[Step], verb: str, options: Options) -> Verdict:
     if os.environ.get('KVER') or options.kdir:
         raise Failure(EXIT_USAGE, f'"{verb}" runs on all known kernels: leave out KVER and KDIR, '
                       'or use "run" for one kernel')
-    refuse_machine(verb)
     total, times = unit_tests(), []
     for kver in SUITES:
         for step in (step for step in steps if kver in step.kernels):
@@ -493,6 +494,8 @@ def main() -> int:
         # The kernel may print what the user's locale cannot.
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
+        if verb in NO_CHOICE:
+            refuse_machine(verb)
         options = read_options(os.environ, verb)
         if verb == 'tree':
             tree(options)

@@ -18,7 +18,7 @@ RACE = re.compile(r'BUG: KCSAN: (?:data-race|assert: race) in ([\w.]+)(?: / ([\w
 # What is tested, and the tests
 TESTED = ('include/linux/mmu_notifier*.h', 'lib/kunit/*.c', 'lib/test_mmu_notifier.c',
           'mm/mmu_notifier*.c', 'mm/oom_kill.c', 'mm/tests/*mmu_notifier*.c',
-          'mm/tests/oom_reap*.c')
+          'mm/tests/oom_reap*.c', 'samples/mmu_notifier/*.c')
 
 
 def is_tested(function: str, tree: Path) -> bool:
