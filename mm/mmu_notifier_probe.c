@@ -31,30 +31,33 @@ VISIBLE_IF_KUNIT struct mmu_notifier_probe mmu_notifier_probe = {
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe);
 
 /**
- * mmu_notifier_probe_start() - whether to try without blocking first
- * @range: of the invalidation
- * @probe: then filled in: the range to try with
+ * mmu_notifier_probe_start() - perhaps try an invalidation without blocking
+ * @range: of the invalidation, which is about to begin
  *
  * Of the framework's attributes, "space" is in pages, and "verbose" without effect.
  *
  * Context: Any that may block, if @range may.
- * Return: true if so.
+ * Return: true if that was done, and nobody backed off: the invalidation has begun.
  */
-bool mmu_notifier_probe_start(struct mmu_notifier_range *range,
-			      struct mmu_notifier_range *probe)
+bool mmu_notifier_probe_start(struct mmu_notifier_range *range)
 {
-	/* The caller may use a range many times. */
-	range->flags &= ~MMU_NOTIFIER_RANGE_PROBED;
+	struct mmu_notifier_range probe;
+
 	if (!mmu_notifier_range_blockable(range))
 		return false;
 	/* It is not a failure that is forced here, so do not say so, time and again. */
-	if (!should_fail_ex(&mmu_notifier_probe.attr, (range->end - range->start) >> PAGE_SHIFT,
-			    FAULT_NOWARN))
+	if (!should_fail_ex(&mmu_notifier_probe.attr,
+			    (range->end - range->start) >> PAGE_SHIFT, FAULT_NOWARN))
 		return false;
 
-	*probe = *range;
-	probe->flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
-	probe->flags |= MMU_NOTIFIER_RANGE_PROBED;
+	probe = *range;
+	probe.flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
+	probe.flags |= MMU_NOTIFIER_RANGE_PROBED;
+	if (__mmu_notifier_invalidate_range_start(&probe))
+		return false;
+
+	/* For mmu_notifier_probe_end() */
+	range->flags |= MMU_NOTIFIER_RANGE_PROBED;
 	return true;
 }
 

@@ -24,8 +24,7 @@ struct mmu_notifier_probe {
 	char __rcu *module;
 };
 
-bool mmu_notifier_probe_start(struct mmu_notifier_range *range,
-			      struct mmu_notifier_range *probe);
+bool mmu_notifier_probe_start(struct mmu_notifier_range *range);
 bool mmu_notifier_probe_matches(const void *first, const void *second);
 
 /**
@@ -36,13 +35,15 @@ bool mmu_notifier_probe_matches(const void *first, const void *second);
  * Context: Any.
  * Return: true if it was.
  */
-static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range,
+static inline bool mmu_notifier_probe_end(struct mmu_notifier_range *range,
 					  struct mmu_notifier_range *probe)
 {
 	if (likely(!(range->flags & MMU_NOTIFIER_RANGE_PROBED)))
 		return false;
 
 	*probe = *range;
+	/* The caller may use the range again. */
+	range->flags &= ~MMU_NOTIFIER_RANGE_PROBED;
 	probe->flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
 	return true;
 }
@@ -87,13 +88,10 @@ extern struct mmu_notifier_probe mmu_notifier_probe;
 
 #else
 
-static inline bool mmu_notifier_probe_start(struct mmu_notifier_range *range,
-					    struct mmu_notifier_range *probe)
-{
-	return false;
-}
+/* A macro: what follows from it is gone before the compiler lays out the function. */
+#define mmu_notifier_probe_start(range) false
 
-static inline bool mmu_notifier_probe_end(const struct mmu_notifier_range *range,
+static inline bool mmu_notifier_probe_end(struct mmu_notifier_range *range,
 					  struct mmu_notifier_range *probe)
 {
 	return false;

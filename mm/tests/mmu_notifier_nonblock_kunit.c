@@ -597,9 +597,11 @@ static void misuse_of_one_is_told_once(struct kunit *test)
 	if (misuse->missing)
 		kunit_skip(test, "%s", misuse->missing);
 
-	/* Who has come last is called first. */
-	next = fake_create_for(test, RANGE_START);
-	fake = fake_create_for(test, RANGE_START);
+	/* Who has come last is called first, and nobody in between. */
+	next = fake_create(test);
+	fake = fake_create(test);
+	subscribe_of_many(next, 0, RANGE_START);
+	subscribe_of_many(fake, 0, RANGE_START);
 	fake->misuse = misuse;
 	text = kunit_kmalloc(test, MAX_TEXT, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, text);

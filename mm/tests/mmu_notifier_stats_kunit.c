@@ -310,6 +310,8 @@ static void counts_each_of_same_callback(struct kunit *test)
 	other->act = reclaim;
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "mmu_notifier_nonblock", NULL,
 			    nonblock_pass(one));
+	one->act = NULL;
+	other->act = NULL;
 	mmu_notifier_read_stats(callback->address, &stats);
 	KUNIT_EXPECT_EQ(test, stats.calls, 4);
 	KUNIT_EXPECT_EQ(test, stats.reports, 1);
