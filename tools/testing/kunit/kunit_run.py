@@ -116,7 +116,8 @@ def run(tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
     outcome = _call(command_line(machine, folder, jobs, raw), tree, BuildProgress(folder, memory),
                     quiet, machine.timeout, machine.path)
     outcome.built = (folder / 'test.log').exists()
-    if outcome.built and outcome.status and drop_replayed(folder / 'test.log'):
+    # Who reads the log after us shall have it without, in any case.
+    if outcome.built and drop_replayed(folder / 'test.log') and outcome.status:
         say('the kernel printed some lines twice; without the first, broken off:')
         outcome.status = _call(['./tools/testing/kunit/kunit.py', 'parse',
                                 str(folder / 'test.log')], tree, BuildProgress(folder, memory),
@@ -124,8 +125,8 @@ def run(tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
     return outcome
 
 
-# On PREEMPT_RT, who has something urgent to print interrupts a line of another task,
-# which is then printed again. kunit.py takes the half line for a result.
+# Who has something urgent to print may interrupt a line of another task, which is then
+# printed again; on PREEMPT_RT often. kunit.py may take the half line for a result.
 REPLAYED = b'** replaying previous printk message **'
 
 

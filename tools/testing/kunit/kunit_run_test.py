@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 
 import kunit_run
-from fixtures import ScratchTest
+from fixtures import ScratchTest, write
+from kunit_run import Outcome
+from machine import UML
 
 
 class ReplayTest(ScratchTest):
@@ -32,6 +35,19 @@ class ReplayTest(ScratchTest):
 
     def test_at_the_start(self) -> None:
         self.assertEqual(self.drop('** replaying previous printk message **\nok 1 a\n'), 'ok 1 a\n')
+
+    def test_also_where_all_passed(self) -> None:
+        log = self.scratch / UML.folder / 'test.log'
+
+        def kunit(command: list[str], *_: object) -> Outcome:
+            self.assertEqual(command[1], 'run')         # and never parse
+            write(log.parent, {'test.log': 'ok 1 each_cl\n** replaying previous printk message '
+                                           '**\nok 1 each_claims_its_own\n'})
+            return Outcome()
+
+        with mock.patch.object(kunit_run, '_call', kunit):
+            kunit_run.run(self.scratch / 'linux', UML, 1, False, self.scratch / 'memory')
+        self.assertEqual(log.read_text(encoding='utf-8'), 'ok 1 each_claims_its_own\n')
 
 
 if __name__ == '__main__':
