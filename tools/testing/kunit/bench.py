@@ -47,7 +47,8 @@ def all_but_fixes(repo: Path) -> str:
 
 OFF = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
        'DEBUG_LOCKING_API_SELFTESTS': 'n', 'FTRACE': 'n', 'ENABLE_DEFAULT_TRACERS': 'n',
-       'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'SLUB_KUNIT_TEST': 'n', 'USERCOPY_KUNIT_TEST': 'n',
+       'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_TEST': 'n', 'KUNIT_EXAMPLE_TEST': 'n',
+       'SLUB_KUNIT_TEST': 'n', 'USERCOPY_KUNIT_TEST': 'n',
        'DAMON': 'n', 'DAMON_KUNIT_TEST': 'n', 'DAMON_VADDR_KUNIT_TEST': 'n',
        'FAULT_INJECTION_DEBUG_FS': 'n', 'FAULT_INJECTION_STACKTRACE_FILTER': 'n',
        'TEST_MMU_NOTIFIER': 'n', 'SYNC_FILE': 'n', 'DETECT_HUNG_TASK': 'n'}
@@ -138,6 +139,8 @@ class Boot:
 VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
 LOCKDEP = re.compile(r'lockdep (at boot|after load): +(\S[^:]*): +(\d+)')
+# Of KUnit: a suite, a case or a parameter
+PASSED = re.compile(r'\] +ok \d+ \S+(?!\S| # SKIP)')
 TIME = re.compile(r'\[ *(\d+)\.(\d{6})\] ')
 # What lockdep has limited room for
 RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
@@ -188,6 +191,7 @@ def parse_suites(lines: list[str]) -> Boot:
             boot.trouble = boot.trouble or f'{name} did not run'
         else:
             boot.values[name] = value
+    boot.values['kunit_passed'] = sum(bool(PASSED.search(line)) for line in lines)
     for line in lines:
         if match := re.search(r'\] (not ok \d+ \w+)', line):
             boot.trouble = boot.trouble or match[1]
@@ -262,7 +266,7 @@ def linear(results: Iterable[Result]) -> list[Result]:
 def expected_names() -> set[str]:
     passes = {f'{kind}_{how}_{count}' for kind in ('range', 'interval')
               for how in ('blockable', 'nonblocking') for count in (1, 16, 256, 4096)}
-    return {'kmalloc', 'kmalloc_under_mutex', 'fault_munmap', 'kunit_suites',
+    return {'kmalloc', 'kmalloc_under_mutex', 'fault_munmap', 'kunit_suites', 'kunit_passed',
             'locking_selftests', *passes}
 
 
