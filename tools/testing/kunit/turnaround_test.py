@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import e2e
 import kunit_run
 import turnaround
 from common import EXIT_BUILD, Failure
@@ -59,7 +60,8 @@ class MeasureTest(ScratchTest):
             machines.append(machine)
             return outcomes.pop(0)
 
-        with mock.patch.object(kunit_run, 'run', kunit):
+        with mock.patch.object(kunit_run, 'run', kunit), \
+                mock.patch.object(turnaround, 'suites', return_value=0.75):
             times = turnaround.measure_uml(self.tree, 1, self.scratch / 'memory')
         return times, verdict, machines
 
@@ -68,10 +70,29 @@ class MeasureTest(ScratchTest):
                 ((80, 1), (260, 10), (5, 1), (4, 0.5), (9, 2), (10, 10), (10, 10), (10, 10))]
         times, _, machines = self.run_with(took)
         self.assertEqual([(time.ours, time.stock) for time in times],
-                         [(81, 270), (6, 20), (1, None)])
+                         [(81, 270), (6, 20), (0.75, None)])
         self.assertEqual({machine.folder for machine in machines}, {'um-cold', 'um-cold-stock'})
         self.assertNotIn('--kunitconfig=mm/tests', machines[1].build)
         self.assertIn('--kconfig_add=CONFIG_PROVE_LOCKING=y', machines[1].build)
+
+    def test_suites_without_the_boot(self) -> None:
+        took = [0.9, 1.1, 1.0, 0.2, 0.1, 0.3]
+        given: list[tuple[str, ...]] = []
+
+        def boot(_folder: Path, _machine: Machine, *arguments: str) -> float:
+            given.append(arguments)
+            return took.pop(0)
+
+        with mock.patch.object(turnaround, 'boot', boot):
+            self.assertAlmostEqual(turnaround.suites(self.tree, UML), 0.8)
+        self.assertEqual(given, [()] * 3 + [('kunit.enable=0',)] * 3)
+
+    def test_kernel_that_hangs(self) -> None:
+        for result in ((0, True), (1, False)):
+            with mock.patch.object(e2e, 'start', return_value=result), \
+                    self.assertRaises(Failure) as caught:
+                turnaround.boot(self.scratch, UML)
+            self.assertIn('boot.log', str(caught.exception))
 
     def test_cold_is_from_nothing(self) -> None:
         old = self.tree.with_name('um') / 'old.o'
