@@ -75,7 +75,10 @@ def base_options(arch: str) -> dict[str, str]:
     if arch == 'um':
         return found
     found = {name: value for name, value in found.items() if value == 'y' and 'UML' not in name}
-    return {**read_options(X86_64_CONFIG.read_text(encoding='utf-8')), **found}
+    found = {**read_options(X86_64_CONFIG.read_text(encoding='utf-8')), **found}
+    if arch == 'i386':
+        del found['64BIT']
+    return found
 
 
 def read_options(text: str) -> dict[str, str]:
@@ -292,6 +295,7 @@ def in_kernel(names: Iterable[str], suffix: str) -> list[str]:
 WAIVED = (
     ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is checked itself'),
     ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
+    ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
     ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
      'include/trace/events/.*', 'trace events have a style of their own'),
     ('LINUX_VERSION_CODE|CONSTANT_COMPARISON', 'mm/tests/mmu_notifier_acts.c',
