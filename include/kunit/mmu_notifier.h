@@ -115,12 +115,14 @@ const char *kunit_mmu_notifier_check_paired(struct kunit *test, const char *stat
 					    u64 before, u64 after,
 					    enum kunit_mmu_notifier_pass pass);
 
+/* @check may use __test, which is @test, evaluated once. */
 #define __KUNIT_EXPECT_MMU_NOTIFIER(test, check)			\
 do {									\
+	struct kunit *__test = (test);					\
 	const char *__message = check;					\
 									\
 	if (__message)							\
-		KUNIT_FAIL(test, "%s", __message);			\
+		KUNIT_FAIL(__test, "%s", __message);			\
 } while (0)
 
 /**
@@ -136,7 +138,7 @@ do {									\
  */
 #define KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, length)		\
 	__KUNIT_EXPECT_MMU_NOTIFIER(test,				\
-				    kunit_mmu_notifier_check_clean(test, start, length))
+				    kunit_mmu_notifier_check_clean(__test, start, length))
 
 /**
  * KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF() - expect that a callback backs off, and leaves no trace
@@ -153,14 +155,15 @@ do {									\
  */
 #define KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, start, length, state)	\
 do {									\
+	struct kunit *__context = (test);				\
 	const u64 __before = (u64)(state);				\
 	const char *__why;						\
 									\
-	__why = kunit_mmu_notifier_check_backs_off(test, start, length); \
+	__why = kunit_mmu_notifier_check_backs_off(__context, start, length); \
 	if (!__why)							\
-		__why = kunit_mmu_notifier_check_undone(test, #state, __before, \
-							(u64)(state));	\
-	__KUNIT_EXPECT_MMU_NOTIFIER(test, __why);			\
+		__why = kunit_mmu_notifier_check_undone(__context, #state, \
+							__before, (u64)(state)); \
+	__KUNIT_EXPECT_MMU_NOTIFIER(__context, __why);			\
 } while (0)
 
 /**
@@ -177,7 +180,7 @@ do {									\
  */
 #define KUNIT_EXPECT_MMU_NOTIFIER_IGNORES(test, start, length)		\
 	__KUNIT_EXPECT_MMU_NOTIFIER(test,				\
-				    kunit_mmu_notifier_check_ignores(test, start, length))
+				    kunit_mmu_notifier_check_ignores(__test, start, length))
 
 /**
  * KUNIT_EXPECT_MMU_NOTIFIER_PAIRED() - expect that each start has its end
@@ -194,17 +197,20 @@ do {									\
  */
 #define KUNIT_EXPECT_MMU_NOTIFIER_PAIRED(test, start, length, state)	\
 do {									\
+	struct kunit *__context = (test);				\
 	const u64 __before = (u64)(state);				\
 	const char *__why = NULL;					\
 	int __pass;							\
 									\
 	for (__pass = 0; !__why && __pass < KUNIT_MMU_NOTIFIER_NR_PASSES; __pass++) { \
-		__why = kunit_mmu_notifier_check_pass(test, start, length, __pass); \
+		__why = kunit_mmu_notifier_check_pass(__context, start, length, \
+						      __pass);		\
 		if (!__why)						\
-			__why = kunit_mmu_notifier_check_paired(test, #state, __before, \
-								(u64)(state), __pass); \
+			__why = kunit_mmu_notifier_check_paired(__context, #state, \
+								__before, (u64)(state), \
+								__pass);	\
 	}								\
-	__KUNIT_EXPECT_MMU_NOTIFIER(test, __why);			\
+	__KUNIT_EXPECT_MMU_NOTIFIER(__context, __why);			\
 } while (0)
 
 /* The lock that is held in each callback that may not block */

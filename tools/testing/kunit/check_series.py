@@ -42,14 +42,16 @@ class Config:
     make: tuple[str, ...] = ()
 
 
+# What needs lockdep, and what needs KUnit
+REPORTS = ('KUNIT_REPORT_TEST', 'KUNIT_MMU_NOTIFIER_TEST', 'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST')
+SUITES = (*REPORTS, 'SAMPLE_MMU_NOTIFIER')
+
 NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
-              'KUNIT_REPORT_TEST': 'n', 'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
-NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_REPORT_TEST': 'n',
-            'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
-MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'KUNIT_REPORT_TEST': 'm', 'TEST_MMU_NOTIFIER': 'm',
-           'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'm'}
-NO_NOTIFIER = {'MMU_NOTIFIER': 'n', 'TEST_MMU_NOTIFIER': 'n',
-               'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST': 'n'}
+              **dict.fromkeys(REPORTS, 'n')}
+NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', **dict.fromkeys(SUITES, 'n')}
+MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'TEST_MMU_NOTIFIER': 'm', **dict.fromkeys(SUITES, 'm')}
+NO_NOTIFIER = {'MMU_NOTIFIER': 'n', 'MMU_NOTIFIER_NONBLOCK_PROBE': 'n', 'TEST_MMU_NOTIFIER': 'n',
+               **dict.fromkeys(SUITES[1:], 'n')}
 
 CONFIGS = (
     Config('um', 'um'),
@@ -295,6 +297,7 @@ def in_kernel(names: Iterable[str], suffix: str) -> list[str]:
 WAIVED = (
     ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is checked itself'),
     ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
+    ('MACRO_ARG_REUSE', 'include/kunit/mmu_notifier.h', 'the state is asked before and after'),
     ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
     ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
      'include/trace/events/.*', 'trace events have a style of their own'),
