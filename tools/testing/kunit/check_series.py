@@ -14,9 +14,10 @@ import os
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional
+from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
 import kunit_run
 from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say
@@ -25,6 +26,8 @@ from series import NOBODY, Git, write_series
 from source import Base, source_files
 from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
 from verdict import Case, SkipRule, Verdict, judge, parse_log
+
+T = TypeVar('T')
 
 HERE = Path(__file__).resolve().parent
 CLANG = 'clang-19'          # 7.3 wants 17; both Debian 12 and 13 have this one
@@ -337,7 +340,8 @@ class Check:
         self.rules = rules
         self.checkout = Checkout(repo, base)
         self.tree = self.checkout.path
-        self.builders = [Builder(config, self.tree, jobs) for config in configs]
+        # Side by side: of a few objects, make itself takes the most of the time.
+        self.builders = [Builder(config, self.tree, 1) for config in configs]
         self.verdict = Verdict()
         self.rows: list[list[str]] = []
 
@@ -368,14 +372,22 @@ class Check:
     def present(self) -> list[str]:
         return [name for name in sorted(self.sources) if (self.tree / name).exists()]
 
-    def begin(self) -> None:
-        symbols = self.checkout.symbols()
-        for builder in self.builders:
+    def for_each(self, do: Callable[[Builder], T]) -> Iterator[tuple[Builder, T, float]]:
+        """In their order: what it returns, and the seconds that it took."""
+        def timed(builder: Builder) -> tuple[Builder, T, float]:
             start = time.monotonic()
-            builder.begin(self.present(), symbols)
+            found = do(builder)
+            return builder, found, time.monotonic() - start
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            yield from pool.map(timed, self.builders)
+
+    def begin(self) -> None:
+        symbols, present = self.checkout.symbols(), self.present()
+        for builder, _, seconds in self.for_each(
+                lambda builder: builder.begin(present, symbols)):
             say(f'{self.base.name} without the series, {builder.config.name}: '
-                + (builder.trouble or f'{len(builder.known)} warnings, '
-                   f'{time.monotonic() - start:.0f} s'))
+                + (builder.trouble or f'{len(builder.known)} warnings, {seconds:.0f} s'))
             if builder.trouble:
                 self.note(f'without the series, {builder.config.name}', builder.trouble)
 
@@ -391,15 +403,17 @@ class Check:
         row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
         names = touched(patch)
         built = any(map(is_built, names))
+        if not built:
+            row += ['-'] * len(self.builders)
+            return True
         symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
-        for builder in self.builders:
-            if not built or builder.trouble:
-                row.append('-' if not built else '?')
+        present = self.present()
+        for builder, (compiled, trouble), seconds in self.for_each(
+                lambda builder: (0, '') if builder.trouble else builder.check(present, symbols)):
+            if builder.trouble:
+                row.append('?')
                 continue
-            start = time.monotonic()
-            compiled, trouble = builder.check(self.present(), symbols)
-            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, '
-                f'{time.monotonic() - start:.0f} s')
+            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, {seconds:.0f} s')
             if compiled or trouble:
                 row.append(self.cell(f'{patch.name}: {builder.config.name}', trouble,
                                      str(compiled)))
@@ -459,6 +473,7 @@ class Check:
         """A whole kernel with modules: is all exported that they use?"""
         for builder in self.builders:
             if builder.config.arch == 'um' and 'MODULES' in builder.config.options:
+                builder.jobs = self.jobs
                 status, output = builder.make('all')
                 found = {': '.join(one) for one in read_warnings(output, self.tree)
                          if 'modpost' in ': '.join(one)} | set(ERROR.findall(output))
