@@ -7,7 +7,6 @@ import contextlib
 import difflib
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import sys

@@ -18,7 +18,7 @@ from typing import Iterator, Optional
 
 import e2e
 import kunit_run
-from common import EXIT_BUILD, Failure, say
+from common import EXIT_BUILD, Failure
 from machine import UML, Machine, x86_64
 from verdict import Verdict
 
@@ -47,7 +47,8 @@ class Time:
         return self.value <= self.limit
 
     def __str__(self) -> str:
-        against = '' if self.stock is None else f' against {self.stock:.1f} s, ratio {self.value:.2f}'
+        against = ('' if self.stock is None else
+                   f' against {self.stock:.1f} s, ratio {self.value:.2f}')
         return f'{self.name}: {self.ours:.1f} s{against}, goal {self.limit:.1f}'
 
 
@@ -115,18 +116,18 @@ def stock(machine: Machine, *build: str) -> Machine:
 def measure_uml(tree: Path, jobs: int, memory: Path) -> list[Time]:
     ours = replace(UML, folder='um-cold')
     theirs = stock(ours)
-    first = [cold(tree, each, jobs, memory) for each in (ours, theirs)]
-    again = [warm(tree, each, edited, jobs, memory)
-             for each, edited in ((ours, OUR_TEST), (theirs, STOCK_TEST))]
-    return [Time('cold, UML', *first, 0.4),
-            Time('after an edit of a test, UML', *again, 1.0),
+    return [Time('cold, UML', cold(tree, ours, jobs, memory),
+                 cold(tree, theirs, jobs, memory), 0.4),
+            Time('after an edit of a test, UML', warm(tree, ours, OUR_TEST, jobs, memory),
+                 warm(tree, theirs, STOCK_TEST, jobs, memory), 1.0),
             Time('the suites after boot, UML', suites(tree, ours), None, 1.0)]
 
 
 def measure_pc(tree: Path, jobs: int, memory: Path) -> list[Time]:
     ours = replace(x86_64(2, False), folder='x86_64-cold')
-    first = [cold(tree, each, jobs, memory) for each in (ours, stock(ours, '--arch=x86_64'))]
-    return [Time('cold, x86_64', *first, 0.5)]
+    theirs = stock(ours, '--arch=x86_64')
+    return [Time('cold, x86_64', cold(tree, ours, jobs, memory),
+                 cold(tree, theirs, jobs, memory), 0.5)]
 
 
 def measure(tree: Path, jobs: int, memory: Path, verdict: Verdict) -> list[Time]:

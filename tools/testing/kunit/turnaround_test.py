@@ -40,7 +40,8 @@ class TimeTest(unittest.TestCase):
 
 class CcacheTest(unittest.TestCase):
     def test_off_and_as_before(self) -> None:
-        for before in ({}, {'CCACHE_DISABLE': ''}):
+        cases: tuple[dict[str, str], ...] = ({}, {'CCACHE_DISABLE': ''})
+        for before in cases:
             with mock.patch.dict(os.environ, before):
                 with turnaround.without_ccache():
                     self.assertEqual(os.environ['CCACHE_DISABLE'], '1')

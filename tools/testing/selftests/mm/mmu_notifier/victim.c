@@ -22,7 +22,6 @@
 
 #include "victim.h"
 
-
 int sys_pidfd_open(pid_t pid)
 {
 	return syscall(SYS_pidfd_open, pid, 0);
