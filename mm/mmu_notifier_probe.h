@@ -88,8 +88,10 @@ extern struct mmu_notifier_probe mmu_notifier_probe;
 
 #else
 
-/* A macro: what follows from it is gone before the compiler lays out the function. */
-#define mmu_notifier_probe_start(range) false
+static inline bool mmu_notifier_probe_start(struct mmu_notifier_range *range)
+{
+	return false;
+}
 
 static inline bool mmu_notifier_probe_end(struct mmu_notifier_range *range,
 					  struct mmu_notifier_range *probe)

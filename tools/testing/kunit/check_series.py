@@ -302,7 +302,6 @@ WAIVED = (
     ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
     ('MACRO_ARG_REUSE', 'include/kunit/mmu_notifier.h', 'the state is asked before and after'),
     ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
-    ('MACRO_ARG_UNUSED', 'mm/mmu_notifier_probe.h', 'a stub, which has to be a macro'),
     ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
      'include/trace/events/.*', 'trace events have a style of their own'),
     ('LINUX_VERSION_CODE|CONSTANT_COMPARISON', 'mm/tests/mmu_notifier_acts.c',
