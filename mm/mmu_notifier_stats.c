@@ -159,6 +159,7 @@ static struct mmu_notifier_stats_row *find_or_add_row(const void *callback)
 
 /* Rows: callbacks that go */
 
+#if IS_ENABLED(CONFIG_MODULES) || IS_ENABLED(CONFIG_KUNIT)
 /**
  * mmu_notifier_stats_forget() - the callbacks at these addresses are gone
  * @start: first address
@@ -187,6 +188,7 @@ VISIBLE_IF_KUNIT void mmu_notifier_stats_forget(const void *start, size_t size)
 	raw_spin_unlock(&rows_lock);
 }
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_stats_forget);
+#endif
 
 /**
  * mmu_notifier_stats_reset() - count from zero, and give up the rows of what is gone
