@@ -4,6 +4,7 @@
  */
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,28 @@ static void mount_all(void)
 	}
 }
 
+/*
+ * A PC takes a second to find out how fast its clock is. It then says so, perhaps in the
+ * middle of a line of a test.
+ */
+static void wait_for_clock(void)
+{
+	const char *path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+	bool early = true;
+	char name[32];
+	FILE *file;
+	int i;
+
+	for (i = 0; i < 100 && early; i++) {
+		file = fopen(path, "r");
+		early = file && fgets(name, sizeof(name), file) && !strcmp(name, "tsc-early\n");
+		if (file)
+			fclose(file);
+		if (early)
+			usleep(50000);
+	}
+}
+
 /**
  * run_as_init() - do what is init's part, if this is init
  *
@@ -81,6 +104,7 @@ void run_as_init(void)
 	if (getpid() != 1)
 		return;
 	mount_all();
+	wait_for_clock();
 	tests = fork();
 	if (tests < 0)
 		die("fork");
