@@ -55,8 +55,11 @@ class SeriesTest(ScratchTest):
             self.assertIn(part, str(caught.exception))
 
     def git(self, *arguments: str) -> str:
+        # In a hook of git, and in its rebase --exec, GIT_DIR names the repository we are in.
+        env = {key: value for key, value in os.environ.items()
+               if key not in ('GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE')}
         return subprocess.run(['git', *arguments], cwd=self.kernel, check=True, text=True,
-                              capture_output=True).stdout
+                              capture_output=True, env=env).stdout
 
 
 class WriteTest(SeriesTest):
