@@ -129,7 +129,7 @@ def compare_off(repo: Path, trees: dict[str, Tree], jobs: int, verdict: Verdict)
 # Lockdep on: what a boot says
 
 @dataclass
-class Boot:
+class Measured:
     """Of one kernel: all that it measured, in nanoseconds, that is, instructions."""
     values: dict[str, float] = field(default_factory=dict)
     lockdep: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -148,8 +148,8 @@ RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
              'number of stack traces', 'number of stack hash chains')
 
 
-def parse_log(lines: Iterable[str]) -> Boot:
-    boot, ended = Boot(), False
+def parse_log(lines: Iterable[str]) -> Measured:
+    boot, ended = Measured(), False
     for line in map(str.rstrip, lines):
         if match := VALUE.search(line):
             boot.values[match[1]] = float(match[2])
@@ -178,7 +178,7 @@ def between(lines: list[str], first: str, last: str) -> Optional[float]:
     return float(ends[-1] - starts[0]) if starts and ends else None
 
 
-def parse_suites(lines: list[str]) -> Boot:
+def parse_suites(lines: list[str]) -> Measured:
     """The kernel's own suites: reports are what some of them are about."""
     boot = parse_log(lines)
     if boot.trouble != 'it did not come to its end':
@@ -238,7 +238,7 @@ def spread(values: list[float]) -> float:
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def ratios(boots: dict[str, list[Boot]]) -> list[Result]:
+def ratios(boots: dict[str, list[Measured]]) -> list[Result]:
     """Of the medians, for all that each boot of both sides has."""
     every = [boot for side in SIDES for boot in boots[side]]
     found = []
@@ -298,7 +298,7 @@ def as_text(results: list[Result]) -> str:
 Resources = dict[str, dict[str, dict[str, int]]]        # by time, name and side
 
 
-def resources(boots: dict[str, list[Boot]]) -> Resources:
+def resources(boots: dict[str, list[Measured]]) -> Resources:
     """Lockdep's own, of the first boot of each side."""
     found: Resources = {}
     for side in SIDES:
@@ -388,7 +388,7 @@ def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
     return ''
 
 
-def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Boot:
+def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Measured:
     name = f'bench-{"suites" if suites else "passes"}-{number}'
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
@@ -406,8 +406,8 @@ def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Boot
 
 
 def boot_in_turn(folders: dict[str, Path], machine: Machine,
-                 verdict: Verdict) -> dict[str, list[Boot]]:
-    boots: dict[str, list[Boot]] = {side: [] for side in SIDES}
+                 verdict: Verdict) -> dict[str, list[Measured]]:
+    boots: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for number in range(1, ROUNDS + 1):
         for side in SIDES:
             parts = [boot_once(folders[side], machine, number, suites)
@@ -415,7 +415,7 @@ def boot_in_turn(folders: dict[str, Path], machine: Machine,
             for part in parts:
                 if part.trouble:
                     verdict.fail(f'FAILED boot of {side}: {part.trouble}', EXIT_HANG)
-            boots[side].append(Boot(parts[0].values | parts[1].values, parts[0].lockdep))
+            boots[side].append(Measured(parts[0].values | parts[1].values, parts[0].lockdep))
     return boots
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import bench
-from bench import FIXES, OURS, Boot, Result
+from bench import FIXES, OURS, Measured, Result
 from common import Failure
 from fixtures import TOP, ScratchTest, write
 from machine import X86_64_BENCH
@@ -40,9 +40,9 @@ bench: end
 '''
 
 
-def boots(values: dict[str, list[float]]) -> dict[str, list[Boot]]:
+def boots(values: dict[str, list[float]]) -> dict[str, list[Measured]]:
     """Of one measurement, on each side."""
-    return {side: [Boot({'kmalloc': value}) for value in values[side]] for side in values}
+    return {side: [Measured({'kmalloc': value}) for value in values[side]] for side in values}
 
 
 class ParseTest(unittest.TestCase):
@@ -121,7 +121,7 @@ class JudgeTest(unittest.TestCase):
 class OutputTest(ScratchTest):
     def test_json_and_text(self) -> None:
         results = [Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)]
-        table = bench.resources({side: [Boot(lockdep={'at boot': {'lock-classes': number}})]
+        table = bench.resources({side: [Measured(lockdep={'at boot': {'lock-classes': number}})]
                                  for side, number in ((FIXES, 5), (OURS, 6))})
         self.assertEqual(table, {'at boot': {'lock-classes': {FIXES: 5, OURS: 6}}})
         found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'],
