@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Callable, Iterable, Optional
 
 import check_series
-import e2e
 import kunit_run
 import turnaround
+from boot import Boot, build_initramfs, command_line, run_tool, start
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
 from tree import Tree, overlay_files, read_series, touched_files
@@ -379,12 +379,12 @@ def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
     output = folder / 'bench'
     shutil.rmtree(output, ignore_errors=True)
     shutil.copytree(HERE / 'bench', output)
-    e2e.run_tool('building the module that measures', [
+    run_tool('building the module that measures', [
         'make', '-C', tree, 'ARCH=x86_64', f'O={folder}', f'M={output}', 'modules'])
-    e2e.run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / 'bench',
-                                       output / 'bench.c'])
-    e2e.build_initramfs(folder, {'/bench': output / 'bench', '/mmu_notifier_bench.ko':
-                                 output / 'mmu_notifier_bench.ko'})
+    run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / 'bench',
+                                   output / 'bench.c'])
+    build_initramfs(folder, {'/bench': output / 'bench',
+                             '/mmu_notifier_bench.ko': output / 'mmu_notifier_bench.ko'})
     return ''
 
 
@@ -392,10 +392,10 @@ def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Meas
     name = f'bench-{"suites" if suites else "passes"}-{number}'
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
-    what = e2e.Boot(name, 'bench', () if suites else module_arguments(folder),
-                    kernel='' if suites else 'kunit.enable=0', memory=256)
+    what = Boot(name, 'bench', () if suites else module_arguments(folder),
+                kernel='' if suites else 'kunit.enable=0', memory=256)
     log = folder / f'{name}.log'
-    _, timed_out = e2e.start(e2e.command_line(seeded, what), machine.timeout, folder, log)
+    _, timed_out = start(command_line(seeded, what), machine.timeout, folder, log)
     lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
     boot = parse_suites(lines) if suites else parse_log(lines)
     if timed_out:

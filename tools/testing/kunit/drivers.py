@@ -12,8 +12,9 @@ import re
 import shutil
 from pathlib import Path
 
+from boot import SELFTEST, run_tool
 from common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from e2e import PROBE, SELFTEST, Boot, Suite, run_tool
+from e2e import PROBE, Suite, TestBoot
 
 MM = 'tools/testing/selftests/mm'
 HMM_TESTS = f'{MM}/hmm-tests.c'
@@ -54,12 +55,12 @@ def files(tree: Path, um: Path) -> dict[str, Path]:
 HUGE_PAGES = ' hugepages=8'
 
 DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
-    Boot('drivers', 'drivers', memory=320),
-    Boot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048,
-         kernel=Boot.kernel + HUGE_PAGES),
-    Boot('stress', 'stress', memory=448),
+    TestBoot('drivers', 'drivers', memory=320),
+    TestBoot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048,
+             kernel=TestBoot.kernel + HUGE_PAGES),
+    TestBoot('stress', 'stress', memory=448),
     # The probe changes nothing for these either, but that it takes its time.
-    Boot('hmm-tests-probe', 'run', ('/hmm-tests', '-T', 'benchmark_thp_migration'),
-         peer=HMM_TESTS, memory=2048, kernel=PROBE + HUGE_PAGES),
-    Boot('stress-probe', 'stress', memory=448, kernel=PROBE),
+    TestBoot('hmm-tests-probe', 'run', ('/hmm-tests', '-T', 'benchmark_thp_migration'),
+             peer=HMM_TESTS, memory=2048, kernel=PROBE + HUGE_PAGES),
+    TestBoot('stress-probe', 'stress', memory=448, kernel=PROBE),
 ), files)

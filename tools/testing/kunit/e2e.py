@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The selftests in user space: each boot of a UML kernel runs a test program as its init.
+"""The selftests in user space: each boot of a kernel runs a test program as its init.
 
 A boot counts the tests that the program ran, and one more: its log. The kernel
 must report nothing, or, where a boot is there to show a report, just that.
@@ -11,24 +11,19 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Callable, Iterable, Mapping, Optional
 
 import callbacks
 import kunit_run
 import sanitizer
-from common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, tool_failure,
-                    write_atomically)
-from machine import QEMU, Machine
+from boot import SELFTEST, Boot, build_initramfs, build_programs, command_line, start
+from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say, write_atomically
+from machine import Machine
 from verdict import PANIC, Result, SkipRule, Verdict
 
-HERE = Path(__file__).resolve().parent
-SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
 EXCERPT = 15
 
 # What no boot may show, and what none may that is not there to show a report
@@ -39,18 +34,12 @@ TROUBLE = (*FATAL, r'WARNING:', r'BUG:', r'possible .* detected')
 # What is booted
 
 @dataclass(frozen=True)
-class Boot:
-    name: str
-    program: str
-    arguments: tuple[str, ...] = ()         # the program's: no more than 30
+class TestBoot(Boot):
+    """A boot whose log is judged."""
     # Regular expressions for lines of the log, to be found in this order
     wanted: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = TROUBLE
-    kernel: str = 'kunit.enable=0'          # the kernel's arguments
-    time_travel: bool = True                # where there is such a thing
-    memory: int = 192                       # MB of it, under QEMU
     peer: str = ''                          # in the tree: whose tests run, if not the program's
-    timeout: int = 0                        # in seconds, if not the machine's
 
     @property
     def source(self) -> str:
@@ -69,16 +58,16 @@ def held(task: str, callback: str) -> tuple[str, ...]:
     return (rf'\blocks held by {task}/', rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0')
 
 
-def report(variant: str, wanted: tuple[str, ...], callback: str) -> Boot:
+def report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBoot:
     """Lockdep is off after its first report, so each is made in a boot of its own."""
-    return Boot(f'report-{variant}', 'report', ('-v', variant),
-                wanted + held('oom_reaper', callback), FATAL)
+    return TestBoot(f'report-{variant}', 'report', ('-v', variant),
+                    wanted=wanted + held('oom_reaper', callback), unwanted=FATAL)
 
 
-def probe_report(variant: str, wanted: tuple[str, ...], callback: str) -> Boot:
+def probe_report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBoot:
     """Likewise, of an ordinary munmap() with the nonblocking probe."""
-    return Boot(f'report-probe-{variant}', 'probe', ('-v', variant),
-                wanted + held('probe', callback), FATAL)
+    return TestBoot(f'report-probe-{variant}', 'probe', ('-v', variant),
+                    wanted=wanted + held('probe', callback), unwanted=FATAL)
 
 
 # Each invalidation that may block is tried without first.
@@ -90,32 +79,32 @@ class Suite:
     """Test programs, and the boots that they take."""
     name: str                               # the verb
     folder: str                             # of the programs, in the tree
-    boots: tuple[Boot, ...]
+    boots: tuple[TestBoot, ...]
     # What else has to be in the initramfs: paths there, and of what is copied
     files: Callable[[Path, Path], Mapping[str, Path]] = lambda tree, um: {}
 
 
 E2E = Suite('e2e', SELFTEST, (
-    Boot('device', 'device'),
-    Boot('mrelease', 'mrelease'),
-    Boot('oom', 'oom'),
+    TestBoot('device', 'device'),
+    TestBoot('mrelease', 'mrelease'),
+    TestBoot('oom', 'oom'),
     # Without time travel, so that interrupts come at any moment.
-    Boot('race', 'race', time_travel=False, timeout=900),
+    TestBoot('race', 'race', time_travel=False, timeout=900),
     # The suite that it runs makes reports, and expects them.
-    Boot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
+    TestBoot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
     report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
     report('allocation', RECURSION, 'fake_range_start'),
     report('range_end', RECURSION, 'fake_range_end'),
     report('sleep', SLEEP, 'fake_invalidate'),
-    Boot('probe', 'probe', ('-f', 'probe')),
+    TestBoot('probe', 'probe', ('-f', 'probe')),
     probe_report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
     probe_report('range_end', RECURSION, 'fake_range_end'),
     # The probe changes nothing for the others.
-    Boot('device-probe', 'device', kernel=PROBE),
-    Boot('mrelease-probe', 'mrelease', kernel=PROBE),
-    Boot('oom-probe', 'oom', kernel=PROBE),
-    Boot('race-probe', 'race', ('-v', 'one_thread'), kernel=PROBE, time_travel=False,
-         timeout=900),
+    TestBoot('device-probe', 'device', kernel=PROBE),
+    TestBoot('mrelease-probe', 'mrelease', kernel=PROBE),
+    TestBoot('oom-probe', 'oom', kernel=PROBE),
+    TestBoot('race-probe', 'race', ('-v', 'one_thread'), kernel=PROBE, time_travel=False,
+             timeout=900),
 ))
 
 
@@ -215,7 +204,7 @@ def find_lines(lines: list[str], patterns: Iterable[str]) -> tuple[list[int], st
     return found, ''
 
 
-def judge_lines(boot: Boot, lines: list[str], verdict: Verdict, tree: Path) -> None:
+def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) -> None:
     """What the log shows counts as one test."""
     _, other = sanitizer.split((match[1] for line in lines
                                 if (match := sanitizer.HEADLINE.search(line))), tree)
@@ -237,7 +226,7 @@ def judge_lines(boot: Boot, lines: list[str], verdict: Verdict, tree: Path) -> N
         verdict.passed += 1
 
 
-def judge_stop(boot: Boot, machine: Machine, log: Log, lines: list[str], status: int,
+def judge_stop(boot: TestBoot, machine: Machine, log: Log, lines: list[str], status: int,
                timed_out: bool, verdict: Verdict) -> None:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
@@ -257,7 +246,7 @@ def judge_stop(boot: Boot, machine: Machine, log: Log, lines: list[str], status:
                      'have a result')
 
 
-def judge(boot: Boot, machine: Machine, lines: list[str], status: int, timed_out: bool,
+def judge(boot: TestBoot, machine: Machine, lines: list[str], status: int, timed_out: bool,
           rules: list[SkipRule], tree: Path) -> tuple[Verdict, Log]:
     log, verdict = parse_log(lines), Verdict()
     for result in log.results:
@@ -285,85 +274,7 @@ def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> V
     return verdict
 
 
-# The kernel, the programs and their initramfs
-
-def run_tool(what: str, command: list[str | Path]) -> None:
-    result = capture(command, env=kunit_run.environment())
-    if result.returncode:
-        raise tool_failure(EXIT_BUILD, what, result.stderr)
-
-
-NO_LINKS: Mapping[str, str] = MappingProxyType({})
-
-
-def initramfs_list(files: Mapping[str, Path], links: Mapping[str, str] = NO_LINKS) -> str:
-    """For gen_init_cpio: these files, in folders that they need, symbolic links, and a console."""
-    folders = {str(parent) for path in [*files, *links, '/dev/null', '/tmp/null']
-               for parent in Path(path).parents} - {'/'}
-    return ''.join([*(f'dir {folder} 0755 0 0\n' for folder in sorted(folders)),
-                    'nod /dev/console 0600 0 0 c 5 1\n',
-                    *(f'file {path} {source} 0755 0 0\n' for path, source in files.items()),
-                    *(f'slink {path} {target} 0777 0 0\n' for path, target in links.items())])
-
-
-def build_programs(tree: Path, um: Path, folder: str) -> Path:
-    selftest = um / 'selftest'
-    selftest.mkdir(exist_ok=True)
-    # All of them, as make does not know of each header. It takes seconds.
-    run_tool(f'building {folder}', ['make', '--always-make', '-C', tree / folder,
-                                    f'OUTPUT={selftest}'])
-    return selftest
-
-
-def build_initramfs(um: Path, files: Mapping[str, Path],
-                    links: Mapping[str, str] = NO_LINKS) -> None:
-    contents = um / 'initramfs.list'
-    contents.write_text(initramfs_list(files, links), encoding='utf-8')
-    with open(um / 'initramfs.cpio', 'wb') as output:
-        result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
-                                stderr=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise tool_failure(EXIT_BUILD, 'making the initramfs', result.stderr)
-
-
-def uml_command_line(arguments: Iterable[str]) -> list[str]:
-    """Without uml_dir the kernel leaves files in the user's home."""
-    return ['./linux', 'mem=128M', 'initrd=initramfs.cpio', 'uml_dir=uml', *arguments]
-
-
-def command_line(machine: Machine, boot: Boot) -> list[str]:
-    """What boots it, to be run in the build folder."""
-    # Without hung_task_panic it may wait for ever, quickly where time travels.
-    arguments = ['hung_task_panic=1', boot.kernel, f'rdinit=/{boot.program}', '--',
-                 *boot.arguments]
-    if machine.is_uml:
-        time_travels = machine.time_travels and boot.time_travel
-        return uml_command_line([*machine.run, *(['time-travel=inf-cpu'] if time_travels else []),
-                                 *arguments])
-    return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
-            '-bios', 'qboot.rom',
-            '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
-            '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
-            '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
-
-
-def start(command: list[str], timeout: int, um: Path, log: Path) -> tuple[int, bool]:
-    """Boot it, wait for its end, and tell the exit status, and whether it was too late."""
-    say(f'$ cd {shlex.quote(str(um))} && {shlex.join(command)}')
-    # It polls what it reads from, which a file does not allow.
-    with open(log, 'wb') as output, subprocess.Popen(
-            command, cwd=um, stdin=subprocess.PIPE, stdout=output, stderr=output,
-            start_new_session=True) as process:
-        try:
-            return process.wait(timeout), False
-        except subprocess.TimeoutExpired:
-            # At once: how UML takes SIGTERM would be in the log, as a fault of its own.
-            kunit_run.stop(process, [signal.SIGKILL])
-            return 0, True
-        except BaseException:
-            kunit_run.stop(process)
-            raise
-
+# All of it
 
 def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
         rules: list[SkipRule], suite: Suite = E2E) -> Verdict:

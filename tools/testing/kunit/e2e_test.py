@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import os
 import re
-import time
+import unittest
 from dataclasses import replace
-from pathlib import Path
-from unittest import mock
 
 import e2e
-import machine
+from boot import SELFTEST
 from common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
-from e2e import E2E, Boot, expected_tests, initramfs_list, missing_tests, parse_log, scan_tests
+from e2e import E2E, TestBoot, expected_tests, missing_tests, parse_log, scan_tests
 from fixtures import HERE, TOP, ScratchTest, quiet, write
-from machine import UML_E2E, Machine
+from machine import UML_E2E
 from verdict import SkipRule
 
 DATA = HERE / 'test_data/e2e'
@@ -29,7 +27,7 @@ def recorded(name: str) -> str:
 
 
 class LogTest(ScratchTest):
-    def judge(self, log: str, boot: Boot = Boot('boot', 'mrelease'), status: int = 0,
+    def judge(self, log: str, boot: TestBoot = TestBoot('boot', 'mrelease'), status: int = 0,
               timed_out: bool = False, rules: list[SkipRule] = RULES) -> list[str]:
         with quiet() as output:
             verdict, _ = e2e.judge(boot, UML_E2E, log.splitlines(), status, timed_out, rules,
@@ -84,7 +82,7 @@ class JudgeTest(LogTest):
                          'back_off_reaches_user_space: Test terminated by timeout')
 
     def test_crash(self) -> None:
-        self.assertEqual(self.judge(recorded('crash'), Boot('race', 'race'), status=-6), [
+        self.assertEqual(self.judge(recorded('crash'), TestBoot('race', 'race'), status=-6), [
             'CRASH race: race.reaper_races_with_its_victim: Kernel panic - not syncing: '
             'Kernel mode fault at addr 0x40e, ip 0x6002016b',
             'FAILED boot race: log: must not have: Kernel panic - not syncing: '
@@ -241,9 +239,9 @@ class ScanTest(ScratchTest):
             expected_tests(self.repo)
 
     def test_test_without_a_boot(self) -> None:
-        write(self.repo, {f'{e2e.SELFTEST}/one.c': 'TEST(a)\nTEST(b)\n',
-                          f'{e2e.SELFTEST}/two.c': 'TEST(a)\n',
-                          f'{e2e.SELFTEST}/library.c': 'int f(void);\n'})
+        write(self.repo, {f'{SELFTEST}/one.c': 'TEST(a)\nTEST(b)\n',
+                          f'{SELFTEST}/two.c': 'TEST(a)\n',
+                          f'{SELFTEST}/library.c': 'int f(void);\n'})
         expected = expected_tests(self.repo)
         self.assertEqual(missing_tests(expected, {'one': {'global.a'}}).lines, [
             'MISSING one: global.b: no boot has run it',
@@ -252,24 +250,7 @@ class ScanTest(ScratchTest):
             'one': {'global.a', 'global.b'}, 'two': {'global.a'}}).lines, [])
 
 
-class BootTest(ScratchTest):
-    def setUp(self) -> None:
-        super().setUp()
-        self.um = self.scratch / UML_E2E.folder
-        self.log = self.um / 'boot.log'
-
-    def kernel_does(self, script: str) -> None:
-        write(self.um, {'linux': f'#!/bin/sh\n{script}\n'})
-        (self.um / 'linux').chmod(0o755)
-
-    def start(self, machine: Machine = UML_E2E) -> tuple[int, bool]:
-        with quiet() as output:
-            try:
-                command = e2e.command_line(machine, Boot('boot', 'prog', ('-t', 'name')))
-                return e2e.start(command, machine.timeout, self.um, self.log)
-            finally:
-                self.output = output.getvalue()
-
+class TableTest(unittest.TestCase):
     def test_the_table(self) -> None:
         expected = expected_tests(TOP)
         self.assertEqual({boot.program for boot in E2E.boots}, set(expected))
@@ -278,54 +259,6 @@ class BootTest(ScratchTest):
             self.assertLessEqual(len(boot.arguments), 30)
             for pattern in (*boot.wanted, *boot.unwanted):
                 re.compile(pattern)
-
-    def test_folders_of_files(self) -> None:
-        self.assertEqual(initramfs_list({'/a/b/c': Path('/x'), '/d': Path('/y')}), '''\
-dir /a 0755 0 0
-dir /a/b 0755 0 0
-dir /dev 0755 0 0
-dir /tmp 0755 0 0
-nod /dev/console 0600 0 0 c 5 1
-file /a/b/c /x 0755 0 0
-file /d /y 0755 0 0
-''')
-
-    def test_log_and_status(self) -> None:
-        self.kernel_does('echo "$@"; echo err >&2; exit 3')
-        self.assertEqual(self.start(), (3, False))
-        text = self.log.read_text()
-        self.assertRegex(text, r' rdinit=/prog -- -t name\nerr\n$')
-        self.assertIn(f'$ cd {self.um} && ./linux {text.splitlines()[0]}\n', self.output)
-
-    def test_under_qemu(self) -> None:
-        with mock.patch.object(machine, 'kvm_works', return_value=False):
-            command = e2e.command_line(machine.x86_64_e2e(3, True),
-                                       Boot('boot', 'prog', ('-t', 'name')))
-        self.assertEqual(command[0], machine.QEMU)
-        self.assertIn('-accel tcg -smp 3 -cpu max', ' '.join(command))
-        self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
-        self.assertNotIn('time-travel', command[-1])
-
-    def test_hang(self) -> None:
-        self.kernel_does('setsid sleep 300 & echo $!; wait')
-        self.assertEqual(self.start(replace(UML_E2E, timeout=1)), (0, True))
-        self.assert_gone(int(self.log.read_text()))
-
-    def assert_gone(self, pid: int) -> None:
-        path = Path(f'/proc/{pid}/stat')
-        self.assertFalse(path.exists() and ') Z' not in path.read_text())
-
-    def test_interrupted(self) -> None:
-        self.kernel_does('echo $$; exec sleep 300')
-
-        def interrupt(*_: object) -> None:
-            while not self.log.exists() or not self.log.read_text():
-                time.sleep(0.01)
-            raise KeyboardInterrupt
-
-        with mock.patch('subprocess.Popen.wait', interrupt), self.assertRaises(KeyboardInterrupt):
-            self.start()
-        self.assert_gone(int(self.log.read_text()))
 
 
 # A kernel that runs a program in the initramfs, as far as the runner can see
@@ -348,14 +281,14 @@ class RunTest(ScratchTest):
         super().setUp()
         self.copy_runner()
         write(self.repo, {
-            f'{e2e.SELFTEST}/Makefile': 'all:\n\ttouch $(OUTPUT)/one $(OUTPUT)/two\n',
-            f'{e2e.SELFTEST}/one.c': 'TEST(one)\n', f'{e2e.SELFTEST}/two.c': 'TEST(two)\n'})
+            f'{SELFTEST}/Makefile': 'all:\n\ttouch $(OUTPUT)/one $(OUTPUT)/two\n',
+            f'{SELFTEST}/one.c': 'TEST(one)\n', f'{SELFTEST}/two.c': 'TEST(two)\n'})
         write(self.scratch, {'linux': FAKE_LINUX, 'gen_init_cpio': '#!/bin/sh\ncat "$1"\n'})
         # The real table is about the real programs.
         path = self.repo / 'tools/testing/kunit/e2e.py'
         text, count = re.subn(r'E2E = Suite\(\'e2e\', SELFTEST, \(\n.*?\n\)\)\n',
                               'E2E = Suite("e2e", SELFTEST, '
-                              '(Boot("a", "one"), Boot("b", "two")))\n',
+                              '(TestBoot("a", "one"), TestBoot("b", "two")))\n',
                               path.read_text(), flags=re.DOTALL)
         self.assertEqual(count, 1)
         path.write_text(text)
@@ -382,16 +315,16 @@ class RunTest(ScratchTest):
         self.assertRegex(lines[-2], r"^FAILED build: mm/foo.c:3:1: error: expected ';'")
 
     def test_program_does_not_build(self) -> None:
-        write(self.repo, {f'{e2e.SELFTEST}/Makefile':
+        write(self.repo, {f'{SELFTEST}/Makefile':
                           'all:\n\t@echo "one.c:1: error: x" >&2; false\n'})
         self.run_fake()
         self.assert_error(self.result, EXIT_BUILD, 'error: building tools/testing/selftests',
                           'one.c:1: error: x')
 
     def test_program_that_no_boot_runs(self) -> None:
-        write(self.repo, {f'{e2e.SELFTEST}/Makefile':
+        write(self.repo, {f'{SELFTEST}/Makefile':
                           'all:\n\tcd $(OUTPUT) && touch one two three\n',
-                          f'{e2e.SELFTEST}/three.c': 'TEST(three)\n'})
+                          f'{SELFTEST}/three.c': 'TEST(three)\n'})
         lines = self.run_fake()
         self.assert_error(self.result, EXIT_FAILED)
         self.assertEqual(lines[-2:], ['MISSING three: global.three: no boot has run it',

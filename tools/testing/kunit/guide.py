@@ -21,6 +21,7 @@ from typing import Iterable, Iterator, Mapping
 import e2e
 import kunit_run
 import machine
+from boot import build_initramfs, start, uml_command_line
 from common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
 from verdict import Verdict
 
@@ -280,17 +281,17 @@ def init_script(block: Block) -> str:
 
 
 def boot_command() -> list[str]:
-    return e2e.uml_command_line(['time-travel=inf-cpu', 'rdinit=/bin/sh', '--', '/init.sh'])
+    return uml_command_line(['time-travel=inf-cpu', 'rdinit=/bin/sh', '--', '/init.sh'])
 
 
-def build_initramfs(um: Path, block: Block, modules: Iterable[Path]) -> None:
+def put_into_initramfs(um: Path, block: Block, modules: Iterable[Path]) -> None:
     """A shell, and what it can load: KUnit where modprobe finds it, the rest in root's home."""
     files = um / 'guide'
     files.mkdir(exist_ok=True)
     (files / 'init.sh').write_text(init_script(block), encoding='utf-8')
     (files / 'modules.dep').write_text('kunit.ko:\n', encoding='utf-8')
     release = (um / 'include/config/kernel.release').read_text(encoding='utf-8').strip()
-    e2e.build_initramfs(um, {
+    build_initramfs(um, {
         '/bin/busybox': BUSYBOX, '/init.sh': files / 'init.sh',
         f'/lib/modules/{release}/modules.dep': files / 'modules.dep',
         f'/lib/modules/{release}/kunit.ko': um / 'lib/kunit/kunit.ko',
@@ -307,9 +308,9 @@ def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
     blocks = [block for block in page_blocks(repo) if block.prompt == '# ']
     for number, block in enumerate(blocks, 1):
         say(f'# {block}')
-        build_initramfs(um, block, sorted(modules.glob('*.ko')))
+        put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
         path = um / f'guide-{number}.log'
-        status, timed_out = e2e.start(boot_command(), timeout, um, path)
+        status, timed_out = start(boot_command(), timeout, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
         verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
         if timed_out or status:

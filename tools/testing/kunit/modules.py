@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-import e2e
 import guide
 import kunit_run
+from boot import (SELFTEST, build_initramfs, build_programs, run_tool, start, uml_command_line)
 from common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, Failure, say
 from machine import Machine
 from verdict import (Case, FailureRule, Log, SkipRule, Verdict, claim_failures, expected_cases,
@@ -63,7 +63,7 @@ def boot_command(machine: Machine, boot: Boot) -> list[str]:
     """Where time travels, sleeps cost nothing."""
     assert machine.is_uml
     names = [f'/{boot.name}/{Path(module).name}' for module in boot.modules]
-    return e2e.uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
+    return uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
 
 
 def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
@@ -102,14 +102,14 @@ def run_boots(boots: Sequence[Boot], repo: Path, tree: Path, machine: Machine, r
     """Put the modules of all of them into one initramfs, boot each, and judge."""
     um = tree.with_name(machine.folder)
     total = Verdict()
-    programs = e2e.build_programs(tree, um, e2e.SELFTEST)
-    e2e.build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
+    programs = build_programs(tree, um, SELFTEST)
+    build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
         f'/{boot.name}/{Path(module).name}': um / module
         for boot in boots for module in boot.modules}})
     for boot in boots:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
-        ended = e2e.start(boot_command(machine, boot), machine.timeout, um, path)
+        ended = start(boot_command(machine, boot), machine.timeout, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
         if raw:
             say(text)
@@ -178,7 +178,7 @@ def run_driver(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, m
         return total
     command = out_of_tree_command(tree, um, folder)
     say(f'$ {shlex.join(map(str, command))}')
-    e2e.run_tool(f'building {folder}', command)
+    run_tool(f'building {folder}', command)
     boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
                 tuple({case.suite for case in cases}))
     return run_boots([boot], repo, tree, machine, raw, cases, rules, [])

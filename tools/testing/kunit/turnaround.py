@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Optional
 
-import e2e
 import kunit_run
+from boot import start
 from common import EXIT_BUILD, Failure
 from machine import UML, Machine, x86_64
 from verdict import Verdict
@@ -91,8 +91,8 @@ def boot(folder: Path, machine: Machine, *arguments: str) -> float:
     given = [argument.removeprefix('--kernel_args=') for argument in machine.run]
     log = folder / 'boot.log'
     since = time.monotonic()
-    status, timed_out = e2e.start(['./linux', 'mem=1G', 'console=tty', 'kunit_shutdown=halt',
-                                   'uml_dir=uml', *given, *arguments], machine.timeout, folder, log)
+    status, timed_out = start(['./linux', 'mem=1G', 'console=tty', 'kunit_shutdown=halt',
+                               'uml_dir=uml', *given, *arguments], machine.timeout, folder, log)
     if status or timed_out:
         raise Failure(EXIT_BUILD, f'{machine.folder}: the kernel did not come to its end '
                       f'(log: {log})')

@@ -8,7 +8,6 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-import e2e
 import kunit_run
 import turnaround
 from common import EXIT_BUILD, Failure
@@ -90,7 +89,7 @@ class MeasureTest(ScratchTest):
 
     def test_kernel_that_hangs(self) -> None:
         for result in ((0, True), (1, False)):
-            with mock.patch.object(e2e, 'start', return_value=result), \
+            with mock.patch.object(turnaround, 'start', return_value=result), \
                     self.assertRaises(Failure) as caught:
                 turnaround.boot(self.scratch, UML)
             self.assertIn('boot.log', str(caught.exception))
