@@ -23,6 +23,7 @@ import kunit_run
 import turnaround
 from boot import Boot, build_initramfs, command_line, run_tool, start
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
+from kconfig import read_config
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
 from tree import Tree, overlay_files, read_series, touched_files
 from verdict import Verdict
@@ -56,7 +57,7 @@ OFF = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP'
 
 def off_options() -> dict[str, str]:
     """bench.config's, and to be off what is on in the other configurations."""
-    return {**check_series.read_options(BENCH_CONFIG.read_text(encoding='utf-8')), **OFF}
+    return {**read_config(BENCH_CONFIG), **OFF}
 
 
 def off_builder(tree: Path, jobs: int) -> check_series.Builder:

@@ -21,6 +21,7 @@ from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
 import kunit_run
 from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say
+from kconfig import as_config, read_config
 from machine import E2E_CONFIG, X86_64_CONFIG, Machine
 from series import NOBODY, Git, write_series
 from source import Base, source_files
@@ -76,24 +77,14 @@ CONFIGS = (
 
 def base_options(arch: str) -> dict[str, str]:
     """Everything on: the options of `make e2e`, whose kernels have the suites and the device."""
-    found = read_options(E2E_CONFIG.read_text(encoding='utf-8'))
+    found = read_config(E2E_CONFIG)
     if arch == 'um':
         return found
     found = {name: value for name, value in found.items() if value == 'y' and 'UML' not in name}
-    found = {**read_options(X86_64_CONFIG.read_text(encoding='utf-8')), **found}
+    found = {**read_config(X86_64_CONFIG), **found}
     if arch == 'i386':
         del found['64BIT']
     return found
-
-
-def read_options(text: str) -> dict[str, str]:
-    found = dict(re.findall(r'^CONFIG_(\w+)=(.*)', text, re.MULTILINE))
-    return found | dict.fromkeys(re.findall(r'^# CONFIG_(\w+) is not set', text, re.MULTILINE), 'n')
-
-
-def as_config(options: dict[str, str]) -> str:
-    return ''.join(f'# CONFIG_{name} is not set\n' if value == 'n' else f'CONFIG_{name}={value}\n'
-                   for name, value in options.items())
 
 
 # What make says
@@ -169,7 +160,7 @@ class Builder:
         status, output = self.make('olddefconfig')
         if status or 'unmet direct dependencies' in output or read_warnings(output, self.tree):
             return 'olddefconfig: ' + output.strip()
-        got = read_options(config.read_text(encoding='utf-8'))
+        got = read_config(config)
         ours = {name for name, value in wanted.items()
                 if value in 'ym' or name in self.config.options}
         wrong = [f'{name} is {got.get(name, "n")} and not {wanted[name]}' for name in sorted(ours)
@@ -526,11 +517,11 @@ class Check:
             with open(config, 'a', encoding='utf-8') as file:
                 file.write('CONFIG_KUNIT=y\n')
             builder.make('olddefconfig')
-            old = read_options(config.read_text(encoding='utf-8'))
+            old = read_config(config)
         _, output = builder.make('-s', 'listnewconfig')
         asked = set(re.findall(r'^CONFIG_(\w+)=', output, re.MULTILINE))
         builder.make('-s', 'olddefconfig')
-        new = read_options(config.read_text(encoding='utf-8'))
+        new = read_config(config)
         changed = {name for name in old.keys() | new.keys()
                    if old.get(name, 'n') != new.get(name, 'n')}
         say(f'new: {", ".join(sorted(asked))}; on by default: '

@@ -6,8 +6,8 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import (CONFIGS, Builder, Config, as_config, base_options, checkpatch,
-                          doc_warnings, is_built, read_options, read_warnings, touched)
+from check_series import (CONFIGS, Builder, Config, base_options, checkpatch, doc_warnings,
+                          is_built, read_warnings, touched)
 from fixtures import ScratchTest, quiet, write
 
 TREE = Path('/tree')
@@ -58,10 +58,6 @@ class OutputTest(unittest.TestCase):
     def test_a_file_that_is_called_error(self) -> None:
         files = ['Documentation/mm/error.rst']
         self.assertEqual(doc_warnings('reading sources... mm/error\n', files, TREE), [])
-
-    def test_options(self) -> None:
-        options = {'A': 'y', 'B': 'n', 'C': '"text"'}
-        self.assertEqual(read_options('# comment\n' + as_config(options)), options)
 
     def test_every_configuration_has_a_name_and_a_folder(self) -> None:
         folders = {Builder(config, TREE, 1).out for config in CONFIGS}

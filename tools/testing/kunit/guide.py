@@ -20,9 +20,10 @@ from typing import Iterable, Iterator, Mapping
 
 import e2e
 import kunit_run
-import machine
 from boot import build_initramfs, start, uml_command_line
 from common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
+from kconfig import assignments
+from machine import E2E_CONFIG
 from verdict import Verdict
 
 PAGE = 'Documentation/mm/mmu_notifier_nonblock.rst'
@@ -136,9 +137,9 @@ def tester(block: Block, repo: Path) -> str:
         return ', '.join(sorted(others))
     if first in PRINTED:
         return PRINTED[first].name
-    known = machine.settings(machine.E2E_CONFIG)
+    known = assignments(E2E_CONFIG)
     if all(line in known for line in block.text.splitlines()):
-        return machine.E2E_CONFIG.name
+        return E2E_CONFIG.name
     # For the kernel command line: the boots that have it
     return ', '.join(boot.name for boot in e2e.E2E.boots if first in boot.kernel.split())
 

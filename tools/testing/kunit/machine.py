@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import EXIT_MACHINE, Failure
+from kconfig import assignments
 
 HERE = Path(__file__).resolve().parent
 E2E_CONFIG = HERE / 'e2e.config'
@@ -89,12 +90,6 @@ def x86_64(smp: int, rt: bool) -> Machine:
                    '' if kvm_works() else str(TCG))
 
 
-def settings(config: Path) -> list[str]:
-    """All that it sets, with =; what it says is not set is left out."""
-    return [line for line in config.read_text(encoding='utf-8').splitlines()
-            if line.startswith('CONFIG_')]
-
-
 # .kunitconfig's, with all that is to be tested in modules, and a process that loads them
 UML_MODULES = Machine('um-modules', UML.build + tuple(
     f'--kconfig_add=CONFIG_{option}' for option in (
@@ -111,8 +106,8 @@ def x86_64_e2e(smp: int, rt: bool) -> Machine:
     """For those, and with drivers whose notifiers run without special hardware."""
     base = x86_64(smp, rt)
     # What is off there and on here is turned on again, but for what only UML has.
-    options = [option for option in settings(E2E_CONFIG) if 'UML' not in option]
-    options += settings(DRIVERS_CONFIG)
+    options = [option for option in assignments(E2E_CONFIG) if 'UML' not in option]
+    options += assignments(DRIVERS_CONFIG)
     return Machine(f'{base.folder}-e2e',
                    base.build + tuple(f'--kconfig_add={option}' for option in options),
                    ('-smp', str(smp), '-cpu', 'max'), 900, base.path)
@@ -133,7 +128,7 @@ def x86_64_suites(smp: int, rt: bool) -> Machine:
 X86_64_BENCH = Machine(
     'x86_64-bench', ('--arch=x86_64', f'--kunitconfig={X86_64_CONFIG}',
                      '--kconfig_add=CONFIG_PREEMPT=y',
-                     *(f'--kconfig_add={option}' for option in settings(BENCH_CONFIG))),
+                     *(f'--kconfig_add={option}' for option in assignments(BENCH_CONFIG))),
     ('-smp', '1', '-cpu', 'max', '-icount', 'shift=0,sleep=off',
      '-rtc', 'base=2020-01-01,clock=vm'), 600, str(TCG))
 
@@ -143,7 +138,7 @@ SANITIZERS = ('kasan', 'kcsan')
 
 def sanitized(machine: Machine, name: str) -> Machine:
     """The same with the options of kasan.config or kcsan.config, and more time."""
-    options = settings(HERE / f'{name}.config')
+    options = assignments(HERE / f'{name}.config')
     return replace(machine, folder=f'{machine.folder}-{name}', timeout=3 * machine.timeout,
                    build=machine.build + tuple(f'--kconfig_add={option}' for option in options))
 
