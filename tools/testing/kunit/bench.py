@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Iterable, Optional
 
-import check_series
 import kunit_run
 import turnaround
 from boot import Boot, build_initramfs, command_line, run_tool, start
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
+from kbuild import ERROR, Builder, Config, base_options, includers
 from kconfig import read_config
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
 from tree import Tree, overlay_files, read_series, touched_files
@@ -60,9 +60,8 @@ def off_options() -> dict[str, str]:
     return {**read_config(BENCH_CONFIG), **OFF}
 
 
-def off_builder(tree: Path, jobs: int) -> check_series.Builder:
-    return check_series.Builder(check_series.Config('x86_64, bench off', 'x86_64', off_options()),
-                                tree, jobs)
+def off_builder(tree: Path, jobs: int) -> Builder:
+    return Builder(Config('x86_64, bench off', 'x86_64', off_options()), tree, jobs)
 
 
 def touched_sources(repo: Path, trees: dict[str, Tree]) -> list[str]:
@@ -70,9 +69,8 @@ def touched_sources(repo: Path, trees: dict[str, Tree]) -> list[str]:
     names = {name for hook in trees[OURS].hooks for name in touched_files(repo / hook)
              if (trees[FIXES].path / name).is_file()}
     found = {name for name in names if name.endswith('.c')}
-    found |= check_series.includers(
-        trees[FIXES].path, (name for name in names if name.endswith('.h')),
-        ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
+    found |= includers(trees[FIXES].path, (name for name in names if name.endswith('.h')),
+                       ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
     return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
 
 
@@ -102,11 +100,11 @@ def compare_off(repo: Path, trees: dict[str, Tree], jobs: int, verdict: Verdict)
     objects: list[str] = []
     for side, builder in builders.items():
         say(f'lockdep off: building the touched objects in {builder.out.name} of {side} ...')
-        trouble = builder.configure({*check_series.base_options('x86_64'), *off_options()})
+        trouble = builder.configure({*base_options('x86_64'), *off_options()})
         objects = builder.objects(sources) if not trouble else []
         status, output = builder.make(*objects) if objects else (1, trouble or 'no objects')
         if status:
-            error = check_series.ERROR.search(output)
+            error = ERROR.search(output)
             verdict.fail(f'FAILED build of {side}, lockdep off: '
                          f'{error[0].strip() if error else output.strip()}', EXIT_BUILD)
             return []

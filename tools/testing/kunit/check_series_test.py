@@ -1,39 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests of make check-series: what it takes for a warning, and what it builds."""
+"""Tests of make check-series: what it builds, and what it finds wrong."""
 
 from __future__ import annotations
 
 import unittest
 from pathlib import Path
 
-from check_series import (CONFIGS, Builder, Config, base_options, checkpatch, doc_warnings,
-                          is_built, read_warnings, touched)
+from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built, touched
 from fixtures import ScratchTest, quiet, write
+from kbuild import Builder, Config, base_options
 
 TREE = Path('/tree')
 
 
 class OutputTest(unittest.TestCase):
-    def test_warnings(self) -> None:
-        for line, name, text in (
-                ('/tree/mm/foo.c:12:3: warning: unused variable \'x\'', 'mm/foo.c',
-                 'unused variable \'x\''),
-                ('mm/foo.c:12: warning: Function parameter \'x\' not described', 'mm/foo.c',
-                 'Function parameter \'x\' not described'),
-                ('mm/foo.o: warning: objtool: foo+0x12: unreachable', 'mm/foo.o',
-                 'objtool: foo+NxN: unreachable'),
-                ('mm/Kconfig:7:warning: leading', 'mm/Kconfig', 'leading')):
-            with self.subTest(line=line):
-                self.assertEqual(read_warnings(f'  CC  mm/foo.o\n{line}\n', TREE), {(name, text)})
-
-    def test_a_line_that_moves_is_no_new_warning(self) -> None:
-        self.assertEqual(read_warnings('mm/foo.c:12:3: warning: bad\n', TREE),
-                         read_warnings('mm/foo.c:40:9: warning: bad\n', TREE))
-
-    def test_no_warnings(self) -> None:
-        self.assertEqual(read_warnings('  CC      mm/foo.o\nmm/foo.c: In function \'warning\':\n'
-                                       'make[1]: warning: jobserver unavailable\n', TREE), set())
-
     def test_documentation_of_the_series(self) -> None:
         files = ['Documentation/mm/foo.rst', 'include/linux/foo.h']
         for line in ('Documentation/mm/foo.rst:146: ERROR: Malformed table.',
@@ -78,24 +58,13 @@ class TreeTest(ScratchTest):
                                         'diff --git a/mm/a.c b/mm/a.c\nnew file mode 100644\n'})
         self.assertEqual(touched(self.scratch / 'a.patch'), ['mm/a.c', 'mm/b.c'])
 
-    def test_objects(self) -> None:
-        """Those alone that the Makefile would build."""
-        write(self.kernel, {
-            'mm/Makefile': 'obj-$(CONFIG_A) += a.o\nobj-$(CONFIG_B) += b.o\n'
-                           'obj-$(CONFIG_A) += tests.o\ntests-y := tests/one.o\n'
-                           '$(obj)/a.o: $(src)/a.h\n'})
-        builder = Builder(Config('test', 'um'), self.kernel, 1)
-        write(builder.out, {'include/config/auto.conf': 'CONFIG_A=m\n'})
-        self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
-                         ['mm/a.o', 'mm/tests/one.o'])
-
-    def builder(self) -> Builder:
+    def builder(self) -> SeriesBuilder:
         """Of a kernel whose compiler says what is in the file."""
         write(self.kernel, {
             'Makefile': 'olddefconfig: ; @echo "# nothing"\n'
                         'mm/foo.o: ; @echo "  CC      $@"; sh mm/foo.c\n',
             'mm/Makefile': 'obj-y += foo.o\n', 'mm/foo.c': 'echo mm/foo.c:1:2: warning: old\n'})
-        builder = Builder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
+        builder = SeriesBuilder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
         write(builder.out, {'include/config/auto.conf': ''})
         builder.begin(['mm/foo.c'], set())
         self.assertEqual(builder.trouble, '')

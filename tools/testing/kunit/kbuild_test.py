@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of what is taken for a warning, and of which objects are built."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+from fixtures import ScratchTest, write
+from kbuild import Builder, Config, read_warnings
+
+TREE = Path('/tree')
+
+
+class OutputTest(unittest.TestCase):
+    def test_warnings(self) -> None:
+        for line, name, text in (
+                ('/tree/mm/foo.c:12:3: warning: unused variable \'x\'', 'mm/foo.c',
+                 'unused variable \'x\''),
+                ('mm/foo.c:12: warning: Function parameter \'x\' not described', 'mm/foo.c',
+                 'Function parameter \'x\' not described'),
+                ('mm/foo.o: warning: objtool: foo+0x12: unreachable', 'mm/foo.o',
+                 'objtool: foo+NxN: unreachable'),
+                ('mm/Kconfig:7:warning: leading', 'mm/Kconfig', 'leading')):
+            with self.subTest(line=line):
+                self.assertEqual(read_warnings(f'  CC  mm/foo.o\n{line}\n', TREE), {(name, text)})
+
+    def test_a_line_that_moves_is_no_new_warning(self) -> None:
+        self.assertEqual(read_warnings('mm/foo.c:12:3: warning: bad\n', TREE),
+                         read_warnings('mm/foo.c:40:9: warning: bad\n', TREE))
+
+    def test_no_warnings(self) -> None:
+        self.assertEqual(read_warnings('  CC      mm/foo.o\nmm/foo.c: In function \'warning\':\n'
+                                       'make[1]: warning: jobserver unavailable\n', TREE), set())
+
+
+class BuilderTest(ScratchTest):
+    def test_objects(self) -> None:
+        """Those alone that the Makefile would build."""
+        write(self.kernel, {
+            'mm/Makefile': 'obj-$(CONFIG_A) += a.o\nobj-$(CONFIG_B) += b.o\n'
+                           'obj-$(CONFIG_A) += tests.o\ntests-y := tests/one.o\n'
+                           '$(obj)/a.o: $(src)/a.h\n'})
+        builder = Builder(Config('test', 'um'), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': 'CONFIG_A=m\n'})
+        self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
+                         ['mm/a.o', 'mm/tests/one.o'])
+
+
+if __name__ == '__main__':
+    unittest.main()
