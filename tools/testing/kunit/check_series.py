@@ -26,7 +26,7 @@ from kconfig import read_config
 from machine import Machine
 from series import NOBODY, Git, write_series
 from source import Base, source_files
-from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
+from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same, touched_files
 from verdict import Case, SkipRule, Verdict, judge, parse_log
 
 T = TypeVar('T')
@@ -135,11 +135,6 @@ class Checkout:
         return {line.split()[1] for line in text.splitlines()}
 
 
-def touched(patch: Path) -> list[str]:
-    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
-    return sorted(set(re.findall(r'^diff --git a/\S+ b/(\S+)$', text, re.MULTILINE)))
-
-
 def is_built(name: str) -> bool:
     return not name.startswith(('tools/', 'Documentation/')) and \
         bool(re.search(r'\.[chS]$|(^|/)(Makefile|Kbuild|Kconfig[^/]*)$', name))
@@ -225,7 +220,7 @@ class Check:
     def run(self) -> Verdict:
         patches = sorted(write_series(self.repo, self.base).glob('*.patch'))[1:]
         self.checkout.reset()
-        every = sorted({name for patch in patches for name in touched(patch)})
+        every = sorted({name for patch in patches for name in touched_files(patch)})
         self.sources = set(in_kernel(every, '.c')) | includers(
             self.tree, (name for name in in_kernel(every, '.h') if (self.tree / name).exists()),
             ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
@@ -271,7 +266,7 @@ class Check:
             return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
         found = checkpatch(self.tree, patch)
         row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
-        names = touched(patch)
+        names = touched_files(patch)
         built = any(map(is_built, names))
         if not built:
             row += ['-'] * len(self.builders)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built, touched
+from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built
 from fixtures import ScratchTest, quiet, write
 from kbuild import Builder, Config, base_options
 
@@ -53,11 +53,6 @@ class OutputTest(unittest.TestCase):
 
 
 class TreeTest(ScratchTest):
-    def test_touched(self) -> None:
-        write(self.scratch, {'a.patch': 'diff --git a/mm/b.c b/mm/b.c\n--- a/mm/b.c\n'
-                                        'diff --git a/mm/a.c b/mm/a.c\nnew file mode 100644\n'})
-        self.assertEqual(touched(self.scratch / 'a.patch'), ['mm/a.c', 'mm/b.c'])
-
     def builder(self) -> SeriesBuilder:
         """Of a kernel whose compiler says what is in the file."""
         write(self.kernel, {

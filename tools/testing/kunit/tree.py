@@ -81,8 +81,10 @@ def candidates(repo: Path, hook: str, version: tuple[int, int]) -> list[Path]:
 
 
 def touched_files(patch: Path) -> set[str]:
+    """What it changes, adds or deletes. Of an empty file there is but the line of git."""
     text = patch.read_text(encoding='utf-8', errors='surrogateescape')
-    names = re.findall(r'^(?:---|\+\+\+) [^/\s]+/([^\t\n]+)', text, re.MULTILINE)
+    names = re.findall(r'^(?:(?:---|\+\+\+) [^/\s]+/|diff --git a/\S+ b/)([^\t\n]+)', text,
+                       re.MULTILINE)
     return {name for name in names if '..' not in name.split('/')}
 
 

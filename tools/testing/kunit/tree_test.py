@@ -12,7 +12,7 @@ import tree as tree_module
 from common import EXIT_TREE, EXIT_USAGE, Failure
 from fixtures import FOO_C, FOO_PATCH, ScratchTest, diff, quiet, write
 from source import Base, from_kdir
-from tree import Preparer, Tree, check_hooks
+from tree import Preparer, Tree, check_hooks, touched_files
 
 HOOKED = FOO_C.replace('int line9;', 'int line9 = 9;')
 
@@ -224,6 +224,15 @@ class HookTest(TreeTest):
         check_hooks(self.repo, self.base, self.scratch / 'check',
                     lambda hook, failure: seen.append(hook))
         self.assertEqual(seen, ['6.12/foo.patch'])
+
+    def test_touched(self) -> None:
+        write(self.scratch, {
+            'git.patch': 'diff --git a/mm/b.c b/mm/b.c\n--- a/mm/b.c\n'
+                         'diff --git a/mm/a.c b/mm/a.c\nnew file mode 100644\n',
+            'quilt.patch': '--- /dev/null\n+++ b/mm/a.c\n--- a/mm/b.c\t2020-01-01\n+++ /dev/null\n'
+                           '--- a/../c.c\n+++ b/../c.c\n'})
+        for name in ('git.patch', 'quilt.patch'):
+            self.assertEqual(touched_files(self.scratch / name), {'mm/a.c', 'mm/b.c'}, name)
 
     def test_check_goes_on_after_a_failure(self) -> None:
         write(self.repo, {'hooks/series': 'bad.patch\nfoo.patch\n',
