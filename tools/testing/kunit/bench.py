@@ -4,6 +4,7 @@
 Two trees: one with only the fixes of the series, and ours. Where lockdep is off, both
 must compile to the same code. Where it is on, both are booted in turn under QEMU, whose
 clock counts instructions, so that neither this machine's load nor its caches matter.
+Then both run the kernel's own mm selftests, in real time.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import re
 import shlex
 import shutil
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Iterable, Optional
 
+import kselftests
 import kunit_run
 import turnaround
 from boot import Boot, build_initramfs, command_line, run_tool, start
@@ -137,7 +140,7 @@ class Measured:
 
 VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
-LOCKDEP = re.compile(r'lockdep (at boot|after load): +(\S[^:]*): +(\d+)')
+LOCKDEP = re.compile(r'lockdep ((?:at|before|after) [a-z ]+): +(\S[^:]*): +(\d+)')
 # Of KUnit: a suite, a case or a parameter
 PASSED = re.compile(r'\] +ok \d+ \S+(?!\S| # SKIP)')
 TIME = re.compile(r'\[ *(\d+)\.(\d{6})\] ')
@@ -297,20 +300,21 @@ def as_text(results: list[Result]) -> str:
 Resources = dict[str, dict[str, dict[str, int]]]        # by time, name and side
 
 
-def resources(boots: dict[str, list[Measured]]) -> Resources:
-    """Lockdep's own, of the first boot of each side."""
+def resources(*boots: dict[str, Measured]) -> Resources:
+    """Lockdep's own, of each of these boots of each side."""
     found: Resources = {}
-    for side in SIDES:
-        for when, table in boots[side][0].lockdep.items():
-            for name, value in table.items():
-                found.setdefault(when, {}).setdefault(name, {})[side] = value
+    for boot in boots:
+        for side in SIDES:
+            for when, table in boot[side].lockdep.items():
+                for name, value in table.items():
+                    found.setdefault(when, {}).setdefault(name, {})[side] = value
     return found
 
 
 def resources_as_text(table: Resources) -> str:
-    lines = [f'{"lockdep":40} {"fixes":>8} {"ours":>8}']
+    lines = [f'{"lockdep":52} {"fixes":>8} {"ours":>8}']
     for when, rows in table.items():
-        lines += [f'{when + ": " + name:40} {row.get(FIXES, 0):8} {row.get(OURS, 0):8}'
+        lines += [f'{when + ": " + name:52} {row.get(FIXES, 0):8} {row.get(OURS, 0):8}'
                   for name, row in rows.items()]
     return '\n'.join(lines)
 
@@ -343,11 +347,14 @@ def plot(folder: Path, title: str, results: list[Result]) -> None:
 
 
 def as_json(title: str, results: list[Result], table: Resources, objects: list[str],
-            times: list[turnaround.Time], verdict: Verdict) -> str:
+            times: list[turnaround.Time], selftests: dict[str, dict[str, kselftests.Program]],
+            verdict: Verdict) -> str:
     return json.dumps({
         'title': title, 'unit': 'instructions', 'rounds': ROUNDS,
         'results': [{**asdict(result), 'good': result.good} for result in results],
         'lockdep': table, 'objects_off': objects,
+        'selftests': {side: {name: asdict(program) for name, program in programs.items()}
+                      for side, programs in selftests.items()},
         'turn_around_seconds': [{**asdict(time), 'good': time.good} for time in times],
         'failures': verdict.lines}, indent=1) + '\n'
 
@@ -380,10 +387,15 @@ def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
     shutil.copytree(HERE / 'bench', output)
     run_tool('building the module that measures', [
         'make', '-C', tree, 'ARCH=x86_64', f'O={folder}', f'M={output}', 'modules'])
-    run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / 'bench',
-                                   output / 'bench.c'])
+    for name in ('bench', 'run_selftests'):
+        run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / name,
+                                       output / f'{name}.c'])
+    names = kselftests.present(tree)
+    selftests = kselftests.build(tree, folder, names)
     build_initramfs(folder, {'/bench': output / 'bench',
-                             '/mmu_notifier_bench.ko': output / 'mmu_notifier_bench.ko'})
+                             '/run_selftests': output / 'run_selftests',
+                             '/mmu_notifier_bench.ko': output / 'mmu_notifier_bench.ko',
+                             **{f'/selftests/{name}': selftests / name for name in names}})
     return ''
 
 
@@ -418,8 +430,41 @@ def boot_in_turn(folders: dict[str, Path], machine: Machine,
     return boots
 
 
+def boot_selftests(folder: Path, machine: Machine,
+                   load: int) -> tuple[Measured, dict[str, kselftests.Program]]:
+    """On two CPUs and in real time: some wait for what others do."""
+    real = replace(machine, run=('-smp', '2', '-cpu', 'max'), timeout=machine.timeout + load)
+    what = Boot('bench-selftests', 'run_selftests', (str(load),),
+                kernel='kunit.enable=0 loglevel=5 hugepages=8', memory=2048)
+    log = folder / f'{what.name}.log'
+    _, timed_out = start(command_line(real, what), real.timeout, folder, log)
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    boot = parse_log(lines)
+    if timed_out:
+        boot.trouble = f'no end within {real.timeout} s'
+    if boot.trouble:
+        boot.trouble += f' (log: {log})'
+    return boot, kselftests.parse(lines)
+
+
+def boot_both_selftests(
+        folders: dict[str, Path], machine: Machine, load: int, verdict: Verdict
+        ) -> tuple[dict[str, Measured], dict[str, dict[str, kselftests.Program]]]:
+    """Side by side: nothing is measured but lockdep's tables."""
+    say('the kernel\'s own mm selftests, on both kernels' +
+        (f', as a load of {load} s' if load else '') + ' ...')
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        jobs = {side: pool.submit(boot_selftests, folders[side], machine, load) for side in SIDES}
+        done = {side: job.result() for side, job in jobs.items()}
+    for side, (boot, _) in done.items():
+        if boot.trouble:
+            verdict.fail(f'FAILED selftests on {side}: {boot.trouble}', EXIT_HANG)
+    return ({side: boot for side, (boot, _) in done.items()},
+            {side: programs for side, (_, programs) in done.items()})
+
+
 def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs: int,
-        memory: Path) -> Verdict:
+        memory: Path, load: int = 0) -> Verdict:
     """All of it, up to the verdict. `prepare` takes the hooks to be left out."""
     trees = {FIXES: prepare(all_but_fixes(repo)), OURS: prepare('')}
     total, machine = Verdict(), X86_64_BENCH
@@ -429,16 +474,22 @@ def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs:
         if trouble := build(tree.path, machine, jobs, memory):
             total.fail(f'FAILED build of {side}: {trouble}', EXIT_BUILD)
             return total
-    boots = boot_in_turn({side: tree.path.with_name(machine.folder)
-                          for side, tree in trees.items()}, machine, total)
+    folders = {side: tree.path.with_name(machine.folder) for side, tree in trees.items()}
+    boots = boot_in_turn(folders, machine, total)
     results = ratios(boots)
     results += linear(results)
     judge(results, total)
-    table = resources(boots)
+    loaded, selftests = boot_both_selftests(folders, machine, load, total)
+    names = kselftests.present(trees[OURS].path)
+    kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
+    table = resources({side: boots[side][0] for side in SIDES}, loaded)
     times = turnaround.measure(trees[OURS].path, jobs, memory, total)
-    say(f'\n{as_text(results)}\n\n{resources_as_text(table)}\n\n{turnaround.as_text(times)}\n')
+    say('\n'.join(['', as_text(results), '', resources_as_text(table), '',
+                   kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '',
+                   turnaround.as_text(times), '']))
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / 'bench.json', as_json(title, results, table, objects, times, total))
+    write_atomically(out / 'bench.json', as_json(title, results, table, objects, times,
+                                                   selftests, total))
     plot(out, title, results)
     for name in ('bench.json', 'bench.svg'):
         say(f'also in {os.path.relpath(out / name, repo)}')

@@ -12,6 +12,7 @@ import bench
 from bench import FIXES, OURS, Measured, Result
 from common import Failure
 from fixtures import TOP, ScratchTest, write
+from kselftests import Program
 from machine import X86_64_BENCH
 from tree import Tree, read_series
 from turnaround import Time
@@ -121,12 +122,18 @@ class JudgeTest(unittest.TestCase):
 class OutputTest(ScratchTest):
     def test_json_and_text(self) -> None:
         results = [Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)]
-        table = bench.resources({side: [Measured(lockdep={'at boot': {'lock-classes': number}})]
-                                 for side, number in ((FIXES, 5), (OURS, 6))})
-        self.assertEqual(table, {'at boot': {'lock-classes': {FIXES: 5, OURS: 6}}})
+        table = bench.resources(*({side: Measured(lockdep={when: {'lock-classes': number}})
+                                   for side, number in numbers} for when, numbers in (
+                                       ('at boot', ((FIXES, 5), (OURS, 6))),
+                                       ('after the selftests', ((FIXES, 7), (OURS, 8))))))
+        self.assertEqual(table, {'at boot': {'lock-classes': {FIXES: 5, OURS: 6}},
+                                 'after the selftests': {'lock-classes': {FIXES: 7, OURS: 8}}})
+        programs = {side: {'cow': Program('with status 0', {'one': 'passed'})}
+                    for side in (FIXES, OURS)}
         found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'],
-                                         [Time('cold', 50.0, 200.0, 0.4)], Verdict()))
+                                         [Time('cold', 50.0, 200.0, 0.4)], programs, Verdict()))
         self.assertEqual([result['good'] for result in found['results']], [False, True])
+        self.assertEqual(found['selftests'][OURS]['cow']['tests'], {'one': 'passed'})
         self.assertRegex(bench.as_text(results), r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01 .* FAILED')
         self.assertRegex(bench.resources_as_text(table), r'at boot: lock-classes +5 +6')
 

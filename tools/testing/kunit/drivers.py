@@ -7,17 +7,16 @@ Debian's stress-ng.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
-from boot import SELFTEST, run_tool
+import kselftests
+from boot import SELFTEST
 from common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
 from e2e import PROBE, Suite, TestBoot
 
-MM = 'tools/testing/selftests/mm'
-HMM_TESTS = f'{MM}/hmm-tests.c'
+HMM_TESTS = f'{kselftests.MM}/hmm-tests.c'
 
 
 def libraries(program: Path) -> list[Path]:
@@ -28,25 +27,13 @@ def libraries(program: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
 
 
-def build_hmm_tests(tree: Path, um: Path) -> Path:
-    """The tests, and the headers that belong to them."""
-    output = um / 'selftest-mm'
-    output.mkdir(exist_ok=True)
-    run_tool('making the kernel\'s headers',
-             ['make', '-C', tree, f'O={um}', 'ARCH=x86_64', f'-j{os.cpu_count()}', 'headers'])
-    program = output / 'hmm-tests'
-    run_tool(f'building {HMM_TESTS}',
-             ['make', '-C', tree / MM, f'O={um}', f'OUTPUT={output}', 'LDFLAGS=-static',
-              f'KHDR_INCLUDES=-isystem {um / "usr/include"}', program])
-    return program
-
-
 def files(tree: Path, um: Path) -> dict[str, Path]:
     stress_ng = shutil.which('stress-ng')
     if stress_ng is None:
         raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
                       'tools/testing/kunit/packages.sh drivers installs it.')
-    found = {'/hmm-tests': build_hmm_tests(tree, um), '/stress-ng': Path(stress_ng)}
+    found = {'/hmm-tests': kselftests.build(tree, um, ['hmm-tests']) / 'hmm-tests',
+             '/stress-ng': Path(stress_ng)}
     # A path may lead through a link, which is not there.
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
 

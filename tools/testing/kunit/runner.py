@@ -69,6 +69,7 @@ class Options:
     rt: bool = False
     san: str = ''
     driver: str = ''            # the folder of a driver of the user's
+    load: int = 0               # in seconds, of make bench
 
 
 def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
@@ -79,8 +80,8 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
 
     def number(name: str, default: int) -> int:
         value = env.get(name) or str(default)
-        if not value.isdecimal() or int(value) < 1:
-            raise Failure(EXIT_USAGE, f'{name}={value}: want a number, 1 or more')
+        if not value.isdecimal() or int(value) < min(default, 1):
+            raise Failure(EXIT_USAGE, f'{name}={value}: want a number, {min(default, 1)} or more')
         return int(value)
 
     kver, kdir = env.get('KVER', ''), env.get('KDIR', '')
@@ -95,7 +96,9 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
     options = Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
                       flag('V'), flag('UPDATE'), arch,
                       number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''),
-                      env.get('DRIVER', ''))
+                      env.get('DRIVER', ''), number('LOAD', 0))
+    if options.load and verb != 'bench':
+        raise Failure(EXIT_USAGE, f'LOAD={options.load}: only with "bench", not "{verb}"')
     if options.driver and verb != 'modules':
         raise Failure(EXIT_USAGE, f'DRIVER={options.driver}: only with "modules", not "{verb}"')
     check_machine(options)
@@ -330,7 +333,7 @@ def measure(options: Options) -> Verdict:
 
     with lock(build_lock(base), f'build/{base.name}'):
         return bench.run(REPO, f'Linux {base.release}', prepare, REPO / 'build' / base.name,
-                         options.jobs, cache_dir() / 'objects.json')
+                         options.jobs, cache_dir() / 'objects.json', options.load)
 
 
 # make check-series

@@ -5,28 +5,21 @@
  * of the module.
  */
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/reboot.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "init.h"
 
 #define MODULE		"/mmu_notifier_bench.ko"
 #define NR_BATCHES	101
 #define NR_PAGES	16
 #define PAGE		4096
-
-static void fail(const char *what)
-{
-	printf("bench: failed: %s: %s\n", what, strerror(errno));
-}
 
 static long long now_ns(void)
 {
@@ -75,19 +68,6 @@ static void measure_faults(void)
 	printf("bench: fault_munmap %lld\n", ns[NR_BATCHES / 2]);
 }
 
-static void print_lockdep(const char *when)
-{
-	FILE *file = fopen("/proc/lockdep_stats", "r");
-	char line[256];
-
-	if (!file)
-		fail("/proc/lockdep_stats");
-	while (file && fgets(line, sizeof(line), file))
-		printf("lockdep %s: %s", when, line);
-	if (file)
-		fclose(file);
-}
-
 static void load(char **arguments)
 {
 	int fd = open(MODULE, O_RDONLY | O_CLOEXEC);
@@ -105,16 +85,12 @@ int main(int argc, char **argv)
 {
 	/* Whatever it prints shall keep its place among what the kernel prints. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if ((mkdir("/proc", 0755) && errno != EEXIST) ||
-	    mount("proc", "/proc", "proc", 0, NULL))
-		fail("/proc");
+	mount_at("proc", "/proc");
 	print_lockdep("at boot");
 	if (argc > 1) {
 		measure_faults();
 		load(argv + 1);
 		print_lockdep("after load");
 	}
-	printf("bench: end\n");
-	reboot(RB_AUTOBOOT);
-	return 1;
+	return end();
 }
