@@ -64,7 +64,7 @@ enum test_mmu_notifier_behaviour {
  * @kind: see &enum test_mmu_notifier_kind
  * @behaviour: see &enum test_mmu_notifier_behaviour
  * @count: for TEST_MMU_NOTIFIER_BACK_OFF, 0 with all others
- * @id: returned by TEST_MMU_NOTIFIER_ADD
+ * @id: which, for TEST_MMU_NOTIFIER_SET; 0 for TEST_MMU_NOTIFIER_ADD, which returns it
  */
 struct test_mmu_notifier {
 	__u64 start;

@@ -116,9 +116,9 @@ mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section)
  * To be called right before each callback of a pass. Does nothing if @range
  * may block. Otherwise lockdep reports, until mmu_notifier_nonblock_end(),
  *
- * - each sleeping lock, as "Invalid wait context": the map's inner wait type is
- *   LD_WAIT_CONFIG, that of spinlock_t. Hence raw_spinlock_t and spinlock_t
- *   (on PREEMPT_RT as well), RCU and all trylocks are accepted;
+ * - each sleeping lock that has a wait type, as "Invalid wait context": the map's
+ *   inner wait type is LD_WAIT_CONFIG, that of spinlock_t. Hence raw_spinlock_t and
+ *   spinlock_t (on PREEMPT_RT as well), RCU and all trylocks are accepted;
  * - each allocation that may enter direct reclaim, as "possible recursive
  *   locking", see mmu_notifier_nonblock_might_reclaim();
  * - each lockdep map without a wait type that is held elsewhere across such an
@@ -126,9 +126,9 @@ mmu_notifier_nonblock_end(struct mmu_notifier_nonblock *section)
  *   "possible circular locking dependency";
  *
  * and the list of held locks shows @callback as the place where
- * mmu_notifier_nonblock was acquired. What sleeps without a lock that lockdep
- * knows is reported by might_sleep() and by the scheduler, given
- * CONFIG_DEBUG_ATOMIC_SLEEP.
+ * mmu_notifier_nonblock was acquired. What sleeps without a lock, or on one
+ * without a wait type, like percpu_rw_semaphore, is reported by might_sleep() and
+ * by the scheduler, given CONFIG_DEBUG_ATOMIC_SLEEP.
  *
  * Context: That of the callback. Passes do not nest.
  *

@@ -24,7 +24,8 @@
 #define MESSAGE_SIZE	512
 
 /* Advice that is given more than once */
-#define NO_WAIT		"Leave it to a work item that is not waited for, or back off."
+#define BACK_OFF	"or, unless this ends an invalidation, back off."
+#define NO_WAIT		"Leave it to a work item that is not waited for, " BACK_OFF
 
 /**
  * struct kunit_mmu_notifier_seen - what happened in a pass
@@ -86,7 +87,7 @@ kunit_mmu_notifier_watch(struct kunit *test, unsigned long start, unsigned long 
 
 	KUNIT_ASSERT_NOT_NULL(test, seen);
 	seen->task = current;
-	/* Without trace events, the callback that backs off has no name; see there. */
+	/* Without trace events, the callback that backs off has no name. */
 	if (!register_trace_mmu_notifier_nonblock_backoff(kunit_mmu_notifier_see_backoff, seen))
 		KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 								   kunit_mmu_notifier_see_no_more,
@@ -125,8 +126,8 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 	if (reports->kinds & KUNIT_REPORT_WAIT_CONTEXT) {
 		seq_buf_printf(s, " takes %s, a lock that sleeps, at %pS. ",
 			       reports->lock, reports->lock_at);
-		seq_buf_puts(s, "Try for it. If another task has it, back off, ");
-		seq_buf_puts(s, "or leave that to a work item.");
+		seq_buf_puts(s, "Try for it. If another task has it, ");
+		seq_buf_puts(s, "leave that to a work item, " BACK_OFF);
 	} else if (reports->kinds & KUNIT_REPORT_CIRCULAR) {
 		seq_buf_printf(s, " waits for %s at %pS, and elsewhere that waits for memory. ",
 			       reports->lock, reports->lock_at);

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Iterator, Mapping, Optional, Sequence
 
-# Exit codes. README and --help promise them.
+# Exit codes. --help promises them.
 EXIT_FAILED = 1         # a test failed
 EXIT_USAGE = 2          # bad option or input; argparse uses 2 as well
 EXIT_TREE = 3           # a hook or an overlay file does not fit the tree

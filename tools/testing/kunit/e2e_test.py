@@ -56,7 +56,7 @@ class JudgeTest(LogTest):
     def test_skip_of_what_the_kernel_has(self) -> None:
         write(self.kernel, {'include/linux/mmu_notifier.h': 'bool (*invalidate_finish)();\n'})
         self.assertEqual(self.judge(recorded('mrelease'))[0], (
-            f'SKIPPED boot: {NAME.replace("range", "two_pass")}: not expected here: '
+            f'SKIPPED boot: {NAME.replace("range", "two_pass")}: not in expected-skips: '
             'this kernel has no two-pass interval notifiers'))
 
     def test_skip_for_an_option_of_this_kernel(self) -> None:

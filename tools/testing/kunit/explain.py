@@ -591,8 +591,7 @@ def say_back_off(report: Report, core: Optional[Symbol]) -> str:
     hlist = 'hlist' in name or any(lock.name == 'srcu' and CORE.match(lock.where)
                                    for lock in report.held)
     if name.endswith(('range_end', 'finish_pass')):
-        return ('leave the work to invalidate_range_start() (this is called at the end, and cannot '
-                'back off)')
+        return 'leave it to a work item (this is called at the end, and cannot back off)'
     if hlist:
         return 'return -EAGAIN (only from invalidate_range_start(): the end cannot back off)'
     if report.held and core:

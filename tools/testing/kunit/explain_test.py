@@ -74,7 +74,7 @@ class KindTest(ExplainTest):
     def test_end_cannot_back_off(self) -> None:
         # Its own frame is not on the stack, as it ends in a call: the held locks name it.
         self.assert_explained(recorded('range_end'), 'callback fake_range_end()',
-                              'GFP_NOWAIT, and leave the work to invalidate_range_start()',
+                              'GFP_NOWAIT, and leave it to a work item',
                               'cannot back off', '1 call reported')
         self.assertNotIn('does not name the callback', squeeze(self.lines))
 

@@ -161,7 +161,7 @@ def _judge_cell(verdict: Verdict, where: str, ours: bool, cell: Cell, result: Re
                 may_skip: bool) -> None:
     what = outcome(cell, result)
     if what == SKIPPED and not may_skip:
-        verdict.fail(f'SKIPPED {where} {cell}: not expected here: '
+        verdict.fail(f'SKIPPED {where} {cell}: not in expected-skips: '
                      f'{result.reason or "no reason given"}')
     elif not ours or what == NO_RESULT:
         pass                    # the first is only for comparison, the other was named

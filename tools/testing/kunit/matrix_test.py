@@ -132,7 +132,7 @@ class JudgeTest(MatrixTest):
     def test_skip_of_what_the_kernel_has(self) -> None:
         verdict = matrix.judge(self.kernels(), RULES[:2])
         self.assertEqual(verdict.lines[0], 'SKIPPED 6.12 mainline range_start/preempted: not '
-                         'expected here: no preemption in the kernel')
+                         'in expected-skips: no preemption in the kernel')
         self.assertEqual(str(verdict), '32 passed, 12 failed, 22 skipped')
 
     def test_no_cell_at_all(self) -> None:

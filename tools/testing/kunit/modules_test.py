@@ -8,7 +8,7 @@ from pathlib import Path
 
 import modules
 from common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
-from fixtures import TOP, ScratchTest, quiet
+from fixtures import TOP, ScratchTest, quiet, write
 from machine import UML_MODULES
 from modules import BOOTS, expected_in, judge_boot
 from runner import FAILURE_RULES
@@ -178,6 +178,11 @@ class DriverTest(ScratchTest):
         for path in self.folder.glob('*_kunit.c'):
             path.unlink()
         self.assert_refused(self.folder, 'there is no KUNIT_CASE in any *.c')
+
+    def test_any_skip(self) -> None:
+        write(self.scratch, {'um/.config': 'CONFIG_KUNIT=y\n'})
+        self.assertTrue(modules.ANY_SKIP.allows('no device', self.scratch / 'linux'))
+        self.assertTrue(modules.ANY_SKIP.allows('', self.scratch / 'linux', 'gone'))
 
     def test_modules(self) -> None:
         """As 7.3 and as 6.12 list them."""

@@ -128,7 +128,7 @@ def refuse_machine(verb: str) -> None:
     for name in ('ARCH', 'SMP', 'RT', 'SAN'):
         if os.environ.get(name):
             raise Failure(EXIT_USAGE, f'"{verb}" has no choice of machines: leave out {name}; '
-                          '"run" and "e2e" have one')
+                          '"run", "e2e" and "drivers" have one')
 
 
 def find_base(options: Options) -> Base:
@@ -247,7 +247,7 @@ def as_modules(options: Options) -> Verdict:
         say(prepared.summary)
         if options.driver:
             return modules.run_driver(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
-                                      cache_dir() / 'objects.json', rules,
+                                      cache_dir() / 'objects.json',
                                       Path(options.driver).expanduser().resolve())
         verdict = modules.run(REPO, prepared.path, UML_MODULES, options.jobs, options.raw,
                               cache_dir() / 'objects.json', rules, failures)

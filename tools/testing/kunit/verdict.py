@@ -250,7 +250,7 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
         elif any(rule.allows(result.reason, tree, folder) for rule in rules):
             verdict.skipped += 1
         else:
-            verdict.fail(f'SKIPPED {name}: not expected here: {result.reason or "no reason given"}')
+            verdict.fail(f'SKIPPED {name}: not in expected-skips: {result.reason or "no reason given"}')
 
     stopped, trouble = find_stop(expected, log, timed_out, timeout)
     if stopped:

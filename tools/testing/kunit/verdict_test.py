@@ -90,7 +90,7 @@ class GoldenTest(ScratchTest):
 
     def test_skip_of_what_the_kernel_has(self) -> None:
         verdict = self.judge('skip', Golden([], 1, status=0, finish=True))
-        self.assertEqual(verdict.lines, ['SKIPPED fake.two: not expected here: '
+        self.assertEqual(verdict.lines, ['SKIPPED fake.two: not in expected-skips: '
                                          'no two-pass interval notifiers'])
         self.assertEqual((str(verdict), verdict.code), ('3 passed, 1 failed', 1))
 
