@@ -66,7 +66,8 @@ def includers(tree: Path, headers: Iterable[str], folders: Iterable[str]) -> set
 
 
 def enabled_objects(output: str) -> set[str]:
-    return {name for name in output.split() if name.endswith('.o')}
+    """And folders, which end in a slash."""
+    return {name for name in output.split() if name.endswith(('.o', '/'))}
 
 
 # Has the Makefile of a folder tell what it would build
@@ -117,25 +118,38 @@ class Builder:
                  if got.get(name, 'n') != wanted[name]]
         return '; '.join(wrong)
 
+    def find_makefile(self, name: str) -> str:
+        """The folder of the one that builds this."""
+        folder = os.path.dirname(name)
+        while folder and not (self.tree / folder / 'Makefile').exists():
+            folder = os.path.dirname(folder)
+        return folder
+
+    def ask(self, folder: str) -> set[str]:
+        """What the Makefile of this folder builds, if that of another enters it."""
+        # That of an architecture enters folders in a way of its own.
+        parent = '' if folder.startswith('arch/') else self.find_makefile(folder)
+        if parent and os.path.relpath(folder, parent) + '/' not in self.ask(parent):
+            return set()
+        script = self.out / 'ask.mk'
+        script.write_text(ASK, encoding='utf-8')
+        result = capture(['make', '-s', '-f', script, '__ask', f'out={self.out}',
+                          f'tree={self.tree}', f'folder={folder}'], self.out,
+                         kunit_run.environment())
+        if result.returncode:
+            raise Failure(EXIT_BUILD, f'{folder}/Makefile: {result.stderr.strip()}')
+        return enabled_objects(result.stdout)
+
     def objects(self, files: Iterable[str]) -> list[str]:
         """The objects of those source files that this configuration builds."""
         found = []
         asked: dict[str, set[str]] = {}
         for name in sorted(files):
-            folder = os.path.dirname(name)
-            while not (self.tree / folder / 'Makefile').exists():
-                folder = os.path.dirname(folder)
+            folder = self.find_makefile(name)
             if folder.startswith('arch/') and self.config.arch != 'um':
                 continue        # what the series touches there is UML's
             if folder not in asked:
-                script = self.out / 'ask.mk'
-                script.write_text(ASK, encoding='utf-8')
-                result = capture(['make', '-s', '-f', script, '__ask', f'out={self.out}',
-                                  f'tree={self.tree}', f'folder={folder}'], self.out,
-                                 kunit_run.environment())
-                if result.returncode:
-                    raise Failure(EXIT_BUILD, f'{folder}/Makefile: {result.stderr.strip()}')
-                asked[folder] = enabled_objects(result.stdout)
+                asked[folder] = self.ask(folder)
             target = re.sub(r'\.c$', '.o', name)
             if os.path.relpath(target, folder) in asked[folder]:
                 found.append(target)

@@ -46,6 +46,19 @@ class BuilderTest(ScratchTest):
         self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
                          ['mm/a.o', 'mm/tests/one.o'])
 
+    def test_folder_that_is_not_entered(self) -> None:
+        """As mainline's lib/kunit, whose own Makefile always has hooks.o."""
+        write(self.kernel, {
+            'lib/Makefile': 'obj-$(CONFIG_A) += a/\nobj-$(CONFIG_B) += b/\n',
+            'lib/a/Makefile': 'obj-y += c/ hooks.o\n', 'lib/b/Makefile': 'obj-y += c/ hooks.o\n',
+            'lib/a/c/Makefile': 'obj-y += d.o\n', 'lib/b/c/Makefile': 'obj-y += d.o\n',
+            'arch/um/Makefile': '$(error not kbuild)', 'arch/um/kernel/Makefile': 'obj-y := e.o\n'})
+        builder = Builder(Config('test', 'um'), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': 'CONFIG_A=y\n'})
+        self.assertEqual(builder.objects(['lib/a/hooks.c', 'lib/b/hooks.c', 'lib/a/c/d.c',
+                                          'lib/b/c/d.c', 'arch/um/kernel/e.c']),
+                         ['arch/um/kernel/e.o', 'lib/a/c/d.o', 'lib/a/hooks.o'])
+
 
 if __name__ == '__main__':
     unittest.main()
