@@ -32,8 +32,11 @@
  *	detected"
  * @KUNIT_REPORT_DEADLOCK: one of the two before, to expect only: which of them
  *	depends on what else lockdep has learned and on the locks held
- * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging; that
- *	of DEBUG_LOCKS_WARN_ON() is a @KUNIT_REPORT_WARN as well
+ * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging, except
+ *	for @KUNIT_REPORT_RCU; that of DEBUG_LOCKS_WARN_ON() is a @KUNIT_REPORT_WARN
+ *	as well
+ * @KUNIT_REPORT_RCU: "suspicious RCU usage", which is made once in a boot for each
+ *	place in the code
  * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
  *	needs CONFIG_DEBUG_ATOMIC_SLEEP and is not expected without
  * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling while atomic" and
@@ -55,6 +58,7 @@ enum kunit_report_kind {
 	KUNIT_REPORT_DEADLOCK		= BIT(6),
 	KUNIT_REPORT_WARN		= BIT(7),
 	KUNIT_REPORT_MAYBE_SCHEDULE	= BIT(8),
+	KUNIT_REPORT_RCU		= BIT(9),
 };
 
 struct kunit;

@@ -101,6 +101,12 @@ static void warn(void)
 	WARN(1, "this is " WRONG_ON_PURPOSE "\n");
 }
 
+/* What an rcu_dereference() without rcu_read_lock() does, the first time */
+static void suspicious_rcu(void)
+{
+	lockdep_rcu_suspicious(__FILE__, __LINE__, WRONG_ON_PURPOSE);
+}
+
 struct wrong {
 	const char *name;
 	void (*code)(void);
@@ -119,6 +125,7 @@ static const struct wrong wrongs[] = {
 	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE, NULL },
 	{ "maybe_schedule", schedule_in_non_block, KUNIT_REPORT_MAYBE_SCHEDULE, NULL },
 	{ "warn", warn, KUNIT_REPORT_WARN, NULL },
+	{ "rcu", suspicious_rcu, KUNIT_REPORT_RCU, NULL },
 };
 
 static void wrong_describe(const struct wrong *wrong, char *description)
@@ -560,9 +567,15 @@ static void stray_schedule(struct kunit *other)
 	schedule_in_non_block();
 }
 
+static void stray_rcu(struct kunit *other)
+{
+	suspicious_rcu();
+}
+
 /* In no scope: the report is real, and somebody has to hear of it. */
 static void stray_report_fails_test(struct kunit *test)
 {
+	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_rcu)->status, KUNIT_FAILURE);
 	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
 		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
 
@@ -651,6 +664,7 @@ static const struct wrong rivals[] = {
 	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP },
 	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE },
 	{ "warn", warn, KUNIT_REPORT_WARN },
+	{ "rcu", suspicious_rcu, KUNIT_REPORT_RCU },
 };
 
 KUNIT_ARRAY_PARAM(rival, rivals, wrong_describe);

@@ -118,6 +118,8 @@ static const struct {
 	{ KUNIT_REPORT_SCHEDULE, "scheduler",
 	  "BUG: scheduling while atomic" },
 	{ KUNIT_REPORT_WARN, "WARN()", "[ cut here ]" },
+	{ KUNIT_REPORT_RCU, "suspicious RCU usage",
+	  "WARNING: suspicious RCU usage" },
 };
 
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
@@ -231,6 +233,7 @@ static void kunit_report_headline(struct kunit_report_scope *scope,
 {
 	switch (kind) {
 	case KUNIT_REPORT_SCHEDULE:
+	case KUNIT_REPORT_RCU:
 		if (!scope)
 			kunit_report_stray();
 		fallthrough;
