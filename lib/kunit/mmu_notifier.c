@@ -195,12 +195,15 @@ static int kunit_mmu_notifier_hold_until_stopped(void *data)
 	return 0;
 }
 
-static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
+static void kunit_mmu_notifier_stop(struct kunit_mmu_notifier_holder *holder)
 {
-	struct kunit_mmu_notifier_holder *holder = resource->data;
-
 	kthread_stop(holder->task);
 	put_task_struct(holder->tester);
+}
+
+static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
+{
+	kunit_mmu_notifier_stop(resource->data);
 }
 
 /**
@@ -221,6 +224,7 @@ void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
 			     void (*unlock)(void *data), void *data)
 {
 	struct kunit_mmu_notifier_holder *holder;
+	int ret;
 
 	KUNIT_ASSERT_NULL_MSG(test, kunit_mmu_notifier_find_holder(test),
 			      "a lock is held already: kunit_mmu_notifier_release() it first");
@@ -236,10 +240,11 @@ void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
 	/* It may die in a pass. */
 	holder->tester = get_task_struct(current);
 	wait_for_completion(&holder->held);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_named_resource(test, NULL,
-							  kunit_mmu_notifier_stop_holder,
-							  &holder->resource,
-							  KUNIT_MMU_NOTIFIER_HOLDER, holder));
+	ret = kunit_add_named_resource(test, NULL, kunit_mmu_notifier_stop_holder,
+				       &holder->resource, KUNIT_MMU_NOTIFIER_HOLDER, holder);
+	if (ret)
+		kunit_mmu_notifier_stop(holder);
+	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "a lock is held already, by another task of this test");
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_hold);
 
@@ -323,7 +328,8 @@ static bool kunit_mmu_notifier_under_way(struct kunit *test,
  *
  * Calls the callbacks of all subscribers: start and, if none of them backs off,
  * end. Fails the test if the core then has not put back the collision state of
- * the mm.
+ * the mm. Nothing else may invalidate memory of the mm of the test meanwhile, a
+ * work item that migrates its pages for example, as the state is of all of them.
  *
  * Context: The task that runs @test. Calls the callbacks in a section that may
  * not block, see mmu_notifier_nonblock_enter().

@@ -390,12 +390,12 @@ static DECLARE_DELAYED_WORK(delayed_work, nothing);
 
 static void act_queue_work(gfp_t gfp)
 {
-	queue_work(system_unbound_wq, &idle_work);
+	queue_work(system_long_wq, &idle_work);
 }
 
 static void act_mod_delayed_work(gfp_t gfp)
 {
-	mod_delayed_work(system_unbound_wq, &delayed_work, 1);
+	mod_delayed_work(system_long_wq, &delayed_work, 1);
 }
 
 static void act_flush_work(gfp_t gfp)
@@ -416,7 +416,7 @@ static void act_cancel_work_sync(gfp_t gfp)
 static int prepare_allocating_work(void)
 {
 	reinit_completion(&flushing);
-	queue_work(system_unbound_wq, &allocating_work);
+	queue_work(system_long_wq, &allocating_work);
 	return 0;
 }
 

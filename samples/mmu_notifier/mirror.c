@@ -75,7 +75,7 @@ void mirror_send(struct mirror *mirror, struct mirror_command *command,
 	command->first = first_page(mirror, range);
 	command->nr = end_page(mirror, range) - command->first;
 	list_add_tail(&command->node, &mirror->sent);
-	queue_work(system_unbound_wq, &mirror->refill);
+	schedule_work(&mirror->refill);
 }
 EXPORT_SYMBOL_GPL(mirror_send);
 
@@ -203,8 +203,13 @@ struct mirror *mirror_create_with(unsigned long start, unsigned long first,
 	INIT_LIST_HEAD(&mirror->pool);
 	INIT_LIST_HEAD(&mirror->sent);
 	INIT_WORK(&mirror->refill, mirror_refill);
-	queue_work(system_unbound_wq, &mirror->refill);
+	schedule_work(&mirror->refill);
 	flush_work(&mirror->refill);
+	/* With one there is always one, here or sent: a call that may block gets it. */
+	if (list_empty(&mirror->pool)) {
+		mirror_free(mirror);
+		return ERR_PTR(-ENOMEM);
+	}
 
 	ret = mmu_interval_notifier_insert(&mirror->notifier, current->mm, first, length, ops);
 	if (ret) {

@@ -74,7 +74,7 @@ static void wrong_waits_for_work(struct kunit *test)
 	struct mirror *mirror = create(test, &mirror_waits_for_work);
 
 	kunit_mmu_notifier_hold(test, lock_mirror, unlock_mirror, mirror);
-	queue_work(system_unbound_wq, &mirror->refill);
+	schedule_work(&mirror->refill);
 	KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, mirror->start, MIRROR_SIZE, mirror->nr_mapped);
 }
 
