@@ -6,7 +6,7 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built
+from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built, never_built
 from fixtures import ScratchTest, quiet, write
 from kbuild import Builder, Config, base_options
 
@@ -71,6 +71,13 @@ class TreeTest(ScratchTest):
         write(self.kernel, {'mm/foo.c': 'echo mm/foo.c:9:2: warning: old\n'
                                         'echo mm/foo.c:9:2: warning: new\n'})
         self.assertEqual(builder.check(['mm/foo.c'], None), (1, 'mm/foo.c: new'))
+
+    def test_a_file_that_nothing_builds(self) -> None:
+        builder = self.builder()
+        write(self.kernel, {'mm/never.c': '', 'tools/never.c': ''})
+        names = ['mm/foo.c', 'mm/gone.c', 'tools/never.c']
+        self.assertEqual(never_built(self.kernel, [builder], names), '')
+        self.assertEqual(never_built(self.kernel, [builder], [*names, 'mm/never.c']), 'mm/never.c')
 
     def test_build_error(self) -> None:
         builder = self.builder()
