@@ -21,7 +21,7 @@ MM = 'tools/testing/selftests/mm'
 
 # Those that need no arguments, no library that Debian has to be asked for, no disk and
 # no more than a minute.
-PROGRAMS = ('cow', 'droppable', 'folio_split_race_test', 'guard-regions', 'gup_longterm',
+PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm',
             'hmm-tests', 'hugetlb-madvise', 'hugetlb_fault_after_madv', 'hugetlb_madv_vs_map',
             'madv_populate', 'map_fixed_noreplace', 'mdwe_test', 'merge', 'mkdirty',
             'mlock2-tests', 'mrelease_test', 'mremap_dontunmap', 'mremap_test', 'mseal_test',

@@ -23,18 +23,18 @@ class TimeTest(unittest.TestCase):
         self.assertTrue(Time('cold', 50.0, 200.0, 0.4).good)
         self.assertFalse(Time('cold', 90.0, 200.0, 0.4).good)
         self.assertEqual(str(Time('cold', 90.0, 200.0, 0.4)),
-                         'cold: 90.0 s against 200.0 s, ratio 0.45, goal 0.4')
+                         'cold: 90.0 s against 200.0 s, ratio 0.45, goal 0.40')
 
     def test_seconds(self) -> None:
         self.assertTrue(Time('suites', 0.9, None, 1.0).good)
         self.assertFalse(Time('suites', 1.1, None, 1.0).good)
-        self.assertEqual(str(Time('suites', 1.1, None, 1.0)), 'suites: 1.1 s, goal 1.0')
+        self.assertEqual(str(Time('suites', 1.1, None, 1.0)), 'suites: 1.1 s, goal 1.00')
 
     def test_table(self) -> None:
         lines = turnaround.as_text([Time('cold', 90.0, 200.0, 0.4),
                                     Time('suites', 0.9, None, 1.0)]).splitlines()
-        self.assertEqual(lines[1].split(), ['cold', '200.0', '90.0', '0.45', '0.4', 'FAILED'])
-        self.assertEqual(lines[2].split(), ['suites', '-', '0.9', '-', '1.0'])
+        self.assertEqual(lines[1].split(), ['cold', '200.0', '90.0', '0.45', '0.40', 'FAILED'])
+        self.assertEqual(lines[2].split(), ['suites', '-', '0.9', '-', '1.00'])
 
 
 class CcacheTest(unittest.TestCase):
@@ -120,7 +120,7 @@ class MeasureTest(ScratchTest):
             times = turnaround.measure(self.tree, 1, self.scratch, verdict)
         self.assertEqual(len(times), 1)
         self.assertEqual(verdict.lines, ['FAILED turn-around: no compiler',
-                                         'FAILED cold: 1.0 s against 2.0 s, ratio 0.50, goal 0.4'])
+                                         'FAILED cold: 1.0 s against 2.0 s, ratio 0.50, goal 0.40'])
 
 
 if __name__ == '__main__':
