@@ -56,7 +56,7 @@ class TreeTest(ScratchTest):
     def builder(self) -> SeriesBuilder:
         """Of a kernel whose compiler says what is in the file."""
         write(self.kernel, {
-            'Makefile': 'olddefconfig: ; @echo "# nothing"\n'
+            'Makefile': 'olddefconfig syncconfig: ; @echo "# nothing"\n'
                         'mm/foo.o: ; @echo "  CC      $@"; sh mm/foo.c\n',
             'mm/Makefile': 'obj-y += foo.o\n', 'mm/foo.c': 'echo mm/foo.c:1:2: warning: old\n'})
         builder = SeriesBuilder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
@@ -86,7 +86,7 @@ class TreeTest(ScratchTest):
 
     def test_an_option_that_is_not_as_it_should_be(self) -> None:
         builder = self.builder()
-        write(self.kernel, {'Makefile': 'olddefconfig: ; @echo > $(O)/.config\n'})
+        write(self.kernel, {'Makefile': 'olddefconfig syncconfig: ; @echo > $(O)/.config\n'})
         self.assertEqual(builder.check(['mm/foo.c'], {'FOO'}), (0, 'FOO is n and not y'))
 
     def test_checkpatch(self) -> None:

@@ -108,7 +108,8 @@ class Builder:
         self.out.mkdir(parents=True, exist_ok=True)
         config = self.out / '.config'
         config.write_text(as_config(wanted), encoding='utf-8')
-        status, output = self.make('olddefconfig')
+        # objects() reads what the second makes of .config.
+        status, output = self.make('olddefconfig', 'syncconfig')
         if status or 'unmet direct dependencies' in output or read_warnings(output, self.tree):
             return 'olddefconfig: ' + output.strip()
         got = read_config(config)
