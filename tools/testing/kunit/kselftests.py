@@ -21,8 +21,7 @@ MM = 'tools/testing/selftests/mm'
 
 # Those that need no arguments, no library that Debian has to be asked for, no disk and
 # no more than a minute.
-PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm',
-            'hmm-tests', 'hugetlb-madvise', 'hugetlb_fault_after_madv', 'hugetlb_madv_vs_map',
+PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm', 'hmm-tests', 'hugetlb-madvise',
             'madv_populate', 'map_fixed_noreplace', 'mdwe_test', 'merge', 'mkdirty',
             'mlock2-tests', 'mrelease_test', 'mremap_dontunmap', 'mremap_test', 'mseal_test',
             'prctl_thp_disable', 'process_madv', 'uffd-unit-tests', 'uffd-wp-mremap')
