@@ -254,7 +254,12 @@ class Check:
             return builder, found, time.monotonic() - start
 
         with ThreadPoolExecutor(self.jobs) as pool:
-            yield from pool.map(timed, self.builders)
+            try:
+                yield from pool.map(timed, self.builders)
+            except BaseException:
+                # Interrupted: those that have not begun need not.
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def begin(self) -> None:
         symbols, present = self.checkout.symbols(), self.present()

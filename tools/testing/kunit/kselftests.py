@@ -24,7 +24,7 @@ MM = 'tools/testing/selftests/mm'
 PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm', 'hmm-tests', 'hugetlb-madvise',
             'madv_populate', 'map_fixed_noreplace', 'mdwe_test', 'merge', 'mkdirty',
             'mlock2-tests', 'mrelease_test', 'mremap_dontunmap', 'mremap_test', 'mseal_test',
-            'prctl_thp_disable', 'process_madv', 'uffd-unit-tests', 'uffd-wp-mremap')
+            'prctl_thp_disable', 'process_madv', 'uffd-wp-mremap')
 
 
 def build(tree: Path, folder: Path, names: Iterable[str]) -> Path:
