@@ -308,8 +308,7 @@ static const struct wrong wrongs[] = {
 	{ "takes_mutex", { .invalidate_range_start = takes_mutex },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "takes_mutex takes fake_mutex, a lock that sleeps, at ", "takes_mutex+",
-	  " Try for it. If another task has it, leave that to a work item, or, unless this "
-	  "ends an invalidation, back off." },
+	  " leave that to a work item, or, unless this ends an invalidation, back off." },
 	{ "allocates", { .invalidate_range_start = allocates },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "allocates allocates memory at ", NULL,
@@ -317,8 +316,7 @@ static const struct wrong wrongs[] = {
 	{ "waits_for_work", { .invalidate_range_start = waits_for_work },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "waits_for_work waits for fake_work at ", "waits_for_work+",
-	  " Leave it to a work item that is not waited for, or, unless this ends an "
-	  "invalidation, back off." },
+	  " that is not waited for, or, unless this ends an invalidation, back off." },
 	{ "takes_twice", { .invalidate_range_start = takes_twice },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "takes_twice takes fake_spinlock at ", "takes_twice+",
@@ -326,8 +324,7 @@ static const struct wrong wrongs[] = {
 	{ "sleeps", { .invalidate_range_start = sleeps },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "sleeps sleeps, or calls what may.", NULL,
-	  " Leave it to a work item that is not waited for, or, unless this ends an "
-	  "invalidation, back off." },
+	  " that is not waited for, or, unless this ends an invalidation, back off." },
 	{ "keeps", { .invalidate_range_start = keeps_lock },
 	  kunit_mmu_notifier_check_backs_off, give_back,
 	  "keeps_lock+", " returned with locks +1",
