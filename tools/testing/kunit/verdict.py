@@ -149,12 +149,13 @@ class Log:
     open_suite: str = ''        # begun and not ended, at the end of the log
     open_case: str = ''         # the same, for a case with parameters
     open_params: list[Result] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)   # parameters whose numbers are missing
     last_suite: str = ''        # the last that ended
     panic: str = ''
     sanitizer: list[str] = field(default_factory=list)      # headlines of KASAN, KCSAN
 
 
-RESULT = re.compile(r'( *)(ok|not ok) \d+(?: -)? (.*?)(?: # SKIP ?(.*))?$')
+RESULT = re.compile(r'( *)(ok|not ok) (\d+)(?: -)? (.*?)(?: # SKIP ?(.*))?$')
 SUBTEST = re.compile(r'( *)# Subtest: (.*)$')
 REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try timed out|'
                     r'failed to init.*|internal error.*)')
@@ -169,6 +170,7 @@ def parse_log(lines: Iterable[str]) -> Log:
     reason = ''
     message: list[str] = []
     reported: Optional[str] = None
+    last = 0                        # number of a parameter
     for line in lines:
         line = line.rstrip()
         if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
@@ -188,15 +190,19 @@ def parse_log(lines: Iterable[str]) -> Log:
             if len(match[1]) <= 4:
                 log.open_suite = match[2]
             else:
-                log.open_case, log.open_params = match[2], []
+                log.open_case, log.open_params, last = match[2], [], 0
         elif match := RESULT.match(line):
-            indent, status, name, skip = match.groups()
+            indent, status, number, name, skip = match.groups()
             word = 'skipped' if skip is not None else 'passed' if status == 'ok' else 'failed'
             result = Result(name, word, skip or (reason if word == 'failed' else ''),
                             ' '.join(message), reported)
             reason, message, reported = '', [], None
             if len(indent) >= 8:
                 log.open_params.append(result)
+                if int(number) > last + 1:
+                    log.lost.append(f'{log.open_suite}.{log.open_case}: results {last + 1} to '
+                                    f'{int(number) - 1}')
+                last = int(number)
             elif len(indent) >= 4:
                 if log.open_case == name:
                     result.params = log.open_params
@@ -275,6 +281,9 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
             # Then no case has counted it.
             verdict.fail(f'FAILED {name}: the suite itself failed (its init or exit)')
 
+    for lost in log.lost:
+        # UML drops what is printed while its reader is too slow.
+        verdict.fail(f'MISSING {lost} are not in the log')
     bad, other = sanitizer.split(log.sanitizer, tree)
     for headline, times in bad.items():
         verdict.fail(f'FAILED {headline} ({times} times)')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import Failure
-from fixtures import HERE, SUITE_C, ScratchTest, quiet, write
+from fixtures import HERE, SUITE_C, TOP, ScratchTest, quiet, write
 from verdict import Case, SkipRule, Verdict, judge, parse_log, read_skip_rules, scan_source
 
 DATA = HERE / 'test_data'
@@ -115,6 +115,19 @@ class GoldenTest(ScratchTest):
         self.assertEqual(verdict.lines,
                          ['HANG the kernel, after suite fake: no result within 120 s'])
         self.assertEqual(verdict.code, 6)
+
+
+class LostTest(unittest.TestCase):
+    def test_numbers_that_are_missing(self) -> None:
+        log = parse_log(['KTAP version 1', '    # Subtest: fake', '        # Subtest: two',
+                         '        ok 2 b', '        ok 3 c', '        ok 6 f', '    ok 1 two',
+                         '        # Subtest: three', '        ok 1 a', '    ok 2 three',
+                         'ok 1 fake'])
+        self.assertEqual(log.lost, ['fake.two: results 1 to 1', 'fake.two: results 4 to 5'])
+        with quiet():
+            verdict = judge([], log, [], TOP, 0, False, 120)
+        self.assertEqual(verdict.lines, [f'MISSING {lost} are not in the log'
+                                         for lost in log.lost])
 
 
 class ScanTest(unittest.TestCase):
