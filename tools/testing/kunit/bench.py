@@ -488,8 +488,8 @@ def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs:
                    kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '',
                    turnaround.as_text(times), '']))
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / 'bench.json', as_json(title, results, table, objects, times,
-                                                   selftests, total))
+    write_atomically(out / 'bench.json',
+                     as_json(title, results, table, objects, times, selftests, total))
     plot(out, title, results)
     for name in ('bench.json', 'bench.svg'):
         say(f'also in {os.path.relpath(out / name, repo)}')

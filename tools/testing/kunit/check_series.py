@@ -387,7 +387,8 @@ class Check:
         builders = [builder for builder in self.builders if not builder.trouble]
         if not builders:
             return 'there is no configuration that can be built'
-        builder = builders[0]
+        # mm/mmu_notifier.c is there without the series, too, where KVM is.
+        builder = next((each for each in builders if 'KVM' in each.config.options), builders[0])
 
         def find() -> set[str]:
             # What sparse calls an error ends make; mainline has some, on lines that move.

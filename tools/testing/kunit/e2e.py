@@ -258,7 +258,8 @@ def judge(boot: TestBoot, machine: Machine, lines: list[str], status: int, timed
         elif any(rule.allows(result.reason, tree, machine.folder) for rule in rules):
             verdict.skipped += 1
         else:
-            verdict.fail(f'SKIPPED {name}: not in expected-skips: {result.reason or "no reason given"}')
+            verdict.fail(f'SKIPPED {name}: not in expected-skips: '
+                         f'{result.reason or "no reason given"}')
     judge_stop(boot, machine, log, lines, status, timed_out, verdict)
     judge_lines(boot, lines, verdict, tree)
     return verdict, log

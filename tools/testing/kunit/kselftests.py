@@ -102,9 +102,9 @@ def compare(names: list[str], before: dict[str, Program], after: dict[str, Progr
 
 def as_text(names: list[str], before: dict[str, Program], after: dict[str, Program]) -> str:
     columns = ('passed', 'failed', 'skipped')
-    lines = [f'{"selftests/mm":28} {"fixes":>24} {"ours":>24}',
-             f'{"":28}' + ''.join(f' {column:>8}' if number else f' {column:>6}'
-                                 for _ in range(2) for number, column in enumerate(columns))]
+    heads = ''.join(f' {column:>8}' if number else f' {column:>6}'
+                    for _ in range(2) for number, column in enumerate(columns))
+    lines = [f'{"selftests/mm":28} {"fixes":>24} {"ours":>24}', f'{"":28}{heads}']
     for name in names:
         counts = [side.get(name, Program()).count(column) for side in (before, after)
                   for column in columns]

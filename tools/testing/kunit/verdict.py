@@ -256,7 +256,8 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
         elif any(rule.allows(result.reason, tree, folder) for rule in rules):
             verdict.skipped += 1
         else:
-            verdict.fail(f'SKIPPED {name}: not in expected-skips: {result.reason or "no reason given"}')
+            verdict.fail(f'SKIPPED {name}: not in expected-skips: '
+                         f'{result.reason or "no reason given"}')
 
     stopped, trouble = find_stop(expected, log, timed_out, timeout)
     if stopped:
