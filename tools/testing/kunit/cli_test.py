@@ -200,6 +200,8 @@ class BadInputTest(FrontDoorTest):
 
     def test_driver_with_another_verb(self) -> None:
         self.assert_error(self.make('run', DRIVER='/drv'), 2, 'DRIVER=/drv', '"modules"', '"run"')
+
+    def test_load(self) -> None:
         self.assert_error(self.make('run', LOAD='60'), 2, 'LOAD=60', '"bench"', '"run"')
         self.assert_error(self.make('bench', LOAD='1h'), 2, 'LOAD=1h', 'a number, 0 or more')
 

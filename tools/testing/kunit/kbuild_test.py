@@ -46,6 +46,17 @@ class BuilderTest(ScratchTest):
         self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
                          ['mm/a.o', 'mm/tests/one.o'])
 
+    def test_objects_of_this_config(self) -> None:
+        """Not of the one that was built before."""
+        write(self.kernel, {
+            'Makefile': 'olddefconfig: ; @:\n'
+                        'syncconfig: ; @cp $(O)/.config $(O)/include/config/auto.conf\n',
+            'mm/Makefile': 'obj-$(CONFIG_A) += a.o\nobj-$(CONFIG_B) += b.o\n'})
+        builder = Builder(Config('test', 'um', {'A': 'y'}), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': 'CONFIG_B=y\n'})
+        self.assertEqual(builder.configure({'A'}), '')
+        self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c']), ['mm/a.o'])
+
     def test_folder_that_is_not_entered(self) -> None:
         """As mainline's lib/kunit, whose own Makefile always has hooks.o."""
         write(self.kernel, {
