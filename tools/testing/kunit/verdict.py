@@ -149,7 +149,7 @@ class Log:
     open_suite: str = ''        # begun and not ended, at the end of the log
     open_case: str = ''         # the same, for a case with parameters
     open_params: list[Result] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)   # parameters whose numbers are missing
+    lost: list[str] = field(default_factory=list)   # results that are not in the log
     last_suite: str = ''        # the last that ended
     panic: str = ''
     sanitizer: list[str] = field(default_factory=list)      # headlines of KASAN, KCSAN
@@ -160,6 +160,7 @@ SUBTEST = re.compile(r'( *)# Subtest: (.*)$')
 REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try timed out|'
                     r'failed to init.*|internal error.*)')
 REPORTED = re.compile(r' *# [^:]+: reported: (.*)$')
+TOTALS = re.compile(r'# Totals: pass:\d+ fail:\d+ skip:\d+ total:(\d+)$')
 PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
 
 
@@ -171,6 +172,7 @@ def parse_log(lines: Iterable[str]) -> Log:
     message: list[str] = []
     reported: Optional[str] = None
     last = 0                        # number of a parameter
+    results = 0                     # of a suite: parameters, and cases without
     for line in lines:
         line = line.rstrip()
         if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
@@ -188,7 +190,7 @@ def parse_log(lines: Iterable[str]) -> Log:
             reported = match[1]
         elif match := SUBTEST.match(line):
             if len(match[1]) <= 4:
-                log.open_suite = match[2]
+                log.open_suite, results = match[2], 0
             else:
                 log.open_case, log.open_params, last = match[2], [], 0
         elif match := RESULT.match(line):
@@ -202,15 +204,22 @@ def parse_log(lines: Iterable[str]) -> Log:
                 if int(number) > last + 1:
                     log.lost.append(f'{log.open_suite}.{log.open_case}: results {last + 1} to '
                                     f'{int(number) - 1}')
+                results += int(number) - last
                 last = int(number)
             elif len(indent) >= 4:
                 if log.open_case == name:
                     result.params = log.open_params
+                else:
+                    results += 1
                 log.cases[log.open_suite, name] = result
                 log.open_case, log.open_params = '', []
             else:
                 log.suites[name] = result
                 log.last_suite, log.open_suite = name, ''
+        elif match := TOTALS.match(line):
+            if int(match[1]) > results:
+                log.lost.append(f'{log.open_suite}: {int(match[1]) - results} of '
+                                f'{match[1]} results')
         elif reason:
             message += [line.strip()] if line.strip() else []
     return log

@@ -129,6 +129,16 @@ class LostTest(unittest.TestCase):
         self.assertEqual(verdict.lines, [f'MISSING {lost} are not in the log'
                                          for lost in log.lost])
 
+    def test_results_that_are_missing_at_the_end(self) -> None:
+        log = parse_log(['KTAP version 1', '    # Subtest: fake', '    ok 1 one',
+                         '        # Subtest: two', '        ok 1 a', '        ok 2 b',
+                         '    # two: pass:5 fail:0 skip:0 total:5', '    ok 2 two',
+                         '# Totals: pass:6 fail:0 skip:0 total:6', 'ok 1 fake',
+                         '    # Subtest: whole', '    ok 1 one', '        # Subtest: two',
+                         '        ok 1 a', '        not ok 2 b', '    not ok 2 two',
+                         '# Totals: pass:2 fail:1 skip:0 total:3', 'not ok 2 whole'])
+        self.assertEqual(log.lost, ['fake: 3 of 6 results'])
+
 
 class ScanTest(unittest.TestCase):
     def test_cases_and_suites(self) -> None:
