@@ -11,12 +11,17 @@
 #include <kunit/report.h>
 #include <kunit/test.h>
 #include <linux/bug.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <linux/semaphore.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -465,6 +470,54 @@ static void wait_for_held_mutex_ends(struct kunit *test)
 					      " back off."), "%s", message);
 }
 
+/**
+ * struct second_hold - a test with two tasks that hold locks
+ * @test: its context
+ * @started: the second task has started
+ */
+struct second_hold {
+	struct kunit test;
+	struct completion started;
+};
+
+static int second_hold_thread(void *data)
+{
+	struct second_hold *second = data;
+
+	complete(&second->started);
+	kunit_mmu_notifier_hold(&second->test, lock_fake_semaphore, unlock_fake_semaphore, NULL);
+	return 0;
+}
+
+/* It fails, and the task that took the lock for it releases it. */
+static void second_hold_leaves_no_lock(struct kunit *test)
+{
+	struct second_hold *second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
+	struct task_struct *task;
+
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	kunit_init_test(&second->test, "second hold", NULL);
+	second->test.status = KUNIT_SUCCESS;
+	init_completion(&second->started);
+	kunit_mmu_notifier_hold(&second->test, lock_fake_mutex, unlock_fake_mutex, NULL);
+
+	task = kthread_create(second_hold_thread, second, "kunit_holder");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	get_task_struct(task);
+	wake_up_process(task);
+	/* Or it would be stopped before it has begun. */
+	wait_for_completion(&second->started);
+	kthread_stop(task);
+	put_task_struct(task);
+
+	KUNIT_EXPECT_EQ(test, second->test.status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, down_trylock(&fake_semaphore), 0);
+	up(&fake_semaphore);
+	kunit_mmu_notifier_release(&second->test);
+	kunit_cleanup(&second->test);
+	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
+}
+
 /* State */
 
 static void half_done_is_explained(struct kunit *test)
@@ -526,6 +579,7 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE_PARAM(wrong_is_explained, wrong_gen_params),
 	KUNIT_CASE(wait_for_held_lock_is_explained),
 	KUNIT_CASE(wait_for_held_mutex_ends),
+	KUNIT_CASE(second_hold_leaves_no_lock),
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
 	{}
