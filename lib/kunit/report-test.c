@@ -207,6 +207,22 @@ static void wrong_kind_is_described(struct kunit *test)
 			   "expected circular locking dependency, got recursive locking; ");
 }
 
+/* Two, of which one is expected */
+static void additional_kind_is_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	scope = kunit_report_scope_begin(test);
+	mutex_in_spinlock();
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL);
+	KUNIT_EXPECT_STREQ(test, message ?: "",
+			   "expected might_sleep, got invalid wait context and might_sleep; ");
+}
+
 static void wrong_map_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
@@ -216,6 +232,26 @@ static void wrong_map_is_described(struct kunit *test)
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_RECURSION, "lock_b", NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "is not about lock_b"),
+				  "%s", message);
+}
+
+/* It is of each report that the map is asked for. */
+static void wrong_map_of_second_is_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	scope = kunit_report_scope_begin(test);
+	raw_spin_lock(&outer_lock);
+	might_sleep();
+	raw_spin_unlock(&outer_lock);
+	might_sleep_in_atomic();
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_MIGHT_SLEEP, "outer_lock", NULL);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "might_sleep is not about outer_lock"),
 				  "%s", message);
 }
 
@@ -335,6 +371,14 @@ static void held_locks_survive(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, lockdep_is_held(&inner_lock) == LOCK_STATE_NOT_HELD);
 }
 
+/* Lockdep would be off after the first, and lock debugging says no more, either. */
+static void second_report_is_not_made(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL,
+			    recursion();
+			    DEBUG_LOCKS_WARN_ON(1));
+}
+
 static void inner_scope_claims(struct kunit *test)
 {
 	KUNIT_EXPECT_NO_REPORT(test,
@@ -361,6 +405,51 @@ static void run_other_task(struct kunit *test)
 static void other_task_is_not_claimed(struct kunit *test)
 {
 	KUNIT_EXPECT_NO_REPORT(test, run_other_task(test));
+}
+
+static void count_might_sleep(void *nr, const char *text, size_t len)
+{
+	if (strnstr(text, "BUG: sleeping function called", len))
+		atomic_inc(nr);
+}
+
+/* What another task does within the second is reported as if there had been none. */
+static void expected_report_leaves_rate_limit(struct kunit *test)
+{
+	atomic_t nr = ATOMIC_INIT(0);
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	/* The limit of a report before this test */
+	schedule_timeout_uninterruptible(HZ + 1);
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_might_sleep, &nr));
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL, might_sleep_in_atomic());
+	run_other_task(test);
+	unregister_trace_console(count_might_sleep, &nr);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 2);
+}
+
+static void count_held(void *nr, const char *text, size_t len)
+{
+	if (in_task() && current->kunit_test && strnstr(text, " held by kunit", len))
+		atomic_inc(nr);
+}
+
+/* Among them the one that tells whose section it is */
+static void schedule_report_shows_held_locks(struct kunit *test)
+{
+	atomic_t nr = ATOMIC_INIT(0);
+
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_held, &nr));
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_SCHEDULE, NULL, NULL, schedule_in_non_block());
+	unregister_trace_console(count_held, &nr);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 1);
 }
 
 /*
@@ -720,25 +809,98 @@ static void abort_leaves_scope(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
 }
 
+static void assert_in_inner_scope(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, assert_in_scope(other));
+}
+
+static void abort_leaves_all_scopes(struct kunit *test)
+{
+	run_other_test(test, assert_in_inner_scope);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+}
+
+static bool came_back;
+
+static void expect_after_report(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL,
+			    recursion();
+			    KUNIT_EXPECT_NO_REPORT(other, no_code());
+			    came_back = true);
+}
+
+/* Lockdep ignores the task by then, and the inner one would mean nothing. */
+static void scope_after_report_is_refused(struct kunit *test)
+{
+	came_back = false;
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_after_report)->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_FALSE(test, came_back);
+}
+
+/* What takes a lock while lockdep is off, and releases it after, confuses lockdep. */
+static void skip_unless_alone(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_PREEMPTION))
+		kunit_skip(test, "lockdep goes off for other tasks as well");
+}
+
+static void exit_with_lockdep_off(struct kunit *other)
+{
+	debug_locks = 0;
+	kunit_report_test_exit(other);
+	debug_locks = 1;
+}
+
+static void lockdep_off_fails_test(struct kunit *test)
+{
+	skip_unless_alone(test);
+	KUNIT_EXPECT_EQ(test, run_other_test(test, exit_with_lockdep_off)->status, KUNIT_FAILURE);
+}
+
+static void lock_debugging_off_again(void)
+{
+	debug_locks = 0;
+	debug_locks_off();
+	debug_locks = 1;
+}
+
+/* Who finds it off makes no report. */
+static void lockdep_off_is_no_report(struct kunit *test)
+{
+	skip_unless_alone(test);
+	KUNIT_EXPECT_NO_REPORT(test, lock_debugging_off_again());
+}
+
 static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE_PARAM(expected_report_is_claimed, wrong_gen_params),
 	KUNIT_CASE_PARAM(unexpected_report_is_described, wrong_gen_params),
 	KUNIT_CASE_PARAM(missing_report_is_described, wrong_gen_params),
 	KUNIT_CASE(wrong_kind_is_described),
+	KUNIT_CASE(additional_kind_is_described),
 	KUNIT_CASE(wrong_map_is_described),
+	KUNIT_CASE(wrong_map_of_second_is_described),
 	KUNIT_CASE(other_recursion_is_described),
 	KUNIT_CASE(wrong_place_is_described),
 	KUNIT_CASE(expected_warning_is_claimed),
 	KUNIT_CASE_PARAM(other_warning_is_described, other_warning_gen_params),
 	KUNIT_CASE(lock_left_held_is_described),
 	KUNIT_CASE(held_locks_survive),
+	KUNIT_CASE(second_report_is_not_made),
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
+	KUNIT_CASE(expected_report_leaves_rate_limit),
+	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
 	KUNIT_CASE(stray_report_fails_test),
 	KUNIT_CASE_PARAM(each_claims_its_own, rival_gen_params),
 	KUNIT_CASE(lockdep_off_is_skipped),
 	KUNIT_CASE(abort_leaves_scope),
+	KUNIT_CASE(abort_leaves_all_scopes),
+	KUNIT_CASE(scope_after_report_is_refused),
+	KUNIT_CASE(lockdep_off_fails_test),
+	KUNIT_CASE(lockdep_off_is_no_report),
 	{}
 };
 
