@@ -276,6 +276,13 @@ static int warns(struct mmu_notifier *subscription,
 	return 0;
 }
 
+static int derefs(struct mmu_notifier *subscription,
+		  const struct mmu_notifier_range *range)
+{
+	lockdep_rcu_suspicious(__FILE__, __LINE__, "there is no rcu_read_lock()");
+	return 0;
+}
+
 static void end(struct mmu_notifier *subscription,
 		const struct mmu_notifier_range *range)
 {
@@ -347,6 +354,9 @@ static const struct wrong wrongs[] = {
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "there was a WARN(), \"this is odd\".", NULL,
 	  " The log shows where." },
+	{ "derefs", { .invalidate_range_start = derefs },
+	  kunit_mmu_notifier_check_clean, NULL,
+	  "expected nothing, got suspicious RCU usage", NULL, "; " },
 	{ "backs_off_with_no_need", { .invalidate_range_start = backs_off },
 	  kunit_mmu_notifier_check_clean, NULL,
 	  "backs_off backs off, and the OOM reaper goes without the range.", NULL,
@@ -518,6 +528,54 @@ static void second_hold_leaves_no_lock(struct kunit *test)
 	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
 }
 
+/* Which callback it was */
+
+static int also_backs_off(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	return mmu_notifier_range_blockable(range) ? 0 : -EAGAIN;
+}
+
+static const struct mmu_notifier_ops backs_off_ops = {
+	.invalidate_range_start = backs_off,
+};
+
+static const struct mmu_notifier_ops also_backs_off_ops = {
+	.invalidate_range_start = also_backs_off,
+};
+
+static const struct mmu_notifier_ops backs_off_with_end_ops = {
+	.invalidate_range_start = backs_off,
+	.invalidate_range_end = end,
+};
+
+/* The last to subscribe is the first to be called. */
+static void first_to_back_off_is_named(struct kunit *test)
+{
+	struct mmu_notifier *also = kunit_kzalloc(test, sizeof(*also), GFP_KERNEL);
+	unsigned long start = map_for_range(test, &backs_off_ops);
+	const char *message;
+
+	KUNIT_ASSERT_NOT_NULL(test, also);
+	kunit_mmu_notifier_register(test, also, &also_backs_off_ops);
+	message = kunit_mmu_notifier_check_clean(test, start, LENGTH);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_TRUE_MSG(test, begins_with(message, "also_backs_off backs off, and "),
+			      "%s", message);
+}
+
+/* For a pass to be unwound, a notifier of the expectation's own backs off. */
+static void own_back_off_is_not_named(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &backs_off_with_end_ops);
+	const char *message = kunit_mmu_notifier_check_pass(test, start, LENGTH,
+							    KUNIT_MMU_NOTIFIER_UNWOUND);
+
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_TRUE_MSG(test, begins_with(message, "backs_off backs off, but "),
+			      "%s", message);
+}
+
 /* State */
 
 static void half_done_is_explained(struct kunit *test)
@@ -569,6 +627,31 @@ static void missing_end_is_explained(struct kunit *test)
 	}
 }
 
+static const struct mmu_notifier_ops warns_ops = {
+	.invalidate_range_start = warns,
+};
+
+static void warning_in_any_pass_is_explained(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &warns_ops);
+	int pass;
+
+	for (pass = 0; pass < KUNIT_MMU_NOTIFIER_NR_PASSES; pass++)
+		KUNIT_EXPECT_NOT_NULL(test,
+				      kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
+}
+
+/* Unless the pass may block */
+static void lock_in_any_pass_is_explained(struct kunit *test)
+{
+	unsigned long start = map_for_range(test, &takes_mutex_ops);
+	int pass;
+
+	for (pass = 0; pass < KUNIT_MMU_NOTIFIER_NR_PASSES; pass++)
+		KUNIT_EXPECT_EQ(test, pass == KUNIT_MMU_NOTIFIER_BLOCKABLE,
+				!kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
+}
+
 static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(right_range_notifier_passes),
 	KUNIT_CASE(right_interval_notifier_passes),
@@ -580,8 +663,12 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(wait_for_held_lock_is_explained),
 	KUNIT_CASE(wait_for_held_mutex_ends),
 	KUNIT_CASE(second_hold_leaves_no_lock),
+	KUNIT_CASE(first_to_back_off_is_named),
+	KUNIT_CASE(own_back_off_is_not_named),
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
+	KUNIT_CASE(warning_in_any_pass_is_explained),
+	KUNIT_CASE(lock_in_any_pass_is_explained),
 	{}
 };
 
