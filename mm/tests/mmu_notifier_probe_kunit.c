@@ -39,6 +39,7 @@ enum probed_kind {
  *	   anything but 0 for an interval notifier to return false
  * @act: what its last callback does, or NULL
  * @starts: calls of its first callback
+ * @flagged: of these, with MMU_NOTIFIER_RANGE_PROBED
  * @ends: calls of range_end or invalidate_finish
  * @range: its subscription, if it is for ranges
  * @interval: its subscription otherwise
@@ -50,6 +51,7 @@ struct probed {
 	int error;
 	void (*act)(void);
 	unsigned int starts[2];
+	unsigned int flagged[2];
 	unsigned int ends[2];
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
@@ -98,6 +100,7 @@ static int probed_start(struct probed *probed, const struct mmu_notifier_range *
 		return 0;
 
 	probed->starts[blockable]++;
+	probed->flagged[blockable] += !!(range->flags & MMU_NOTIFIER_RANGE_PROBED);
 	if (probed->act && !has_end(probed->kind))
 		probed->act();
 	return blockable ? 0 : probed->error;
@@ -652,6 +655,36 @@ static void left_out_may_lock_after_probed(struct kunit *test)
 	expect_calls(test, probed, 1, 0);
 }
 
+/* What it has started is ended as it was started, also when somebody else backs off. */
+static void left_out_may_lock_when_unwound(struct kunit *test)
+{
+	struct probing *probing = test->priv;
+	struct probed *probed = subscribe(probing, RANGE);
+	struct probed *left_out = subscribe(probing, RANGE_WITH_END);
+
+	probed->error = -EAGAIN;
+	left_out->act = lock;
+	set_filter("probed_range_start", "");
+	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
+	expect_calls(test, probed, 1, 1);
+	expect_calls(test, left_out, 0, 2);
+}
+
+/* In the copy of the range that those get who are not chosen, there is nothing of a probe. */
+static void flag_is_for_probed(struct kunit *test)
+{
+	const struct kind_param *param = test->param_value;
+	struct probing *probing = test->priv;
+	struct probed *probed = subscribe(probing, param->kind);
+
+	blockable_pass(probing);
+	KUNIT_EXPECT_EQ(test, probed->flagged[NONBLOCK], 1);
+	set_filter("nobody", "");
+	blockable_pass(probing);
+	expect_calls(test, probed, 1, 1);
+	KUNIT_EXPECT_EQ(test, probed->flagged[BLOCKABLE], 0);
+}
+
 /* Breaches of contract, which the core warns of as ever, by name */
 
 struct breach {
@@ -752,6 +785,8 @@ static struct kunit_case mmu_notifier_probe_cases[] = {
 	KUNIT_CASE_PARAM(wrong_is_reported, kind_gen_params),
 	KUNIT_CASE_PARAM(left_out_may_sleep, kind_gen_params),
 	KUNIT_CASE(left_out_may_lock_after_probed),
+	KUNIT_CASE(left_out_may_lock_when_unwound),
+	KUNIT_CASE_PARAM(flag_is_for_probed, kind_gen_params),
 	KUNIT_CASE_PARAM(breach_is_warned_of, breach_gen_params),
 	KUNIT_CASE(log_is_not_flooded),
 	{}
