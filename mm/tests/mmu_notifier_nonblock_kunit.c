@@ -14,10 +14,12 @@
 #include <kunit/report.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
+#include <linux/debug_locks.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
 
 #include "mmu_notifier_acts.h"
@@ -611,6 +613,40 @@ static void misuse_of_one_is_told_once(struct kunit *test)
 	expect_called_once(next);
 }
 
+/* A report in the callback turns lockdep off, which then no longer counts locks. */
+
+static void turn_lockdep_off(gfp_t gfp)
+{
+	static DEFINE_SPINLOCK(lock);
+
+	spin_lock(&lock);
+	debug_locks = 0;
+	spin_unlock(&lock);
+}
+
+static const struct mn_misuse no_misuse = { .name = "lockdep_off", .run = turn_lockdep_off };
+
+static void lockdep_off_is_no_misuse(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	struct kunit_report_info info;
+	struct fake *fake;
+
+	if (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_PREEMPTION))
+		kunit_skip(test, "lockdep goes off for other tasks as well");
+
+	fake = fake_create_for(test, RANGE_START);
+	fake->misuse = &no_misuse;
+	/* The end puts back lockdep's record of the task, which that has left as it was. */
+	scope = kunit_report_scope_begin(test);
+	nonblock_pass(fake);
+	debug_locks = 1;
+	kunit_report_scope_end(scope, 0, NULL, NULL);
+	kunit_report_scope_info(scope, "mmu_notifier_nonblock", &info);
+	KUNIT_EXPECT_EQ(test, info.kinds, 0);
+	expect_called_once(fake);
+}
+
 /* Backing off */
 
 static const enum callback backing_off[] = {
@@ -818,6 +854,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(one_of_many_is_named, of_many_gen_params),
 	KUNIT_CASE_PARAM(misuse_is_reported, misuse_gen_params),
 	KUNIT_CASE_PARAM(misuse_of_one_is_told_once, misuse_of_one_gen_params),
+	KUNIT_CASE(lockdep_off_is_no_misuse),
 	KUNIT_CASE_PARAM(back_off_returns_eagain, backing_off_gen_params),
 	KUNIT_CASE_PARAM(back_off_ends_interval_pass, overlap_gen_params),
 	KUNIT_CASE(back_off_finishes_interval_pass),

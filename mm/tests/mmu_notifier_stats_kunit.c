@@ -15,6 +15,7 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mmu_notifier_nonblock.h>
+#include <linux/panic.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
@@ -448,14 +449,19 @@ static void callback_of_unloaded_module_is_forgotten(struct kunit *test)
 	snprintf(name, KSYM_SYMBOL_LEN, "%ps ", &code[1]);
 	call(&code[0]);
 	call(&code[1]);
+	call(&code[2]);
 	mmu_notifier_stats_forget(&code[1], 1);
 	KUNIT_EXPECT_EQ(test, calls_of(&code[0]), 1);
 	KUNIT_EXPECT_EQ(test, calls_of(&code[1]), 0);
+	KUNIT_EXPECT_EQ(test, calls_of(&code[2]), 1);
 	/* What it did is still to be seen, */
 	KUNIT_EXPECT_NOT_NULL(test, find_line(read_file(test), name));
 	/* and it goes on from there when the module is loaded again. */
 	call(&code[1]);
 	KUNIT_EXPECT_EQ(test, calls_of(&code[1]), 2);
+	/* Who counts anew while it is gone sees no more of it. */
+	forget_code(NULL);
+	KUNIT_EXPECT_NULL(test, find_line(read_file(test), name));
 }
 
 static void reset_counts_from_zero(struct kunit *test)
@@ -472,6 +478,24 @@ static void reset_counts_from_zero(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, calls_of(&code[0]), 1);
 }
 
+/* All that tells of a WARN() is a taint, which is set for good: as if by the first call */
+static void warning_counts_once(struct kunit *test)
+{
+	struct mmu_notifier_nonblock section = { .callback = &code[0] };
+	struct mmu_notifier_stats stats;
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, forget_code, NULL));
+	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
+	mmu_notifier_stats_reset();
+	mmu_notifier_stats_begin(&section);
+	section.warned = false;
+	mmu_notifier_stats_count(&section);
+	mmu_notifier_stats_count(&section);
+	mmu_notifier_read_stats(&code[0], &stats);
+	KUNIT_EXPECT_EQ(test, stats.calls, 2);
+	KUNIT_EXPECT_EQ(test, stats.reports, 1);
+}
+
 static struct kunit_case mmu_notifier_stats_cases[] = {
 	KUNIT_CASE_PARAM(counts_calls_and_back_offs, callback_gen_params),
 	KUNIT_CASE_PARAM(keeps_longest_time, callback_gen_params),
@@ -482,6 +506,7 @@ static struct kunit_case mmu_notifier_stats_cases[] = {
 	KUNIT_CASE(full_table_says_so),
 	KUNIT_CASE(callback_of_unloaded_module_is_forgotten),
 	KUNIT_CASE(reset_counts_from_zero),
+	KUNIT_CASE(warning_counts_once),
 	{}
 };
 
