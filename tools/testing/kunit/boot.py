@@ -75,6 +75,7 @@ class Boot:
     kernel: str = 'kunit.enable=0'          # the kernel's arguments
     time_travel: bool = True                # where there is such a thing
     memory: int = 192                       # MB of it, under QEMU
+    accelerator: str = ''                   # QEMU's, if not the machine's
     timeout: int = 0                        # in seconds, if not the machine's
 
 
@@ -94,7 +95,8 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
                                  *arguments])
     return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
             '-bios', 'qboot.rom',
-            '-serial', 'stdio', '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
+            '-serial', 'stdio', '-accel',
+            boot.accelerator or ('tcg' if machine.path else 'kvm'), *machine.run,
             '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
             '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
 

@@ -62,6 +62,12 @@ class BootTest(ScratchTest):
         self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
         self.assertNotIn('time-travel', command[-1])
 
+    def test_accelerator_of_one_boot(self) -> None:
+        command = command_line(machine.x86_64_e2e(2, True),
+                               Boot('boot', 'prog', accelerator='tcg,thread=single'))
+        self.assertEqual([command[i + 1] for i, word in enumerate(command) if word == '-accel'],
+                         ['tcg,thread=single'])
+
     def test_hang(self) -> None:
         self.kernel_does('setsid sleep 300 & echo $!; wait')
         self.assertEqual(self.start(replace(UML_E2E, timeout=1)), (0, True))
