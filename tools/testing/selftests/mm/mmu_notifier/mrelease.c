@@ -177,6 +177,7 @@ TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
 	struct victim *victim = &self->victim;
 	unsigned int id = victim->notifier[0].id;
 	const long memory_kb = VICTIM_MEMORY >> 10;
+	unsigned long start;
 	long rss;
 	int i;
 
@@ -207,12 +208,27 @@ TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
 	EXPECT_EQ(0, notifier_counts(victim->device, id).reports);
 	EXPECT_EQ(variant->back_offs,
 		  trace_count("mmu_notifier_nonblock_backoff", "error=-11"));
+	start = victim->notifier[0].start;
+	EXPECT_EQ(variant->back_offs,
+		  trace_count_covering("mmu_notifier_nonblock_backoff", start, VICTIM_MEMORY));
+	EXPECT_EQ(variant->back_offs + 1,
+		  trace_count_covering("mmu_notifier_nonblock_start", start, VICTIM_MEMORY));
+	EXPECT_EQ(1, trace_count_covering("mmu_notifier_nonblock_end", start, VICTIM_MEMORY));
 	/* Of all VMAs; those that nobody backs off from come to their end. */
 	EXPECT_EQ(trace_count("mmu_notifier_nonblock_start", "") - variant->back_offs,
 		  trace_count("mmu_notifier_nonblock_end", ""));
 	EXPECT_LT(0, trace_count("mmu_notifier_nonblock_end", ""));
 	expect_callbacks_counted(_metadata, victim, variant->kind, self->before);
 	EXPECT_TRUE(victim_wait(victim, 60));
+}
+
+/* Anything but a 0 leaves the counts alone, and says so. */
+TEST(counts_are_reset_by_0_only)
+{
+	EXPECT_EQ(-1, write_file(CALLBACKS, "1"));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, write_file(CALLBACKS, "all"));
+	EXPECT_EQ(EINVAL, errno);
 }
 
 /* process_mrelease(2) on other victims */

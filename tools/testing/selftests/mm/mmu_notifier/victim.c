@@ -370,22 +370,48 @@ int trace_start(void)
 	       write_file(TRACING "trace", "") ? -1 : 0;
 }
 
+/* What is traced of the next @event in @file, in @line; or NULL */
+static const char *trace_next(FILE *file, const char *event, char *line, size_t size)
+{
+	while (fgets(line, size, file)) {
+		char *found = strstr(line, event);
+
+		if (line[0] != '#' && found && found[strlen(event)] == ':')
+			return found + strlen(event) + 1;
+	}
+	return NULL;
+}
+
 /* How often @event was traced, with @detail in its line, since trace_start() */
 int trace_count(const char *event, const char *detail)
 {
 	FILE *file = fopen(TRACING "trace", "r");
+	const char *traced;
 	char line[512];
 	int count = 0;
 
 	if (!file)
 		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		char *found = strstr(line, event);
+	while ((traced = trace_next(file, event, line, sizeof(line))))
+		count += !!strstr(traced, detail);
+	fclose(file);
+	return count;
+}
 
-		if (line[0] != '#' && found && found[strlen(event)] == ':' &&
-		    strstr(found, detail))
-			count++;
-	}
+/* The same, of a range that has all of this memory */
+int trace_count_covering(const char *event, unsigned long start, unsigned long length)
+{
+	FILE *file = fopen(TRACING "trace", "r");
+	unsigned long first, end;
+	const char *traced;
+	char line[512];
+	int count = 0;
+
+	if (!file)
+		return -1;
+	while ((traced = trace_next(file, event, line, sizeof(line))))
+		count += sscanf(traced, " mm=%*s start=%lx end=%lx", &first, &end) == 2 &&
+			 first <= start && end >= start + length;
 	fclose(file);
 	return count;
 }

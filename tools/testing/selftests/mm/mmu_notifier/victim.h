@@ -106,6 +106,7 @@ bool probe_is_on(void);
 
 int trace_start(void);
 int trace_count(const char *event, const char *detail);
+int trace_count_covering(const char *event, unsigned long start, unsigned long length);
 void trace_wait_for_reaper(int tries);
 
 #endif /* _VICTIM_H */
