@@ -821,11 +821,13 @@ DEFINE_STATIC_SRCU(kept_srcu);
 static int kept_idx;
 
 static void keep_srcu_read_lock(gfp_t gfp)
+	__acquires(&kept_srcu)
 {
 	kept_idx = srcu_read_lock(&kept_srcu);
 }
 
 static void unlock_srcu(void)
+	__releases(&kept_srcu)
 {
 	srcu_read_unlock(&kept_srcu, kept_idx);
 }

@@ -6,7 +6,8 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import CONFIGS, SeriesBuilder, checkpatch, doc_warnings, is_built, never_built
+from check_series import (CONFIGS, SeriesBuilder, Skipped, checkpatch, doc_warnings, is_built,
+                          never_built, sparse_warnings)
 from fixtures import ScratchTest, quiet, write
 from kbuild import Builder, Config, base_options
 
@@ -38,6 +39,21 @@ class OutputTest(unittest.TestCase):
     def test_a_file_that_is_called_error(self) -> None:
         files = ['Documentation/mm/error.rst']
         self.assertEqual(doc_warnings('reading sources... mm/error\n', files, TREE), [])
+
+    def test_sparse(self) -> None:
+        self.assertEqual(sparse_warnings('  CC      mm/foo.o\n  CHECK   /tree/mm/foo.c\n', TREE),
+                         set())
+        output = ('  CHECK   /tree/mm/foo.c\n/tree/mm/foo.c:8:1: warning: context imbalance\n'
+                  'mm/foo.c:9:1: error: undefined\n')
+        self.assertEqual(sparse_warnings(output, TREE),
+                         {'mm/foo.c: context imbalance', 'mm/foo.c:N:N: error: undefined'})
+
+    def test_sparse_that_did_not_run(self) -> None:
+        with self.assertRaisesRegex(Skipped, '^C=2 specified, but sparse is not available or not'):
+            sparse_warnings('/tree/Makefile:1311: C=2 specified, but sparse is not available or not '
+                            'up to date\n  CC      mm/foo.o\n', TREE)
+        self.assertEqual(sparse_warnings('  CC      mm/foo.o\n', TREE),
+                         {'sparse has looked at nothing: CC      mm/foo.o'})
 
     def test_every_configuration_has_a_name_and_a_folder(self) -> None:
         folders = {Builder(config, TREE, 1).out for config in CONFIGS}
