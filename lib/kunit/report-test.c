@@ -82,10 +82,11 @@ static void mutex_in_spinlock_bh(void)
 	spin_unlock_bh(&lock_a);
 }
 
+/* With a shorter timeout, a slow CPU has it over before it comes to schedule. */
 static void schedule_in_non_block(void)
 {
 	non_block_start();
-	schedule_timeout_uninterruptible(1);
+	schedule_timeout_uninterruptible(HZ / 20);
 	non_block_end();
 }
 

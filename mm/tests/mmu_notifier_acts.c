@@ -273,9 +273,10 @@ static void act_msleep(gfp_t gfp)
 	msleep(20);
 }
 
+/* With a shorter timeout, a slow CPU has it over before it comes to schedule. */
 static void act_schedule_timeout(gfp_t gfp)
 {
-	schedule_timeout_uninterruptible(1);
+	schedule_timeout_uninterruptible(HZ / 20);
 }
 
 static void act_get_user(gfp_t gfp)
