@@ -50,8 +50,8 @@ class OutputTest(unittest.TestCase):
 
     def test_sparse_that_did_not_run(self) -> None:
         with self.assertRaisesRegex(Skipped, '^C=2 specified, but sparse is not available or not'):
-            sparse_warnings('/tree/Makefile:1311: C=2 specified, but sparse is not available or not '
-                            'up to date\n  CC      mm/foo.o\n', TREE)
+            sparse_warnings('/tree/Makefile:1311: C=2 specified, but sparse is not available or '
+                            'not up to date\n  CC      mm/foo.o\n', TREE)
         self.assertEqual(sparse_warnings('  CC      mm/foo.o\n', TREE),
                          {'sparse has looked at nothing: CC      mm/foo.o'})
 
