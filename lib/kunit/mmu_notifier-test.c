@@ -641,8 +641,7 @@ static void warning_in_any_pass_is_explained(struct kunit *test)
 				      kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
 }
 
-/* Unless the pass may block */
-static void lock_in_any_pass_is_explained(struct kunit *test)
+static void lock_in_nonblocking_pass_is_explained(struct kunit *test)
 {
 	unsigned long start = map_for_range(test, &takes_mutex_ops);
 	int pass;
@@ -668,7 +667,7 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
 	KUNIT_CASE(warning_in_any_pass_is_explained),
-	KUNIT_CASE(lock_in_any_pass_is_explained),
+	KUNIT_CASE(lock_in_nonblocking_pass_is_explained),
 	{}
 };
 

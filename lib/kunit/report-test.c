@@ -136,13 +136,19 @@ static void wrong_describe(const struct wrong *wrong, char *description)
 
 KUNIT_ARRAY_PARAM(wrong, wrongs, wrong_describe);
 
+static void skip_without_atomic_sleep(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+}
+
 static void skip_if_never_made(struct kunit *test, const struct wrong *wrong)
 {
 	const unsigned int kinds = KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE |
 		KUNIT_REPORT_MAYBE_SCHEDULE;
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !(wrong->kinds & ~kinds))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	if (!(wrong->kinds & ~kinds))
+		skip_without_atomic_sleep(test);
 	if (!IS_ENABLED(CONFIG_BUG) && wrong->kinds == KUNIT_REPORT_WARN)
 		kunit_skip(test, "no WARN() without CONFIG_BUG");
 }
@@ -214,8 +220,7 @@ static void additional_kind_is_described(struct kunit *test)
 	struct kunit_report_scope *scope;
 	const char *message;
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	skip_without_atomic_sleep(test);
 
 	scope = kunit_report_scope_begin(test);
 	mutex_in_spinlock();
@@ -242,8 +247,7 @@ static void wrong_map_of_second_is_described(struct kunit *test)
 	struct kunit_report_scope *scope;
 	const char *message;
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	skip_without_atomic_sleep(test);
 
 	scope = kunit_report_scope_begin(test);
 	raw_spin_lock(&outer_lock);
@@ -419,8 +423,7 @@ static void expected_report_leaves_rate_limit(struct kunit *test)
 {
 	atomic_t nr = ATOMIC_INIT(0);
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	skip_without_atomic_sleep(test);
 
 	/* The limit of a report before this test */
 	schedule_timeout_uninterruptible(HZ + 1);
@@ -443,8 +446,7 @@ static void schedule_report_shows_held_locks(struct kunit *test)
 {
 	atomic_t nr = ATOMIC_INIT(0);
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	skip_without_atomic_sleep(test);
 
 	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_held, &nr));
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_SCHEDULE, NULL, NULL, schedule_in_non_block());
@@ -666,8 +668,7 @@ static void stray_rcu(struct kunit *other)
 static void stray_report_fails_test(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_rcu)->status, KUNIT_FAILURE);
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		kunit_skip(test, "this report needs CONFIG_DEBUG_ATOMIC_SLEEP");
+	skip_without_atomic_sleep(test);
 
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_report)->status, KUNIT_FAILURE);
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_schedule)->status, KUNIT_FAILURE);

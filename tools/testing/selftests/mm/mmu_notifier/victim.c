@@ -370,50 +370,46 @@ int trace_start(void)
 	       write_file(TRACING "trace", "") ? -1 : 0;
 }
 
-/* What is traced of the next @event in @file, in @line; or NULL */
-static const char *trace_next(FILE *file, const char *event, char *line, size_t size)
+static bool covers(const char *traced, unsigned long start, unsigned long length)
 {
-	while (fgets(line, size, file)) {
+	unsigned long first, end;
+
+	return sscanf(traced, " mm=%*s start=%lx end=%lx", &first, &end) == 2 &&
+	       first <= start && end >= start + length;
+}
+
+static int count_traced(const char *event, const char *detail, unsigned long start,
+			unsigned long length)
+{
+	FILE *file = fopen(TRACING "trace", "r");
+	char line[512];
+	int count = 0;
+
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
 		char *found = strstr(line, event);
 
-		if (line[0] != '#' && found && found[strlen(event)] == ':')
-			return found + strlen(event) + 1;
+		if (line[0] == '#' || !found || found[strlen(event)] != ':')
+			continue;
+		found += strlen(event) + 1;
+		if (strstr(found, detail) && (!length || covers(found, start, length)))
+			count++;
 	}
-	return NULL;
+	fclose(file);
+	return count;
 }
 
 /* How often @event was traced, with @detail in its line, since trace_start() */
 int trace_count(const char *event, const char *detail)
 {
-	FILE *file = fopen(TRACING "trace", "r");
-	const char *traced;
-	char line[512];
-	int count = 0;
-
-	if (!file)
-		return -1;
-	while ((traced = trace_next(file, event, line, sizeof(line))))
-		count += !!strstr(traced, detail);
-	fclose(file);
-	return count;
+	return count_traced(event, detail, 0, 0);
 }
 
-/* The same, of a range that has all of this memory */
+/* How often it was, of a range that has all of this memory */
 int trace_count_covering(const char *event, unsigned long start, unsigned long length)
 {
-	FILE *file = fopen(TRACING "trace", "r");
-	unsigned long first, end;
-	const char *traced;
-	char line[512];
-	int count = 0;
-
-	if (!file)
-		return -1;
-	while ((traced = trace_next(file, event, line, sizeof(line))))
-		count += sscanf(traced, " mm=%*s start=%lx end=%lx", &first, &end) == 2 &&
-			 first <= start && end >= start + length;
-	fclose(file);
-	return count;
+	return count_traced(event, "", start, length);
 }
 
 /* Waits until the OOM reaper has tried so often, and then for one try too many. */
