@@ -412,60 +412,91 @@ static void other_task_is_not_claimed(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test, run_other_task(test));
 }
 
-static void count_might_sleep(void *nr, const char *text, size_t len)
+/**
+ * struct listener - counts lines of the log, up to the end of the test
+ * @line: a part of those that count
+ * @counts_here: do they, in this context?
+ * @nr: how many there were
+ */
+struct listener {
+	const char *line;
+	bool (*counts_here)(void);
+	atomic_t nr;
+};
+
+static void listen(void *data, const char *text, size_t len)
 {
-	if (strnstr(text, "BUG: sleeping function called", len))
-		atomic_inc(nr);
+	struct listener *listener = data;
+
+	if (listener->counts_here() && strnstr(text, listener->line, len))
+		atomic_inc(&listener->nr);
+}
+
+static void listener_end(void *listener)
+{
+	unregister_trace_console(listen, listener);
+	tracepoint_synchronize_unregister();
+}
+
+static struct listener *listen_for(struct kunit *test, const char *line,
+				   bool (*counts_here)(void))
+{
+	struct listener *listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, listener);
+	listener->line = line;
+	listener->counts_here = counts_here;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listener_end, listener));
+	return listener;
+}
+
+static bool anywhere(void)
+{
+	return true;
+}
+
+static bool in_test(void)
+{
+	return in_task() && current->kunit_test;
+}
+
+static bool outside_of_tasks(void)
+{
+	return !in_task();
 }
 
 /* What another task does within the second is reported as if there had been none. */
 static void expected_report_leaves_rate_limit(struct kunit *test)
 {
-	atomic_t nr = ATOMIC_INIT(0);
+	struct listener *listener;
 
 	skip_without_atomic_sleep(test);
 
 	/* The limit of a report before this test */
 	schedule_timeout_uninterruptible(HZ + 1);
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_might_sleep, &nr));
+	listener = listen_for(test, "BUG: sleeping function called", anywhere);
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL, might_sleep_in_atomic());
 	run_other_task(test);
-	unregister_trace_console(count_might_sleep, &nr);
-	tracepoint_synchronize_unregister();
-	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 2);
-}
-
-static void count_held(void *nr, const char *text, size_t len)
-{
-	if (in_task() && current->kunit_test && strnstr(text, " held by kunit", len))
-		atomic_inc(nr);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 2);
 }
 
 /* Among them the one that tells whose section it is */
 static void schedule_report_shows_held_locks(struct kunit *test)
 {
-	atomic_t nr = ATOMIC_INIT(0);
+	struct listener *listener;
 
 	skip_without_atomic_sleep(test);
 
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_held, &nr));
+	listener = listen_for(test, " held by kunit", in_test);
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_SCHEDULE, NULL, NULL, schedule_in_non_block());
-	unregister_trace_console(count_held, &nr);
-	tracepoint_synchronize_unregister();
-	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
 }
 
 /*
  * Interrupts, of this task if it is to be had so. Where one of them makes a report,
  * current is this task, and still the report is not its own.
  */
-
-/* Counts the warnings that interrupts print: what nobody claims must not get lost. */
-static void count_warnings(void *nr, const char *text, size_t len)
-{
-	if (!in_task() && strnstr(text, WRONG_ON_PURPOSE, len))
-		atomic_inc(nr);
-}
 
 static void wrong_in_interrupt(void)
 {
@@ -572,22 +603,21 @@ KUNIT_ARRAY_PARAM(interrupt, interrupts, interrupt_describe);
 static void interrupt_is_not_claimed(struct kunit *test)
 {
 	const struct interrupt *interrupt = test->param_value;
-	atomic_t nr = ATOMIC_INIT(0);
+	struct listener *listener;
 
 	if (!IS_ENABLED(CONFIG_BUG))
 		kunit_skip(test, "no WARN() without CONFIG_BUG");
 	if (num_online_cpus() < interrupt->cpus)
 		kunit_skip(test, "needs two CPUs");
 
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(count_warnings, &nr));
+	/* What nobody claims must not get lost. */
+	listener = listen_for(test, WRONG_ON_PURPOSE, outside_of_tasks);
 	KUNIT_EXPECT_NO_REPORT(test, interrupt->run(test));
 	/* Just one warning is this task's. */
 	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", WRONG_ON_PURPOSE,
 			  interrupt->run(test);
 			  warn());
-	unregister_trace_console(count_warnings, &nr);
-	tracepoint_synchronize_unregister();
-	KUNIT_EXPECT_EQ(test, atomic_read(&nr), 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 2);
 }
 
 /**
@@ -848,8 +878,13 @@ static void skip_unless_alone(struct kunit *test)
 		kunit_skip(test, "lockdep goes off for other tasks as well");
 }
 
+/*
+ * A failure allocates its message, and then may give way to a task that this one has
+ * just woken. That one is to have had its turn.
+ */
 static void exit_with_lockdep_off(struct kunit *other)
 {
+	schedule_timeout_uninterruptible(1);
 	debug_locks = 0;
 	kunit_report_test_exit(other);
 	debug_locks = 1;
