@@ -111,7 +111,7 @@ static void do_wrong(enum test_mmu_notifier_behaviour behaviour)
 		wait_event(queue, true);
 		break;
 	case TEST_MMU_NOTIFIER_SLEEP:
-		msleep(20);
+		msleep(50);
 		break;
 	default:
 		break;

@@ -268,12 +268,12 @@ static void act_wake_up(gfp_t gfp)
 	wake_up(&wait_queue);
 }
 
+/* With shorter timeouts, a slow CPU has them over before it comes to schedule. */
 static void act_msleep(gfp_t gfp)
 {
-	msleep(20);
+	msleep(50);
 }
 
-/* With a shorter timeout, a slow CPU has it over before it comes to schedule. */
 static void act_schedule_timeout(gfp_t gfp)
 {
 	schedule_timeout_uninterruptible(HZ / 20);
