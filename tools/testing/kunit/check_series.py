@@ -95,10 +95,11 @@ class SeriesBuilder(Builder):
         return compiled, trouble or '; '.join(': '.join(one) for one in warnings - self.known)
 
 
-def never_built(tree: Path, builders: Iterable[Builder], names: Iterable[str]) -> str:
+def never_built(tree: Path, builders: Iterable[SeriesBuilder], names: Iterable[str]) -> str:
     """These files may be of any sort: no configuration compiles them."""
     files = [name for name in in_kernel(names, '.c') if (tree / name).exists()]
-    built = {target for builder in builders for target in builder.objects(files)}
+    built = {target for builder in builders if not builder.trouble
+             for target in builder.objects(files)}
     return ', '.join(name for name in files if name.removesuffix('.c') + '.o' not in built)
 
 

@@ -93,7 +93,11 @@ class TreeTest(ScratchTest):
         write(self.kernel, {'mm/never.c': '', 'tools/never.c': ''})
         names = ['mm/foo.c', 'mm/gone.c', 'tools/never.c']
         self.assertEqual(never_built(self.kernel, [builder], names), '')
-        self.assertEqual(never_built(self.kernel, [builder], [*names, 'mm/never.c']), 'mm/never.c')
+        # One that could not be configured is not asked.
+        other = SeriesBuilder(Config('other', 'um', {}), self.kernel, 1)
+        other.trouble = 'no compiler'
+        self.assertEqual(never_built(self.kernel, [builder, other], [*names, 'mm/never.c']),
+                         'mm/never.c')
 
     def test_build_error(self) -> None:
         builder = self.builder()
