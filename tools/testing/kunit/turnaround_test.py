@@ -51,6 +51,7 @@ class MeasureTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
         self.tree = self.scratch / 'linux'
+        self.log = 'ok 1 foo\nreboot: System halted\n'
         write(self.tree, {turnaround.OUR_TEST: '', turnaround.STOCK_TEST: ''})
 
     def run_with(self, outcomes: list[Outcome]) -> tuple[list[Time], Verdict, list[Machine]]:
@@ -58,6 +59,7 @@ class MeasureTest(ScratchTest):
 
         def kunit(_tree: Path, machine: Machine, *_: object, **__: object) -> Outcome:
             machines.append(machine)
+            write(self.tree.with_name(machine.folder), {'test.log': self.log})
             return outcomes.pop(0)
 
         with mock.patch.object(kunit_run, 'run', kunit), \
@@ -97,7 +99,8 @@ class MeasureTest(ScratchTest):
     def test_cold_is_from_nothing(self) -> None:
         old = self.tree.with_name('um') / 'old.o'
         write(old.parent, {old.name: ''})
-        with mock.patch.object(kunit_run, 'run', return_value=Outcome(built=True)):
+        with mock.patch.object(kunit_run, 'run', return_value=Outcome(built=True)), \
+                mock.patch.object(turnaround, 'ended', return_value=True):
             turnaround.cold(self.tree, UML, 1, self.scratch)
         self.assertFalse(old.exists())
 
@@ -110,6 +113,12 @@ class MeasureTest(ScratchTest):
         with self.assertRaises(Failure) as caught:
             self.run_with([Outcome(built=True, timed_out=True)])
         self.assertIn('did not come to its end', str(caught.exception))
+
+    def test_crash_is_not_fast(self) -> None:
+        self.log = 'ok 1 foo\nKernel panic - not syncing: Segfault\n'
+        with self.assertRaises(Failure) as caught:
+            self.run_with([Outcome(built=True, status=1)])
+        self.assertIn('um-cold: the kernel did not come to its end', str(caught.exception))
 
     def test_failure_is_one_of_the_verdict(self) -> None:
         verdict = Verdict()
