@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
 import bench
 from bench import FIXES, OURS, Measured, Result
+from boot import start
 from common import Failure
-from fixtures import TOP, ScratchTest, write
+from fixtures import TOP, ScratchTest, quiet, write
 from kselftests import Program
 from machine import X86_64_BENCH
 from tree import Tree, read_series
@@ -73,6 +76,11 @@ class ParseTest(unittest.TestCase):
         # What a suite has the kernel report is its own affair.
         self.assertEqual(boot.trouble, '')
 
+    def test_suites_that_panic(self) -> None:
+        panic = 'Kernel panic - not syncing: Fatal exception'
+        boot = bench.parse_suites(SUITES.replace('bench: end', panic).splitlines())
+        self.assertEqual(boot.trouble, 'it did not come to its end')
+
     def test_suite_that_failed_or_did_not_run(self) -> None:
         boot = bench.parse_suites(SUITES.replace('] ok 1', '] not ok 1').splitlines())
         self.assertEqual(boot.trouble, 'not ok 1 slub_test')
@@ -108,8 +116,14 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(verdict.lines, [
             'MISSING interval_blockable_1: not measured in each boot',
             'FAILED kmalloc: 2.0 against 1.0, ratio 2.000, goal 1.01'])
-        # kmalloc_under_mutex and kunit_passed have no goal.
-        self.assertEqual(verdict.passed, len(names) - 3)
+        # kmalloc_under_mutex has no goal.
+        self.assertEqual(verdict.passed, len(names) - 2)
+
+    def test_what_passed_has_to_pass(self) -> None:
+        for ours, passed in ((160, 0), (161, 1), (162, 1)):
+            verdict = Verdict()
+            bench.judge([Result('kunit_passed', ours, 161, ours / 161, 0, None)], verdict)
+            self.assertEqual(verdict.passed, passed, ours)
 
     def test_goals(self) -> None:
         for name, limit in (('kmalloc', 1.01), ('kmalloc_under_mutex', None),
@@ -152,6 +166,31 @@ class OutputTest(ScratchTest):
         self.assertEqual(bench.find_address(self.scratch, 'foo'), '0xffffffff81000020')
         with self.assertRaisesRegex(Failure, 'no bar'):
             bench.find_address(self.scratch, 'bar')
+
+
+class InterruptTest(ScratchTest):
+    def test_selftests_end_at_once(self) -> None:
+        def boot(folder: Path, *_: object) -> tuple[Measured, dict[str, Program]]:
+            start(['sleep', '60'], 60, folder, folder / 'log')
+            return Measured(), {}
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        folders = {side: self.scratch / side for side in (FIXES, OURS)}
+        for folder in folders.values():
+            folder.mkdir()
+        before = signal.signal(signal.SIGALRM, interrupt)
+        since = time.monotonic()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with mock.patch('bench.boot_selftests', boot), quiet(), \
+                    self.assertRaises(KeyboardInterrupt):
+                bench.boot_both_selftests(folders, X86_64_BENCH, 0, Verdict())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        self.assertLess(time.monotonic() - since, 30)
 
 
 class TreeTest(ScratchTest):

@@ -27,12 +27,12 @@ def libraries(program: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
 
 
-def files(tree: Path, um: Path) -> dict[str, Path]:
+def files(tree: Path, um: Path, jobs: int) -> dict[str, Path]:
     stress_ng = shutil.which('stress-ng')
     if stress_ng is None:
         raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
                       'tools/testing/kunit/packages.sh drivers installs it.')
-    found = {'/hmm-tests': kselftests.build(tree, um, ['hmm-tests']) / 'hmm-tests',
+    found = {'/hmm-tests': kselftests.build(tree, um, ['hmm-tests'], jobs) / 'hmm-tests',
              '/stress-ng': Path(stress_ng)}
     # A path may lead through a link, which is not there.
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}

@@ -81,7 +81,7 @@ class Suite:
     folder: str                             # of the programs, in the tree
     boots: tuple[TestBoot, ...]
     # What else has to be in the initramfs: paths there, and of what is copied
-    files: Callable[[Path, Path], Mapping[str, Path]] = lambda tree, um: {}
+    files: Callable[[Path, Path, int], Mapping[str, Path]] = lambda tree, um, jobs: {}
 
 
 E2E = Suite('e2e', SELFTEST, (
@@ -291,7 +291,7 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
         return total
     selftest = build_programs(tree, um, suite.folder)
     build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
-                         **suite.files(tree, um)})
+                         **suite.files(tree, um, jobs)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
     for boot in suite.boots:
         since = time.monotonic()

@@ -7,7 +7,6 @@ make drivers as well.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,23 +18,23 @@ from verdict import Verdict
 
 MM = 'tools/testing/selftests/mm'
 
-# Those that need no arguments, no library that Debian has to be asked for, no disk and
-# no more than a minute.
+# Some of those that need no arguments, no library that Debian has to be asked for, no disk
+# and, under TCG, no more than a minute.
 PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm', 'hmm-tests', 'hugetlb-madvise',
             'madv_populate', 'map_fixed_noreplace', 'mdwe_test', 'merge', 'mkdirty',
             'mlock2-tests', 'mrelease_test', 'mremap_dontunmap', 'mremap_test', 'mseal_test',
             'prctl_thp_disable', 'process_madv', 'uffd-wp-mremap')
 
 
-def build(tree: Path, folder: Path, names: Iterable[str]) -> Path:
+def build(tree: Path, folder: Path, names: Iterable[str], jobs: int) -> Path:
     """In the kernel's build folder, with the headers that belong to them. Returns where."""
     output = folder / 'selftest-mm'
     output.mkdir(exist_ok=True)
     run_tool('making the kernel\'s headers', [
-        'make', '-C', tree, f'O={folder}', 'ARCH=x86_64', f'-j{os.cpu_count()}', 'headers'])
+        'make', '-C', tree, f'O={folder}', 'ARCH=x86_64', f'-j{jobs}', 'headers'])
     run_tool(f'building {MM}', [
         'make', '-C', tree / MM, f'O={folder}', f'OUTPUT={output}', 'LDFLAGS=-static',
-        f'KHDR_INCLUDES=-isystem {folder / "usr/include"}', f'-j{os.cpu_count()}',
+        f'KHDR_INCLUDES=-isystem {folder / "usr/include"}', f'-j{jobs}',
         *(str(output / name) for name in names)])
     return output
 

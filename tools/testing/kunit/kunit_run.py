@@ -247,6 +247,11 @@ def stop(process: subprocess.Popen[bytes],
             time.sleep(0.05)
 
 
+def stop_children() -> None:
+    """End what other threads of this program have started, and wait for."""
+    signal_all(_descendants(os.getpid()), signal.SIGKILL)
+
+
 def signal_all(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         try:
