@@ -343,13 +343,16 @@ class Check:
             ('htmldocs', lambda: self.html_docs(ours)),
         )
         for what, check in checks:
-            say(f'== {self.base.name}: {what}')
-            try:
-                if self.note(what, check()):
-                    say('ok')
-            except Skipped as reason:
-                self.verdict.skipped += 1
-                say(f'SKIPPED {self.base.name}: {what}: {reason}')
+            self.one(what, check)
+
+    def one(self, what: str, check: Callable[[], str]) -> None:
+        say(f'== {self.base.name}: {what}')
+        try:
+            if self.note(what, check()):
+                say('ok')
+        except Skipped as reason:
+            self.verdict.skipped += 1
+            say(f'SKIPPED {self.base.name}: {what}: {reason}')
 
     def same_tree(self) -> str:
         stage = fill_stage(self.repo, self.base, self.checkout.folder / 'stage')

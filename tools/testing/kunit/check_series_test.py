@@ -6,10 +6,11 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import (CONFIGS, SeriesBuilder, Skipped, checkpatch, doc_warnings, is_built,
-                          never_built, sparse_warnings)
+from check_series import (CONFIGS, Check, SeriesBuilder, Skipped, checkpatch, doc_warnings,
+                          is_built, never_built, sparse_warnings)
 from fixtures import ScratchTest, quiet, write
 from kbuild import Builder, Config, base_options
+from source import Base
 
 TREE = Path('/tree')
 
@@ -66,6 +67,24 @@ class OutputTest(unittest.TestCase):
             self.assertTrue(is_built(name), name)
         for name in ('MAINTAINERS', 'Documentation/mm/foo.rst', 'tools/testing/foo.c'):
             self.assertFalse(is_built(name), name)
+
+
+class CheckTest(ScratchTest):
+    def test_each_check_counts_once(self) -> None:
+        def skipped() -> str:
+            raise Skipped('no sparse')
+
+        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', (7, 3), True), 1, [],
+                      [])
+        with quiet() as output:
+            for name, answer in (('a', lambda: ''), ('b', lambda: 'no'), ('c', skipped)):
+                check.one(name, answer)
+        verdict = check.verdict
+        self.assertEqual((verdict.passed, verdict.skipped), (1, 1))
+        self.assertEqual(verdict.lines, ['FAILED 7.3: b: no'])
+        self.assertEqual(output.getvalue().splitlines(), [
+            '== 7.3: a', 'ok', '== 7.3: b', 'FAILED 7.3: b: no', '== 7.3: c',
+            'SKIPPED 7.3: c: no sparse'])
 
 
 class TreeTest(ScratchTest):
