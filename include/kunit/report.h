@@ -204,6 +204,8 @@ do {									\
  * KUNIT_EXPECT_NO_REPORT() - expect that an expression is not reported
  * @test: the test context
  * @...: as for KUNIT_EXPECT_REPORT()
+ *
+ * Context: As for KUNIT_EXPECT_REPORT().
  */
 #define KUNIT_EXPECT_NO_REPORT(test, ...)				\
 	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), 0, NULL, NULL, \
@@ -219,6 +221,8 @@ do {									\
  * @...: as for KUNIT_EXPECT_REPORT()
  *
  * Without CONFIG_BUG there are no warnings: skips the test.
+ *
+ * Context: As for KUNIT_EXPECT_REPORT().
  */
 #define KUNIT_EXPECT_WARN(test, file, text, ...)			\
 	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin_warn(__test, file, text), \

@@ -622,7 +622,7 @@ void kunit_report_abort(void)
  * To be the exit function of a suite that expects reports, or to be called by it:
  * the report that did it was made outside of any expectation, or in another task.
  *
- * Context: Any.
+ * Context: May sleep.
  */
 void kunit_report_test_exit(struct kunit *test)
 {
