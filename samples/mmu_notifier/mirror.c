@@ -35,12 +35,11 @@ struct mirror_command *mirror_take_command(struct mirror *mirror)
 EXPORT_SYMBOL_GPL(mirror_take_command);
 
 /* Under the lock; there is no device that one had to wait for. */
-void mirror_wait_for_device(struct mirror *mirror)
+static void mirror_wait_for_device(struct mirror *mirror)
 {
 	might_sleep();
 	list_splice_init(&mirror->sent, &mirror->pool);
 }
-EXPORT_SYMBOL_GPL(mirror_wait_for_device);
 
 static unsigned int first_page(struct mirror *mirror, const struct mmu_notifier_range *range)
 {

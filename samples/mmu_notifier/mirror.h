@@ -82,6 +82,5 @@ struct mirror_command *mirror_take_command(struct mirror *mirror);
 void mirror_unmap(struct mirror *mirror, const struct mmu_notifier_range *range);
 void mirror_send(struct mirror *mirror, struct mirror_command *command,
 		 const struct mmu_notifier_range *range);
-void mirror_wait_for_device(struct mirror *mirror);
 
 #endif /* _SAMPLE_MIRROR_H */
