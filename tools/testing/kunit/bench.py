@@ -207,7 +207,7 @@ NO_LESS = 'kunit_passed'
 # A ratio, ours to that with only the fixes. The first that matches counts. What the guide
 # has a reason for is more than the first goal was: 1.01 and 1.10.
 GOALS: tuple[tuple[str, Optional[float]], ...] = (
-    (r'kmalloc', 1.01), (r'fault_munmap', 1.02),
+    (r'kmalloc', 1.01), (r'kmalloc_under_mutex', 1.05), (r'fault_munmap', 1.02),
     (r'range_blockable_1|interval_blockable_\d+', 1.02), (r'range_blockable_\d+', 1.01),
     (r'\w+_nonblocking_\d+', 1.35), (r'kunit_suites|locking_selftests', 1.05),
     (r'.*', None))
