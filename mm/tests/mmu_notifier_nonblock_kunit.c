@@ -15,9 +15,11 @@
 #include <kunit/resource.h>
 #include <kunit/test.h>
 #include <linux/debug_locks.h>
+#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
+#include <linux/rwsem.h>
 #include <linux/sched/mm.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -46,6 +48,7 @@ enum callback {
  * struct fake - a fake driver
  * @test: the test that it belongs to
  * @start: first address of the VMA
+ * @mm: that of a cell
  * @callback: the callback that calls @act
  * @act: what the callback does, or NULL
  * @gfp: how, if that is to allocate, or NULL
@@ -63,6 +66,7 @@ enum callback {
 struct fake {
 	struct kunit *test;
 	unsigned long start;
+	struct mm_struct *mm;
 	enum callback callback;
 	const struct mn_act *act;
 	const struct mn_gfp *gfp;
@@ -244,25 +248,34 @@ static struct fake *fake_create(struct kunit *test)
 	return fake;
 }
 
-/* A driver with the notifier that has @callback */
-static struct fake *fake_create_for(struct kunit *test, enum callback callback)
+static void skip_without(struct kunit *test, enum callback callback)
 {
-	struct fake *fake;
-
 	if (!callbacks[callback].address)
 		kunit_skip(test, "this kernel has no two-pass interval notifiers");
+}
 
-	fake = fake_create(test);
+/* Give it the notifier that has @callback */
+static void fake_subscribe(struct fake *fake, enum callback callback)
+{
 	fake->callback = callback;
 	if (callbacks[callback].interval_ops) {
 		subscribe_interval(fake, &fake->interval, FIRST_PAGE, NR_PAGES,
 				   callbacks[callback].interval_ops);
 	} else {
-		kunit_mmu_notifier_register(test, &fake->range, &fake_range_ops);
-		kunit_mmu_notifier_register(test, &fake->failing, &fake_failing_ops);
+		kunit_mmu_notifier_register(fake->test, &fake->range, &fake_range_ops);
+		kunit_mmu_notifier_register(fake->test, &fake->failing, &fake_failing_ops);
 	}
 	if (callback == RANGE_END_UNWIND)
 		fake->backs_off = RANGE_START;
+}
+
+static struct fake *fake_create_for(struct kunit *test, enum callback callback)
+{
+	struct fake *fake;
+
+	skip_without(test, callback);
+	fake = fake_create(test);
+	fake_subscribe(fake, callback);
 	return fake;
 }
 
@@ -338,6 +351,36 @@ KUNIT_ARRAY_PARAM(protected, protected_cells, cell_describe);
 KUNIT_ARRAY_PARAM(blockable_wrong, blockable_wrong_cells, cell_describe);
 KUNIT_ARRAY_PARAM(blockable_protected, blockable_protected_cells, cell_describe);
 
+/*
+ * To make an mm takes longer on UML than a cell does, and each is a process of the
+ * host. So a cell that passes leaves its own to the next one with the same callback.
+ */
+static struct mm_struct *spare_mms[NR_CALLBACKS];
+
+static void take_spare_mm(enum callback callback)
+{
+	struct mm_struct *mm = spare_mms[callback];
+
+	if (!mm)
+		return;
+	spare_mms[callback] = NULL;
+	kthread_use_mm(mm);
+	/* When the task exits, it drops mm_users, and no more. */
+	mmdrop(mm);
+}
+
+static void leave_spare_mm(void *data)
+{
+	const struct fake *fake = data;
+	const struct cell *cell = fake->test->param_value;
+
+	/* Not one whose lock the callback has kept: the next cell would wait for it forever. */
+	if (fake->test->status == KUNIT_SUCCESS && !rwsem_is_locked(&fake->mm->mmap_lock))
+		spare_mms[cell->callback] = fake->mm;
+	else
+		mmput_async(fake->mm);	/* so would its end */
+}
+
 static struct fake *fake_create_for_cell(struct kunit *test)
 {
 	const struct cell *cell = test->param_value;
@@ -348,7 +391,14 @@ static struct fake *fake_create_for_cell(struct kunit *test)
 	if (cell->act->missing_protected && !gfpflags_allow_blocking(cell->gfp->flags))
 		kunit_skip(test, "%s", cell->act->missing_protected);
 
-	fake = fake_create_for(test, cell->callback);
+	skip_without(test, cell->callback);
+	take_spare_mm(cell->callback);
+	fake = fake_create(test);
+	fake->mm = current->mm;
+	mmget(fake->mm);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, leave_spare_mm, fake));
+	fake_subscribe(fake, cell->callback);
+
 	if (cell->act->prepare)
 		KUNIT_ASSERT_EQ(test, 0, cell->act->prepare());
 	fake->act = cell->act;
@@ -842,6 +892,13 @@ static int mmu_notifier_nonblock_suite_init(struct kunit_suite *suite)
 
 static void mmu_notifier_nonblock_suite_exit(struct kunit_suite *suite)
 {
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(spare_mms); i++) {
+		if (spare_mms[i])
+			mmput(spare_mms[i]);
+		spare_mms[i] = NULL;
+	}
 	mn_acts_exit();
 }
 
