@@ -48,7 +48,7 @@ enum callback {
  * struct fake - a fake driver
  * @test: the test that it belongs to
  * @start: first address of the VMA
- * @mm: that of a cell
+ * @mm: the mm of a cell, to be left to the next one; NULL in other tests
  * @callback: the callback that calls @act
  * @act: what the callback does, or NULL
  * @gfp: how, if that is to allocate, or NULL
@@ -352,8 +352,9 @@ KUNIT_ARRAY_PARAM(blockable_wrong, blockable_wrong_cells, cell_describe);
 KUNIT_ARRAY_PARAM(blockable_protected, blockable_protected_cells, cell_describe);
 
 /*
- * To make an mm takes longer on UML than a cell does, and each is a process of the
- * host. So a cell that passes leaves its own to the next one with the same callback.
+ * To make an mm takes long on UML, where each is a process of the host. So a cell that
+ * passes leaves its own to the next one with the same callback: range notifiers never
+ * get an mm that has had an interval notifier.
  */
 static struct mm_struct *spare_mms[NR_CALLBACKS];
 
