@@ -25,26 +25,28 @@ import kunit_run
 import turnaround
 from boot import Boot, build_initramfs, command_line, run_tool, start
 from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
+from hooks import read_hooks, touched_files
 from kbuild import ERROR, Builder, Config, base_options, includers
 from kconfig import read_config
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
-from tree import Tree, overlay_files, read_series, touched_files
+from tree import Tree, overlay_files
 from verdict import Verdict
 
 HERE = Path(__file__).resolve().parent
-# The fixes come first in the series; this is the first hook that is none.
-FACILITY = 'kunit-report-hook.patch'
+# The topics of the fixes, with which the rest is compared
+FIX_TOPIC = 'fixes-'
 FIXES, OURS = SIDES = 'fixes', 'ours'
 ROUNDS = 3
 
 
 def all_but_fixes(repo: Path) -> str:
     """For Preparer's `without`."""
-    names = read_series(repo)
-    if FACILITY not in names:
-        raise Failure(EXIT_TREE, f'hooks/series has no {FACILITY}: what comes before it are the '
-                      'fixes, which the rest is compared with')
-    return f'^({"|".join(map(re.escape, names[names.index(FACILITY):]))})$'
+    hooks = read_hooks(repo)
+    others = [re.escape(hook.name) for hook in hooks if not hook.topic.startswith(FIX_TOPIC)]
+    if len(others) == len(hooks):
+        raise Failure(EXIT_TREE, f'hooks/series has no topic {FIX_TOPIC}...: the fixes, which the '
+                      'rest is compared with')
+    return f'^({"|".join(others)})$'
 
 
 # Lockdep off: the same code?

@@ -15,9 +15,10 @@ from bench import FIXES, OURS, Measured, Result
 from boot import start
 from common import Failure
 from fixtures import TOP, ScratchTest, quiet, write
+from hooks import read_series
 from kselftests import Program
 from machine import X86_64_BENCH
-from tree import Tree, read_series
+from tree import Tree
 from turnaround import Time
 from verdict import Verdict
 
@@ -199,8 +200,8 @@ class TreeTest(ScratchTest):
         self.assertEqual(left, read_series(TOP)[:len(left)])
         self.assertFalse([name for name in left if 'kunit' in name or 'annotate' in name])
 
-    def test_no_facility(self) -> None:
-        with self.assertRaisesRegex(Failure, bench.FACILITY):
+    def test_no_fixes(self) -> None:
+        with self.assertRaisesRegex(Failure, bench.FIX_TOPIC):
             bench.all_but_fixes(self.repo)
 
     def test_touched_sources(self) -> None:

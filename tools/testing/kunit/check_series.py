@@ -21,12 +21,13 @@ from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
 import kunit_run
 from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say
+from hooks import touched_files
 from kbuild import ERROR, Builder, Config, includers, read_warnings
 from kconfig import read_config
 from machine import Machine
 from series import NOBODY, Git, write_series
 from source import Base, source_files
-from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same, touched_files
+from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
 from verdict import Case, SkipRule, Verdict, judge, parse_log
 
 T = TypeVar('T')

@@ -34,10 +34,11 @@ import modules
 import series
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
+from hooks import read_series
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e,
                      uml_has_smp, uml_suites, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
 from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
-from tree import Preparer, Tree, check_hooks, read_series
+from tree import Preparer, Tree, check_hooks
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
                      read_failure_rules, read_skip_rules)
 

@@ -14,9 +14,9 @@ import shutil
 from pathlib import Path
 
 from common import EXIT_MACHINE, EXIT_TREE, Failure, capture, say, tool_failure
+from hooks import candidates, read_hooks, read_series, touched_files
 from source import Base
-from tree import (Stage, add_file, apply_hook, candidates, copy, is_for, overlay_files,
-                  read_series, refuse_known_files, touched_files)
+from tree import Stage, add_file, apply_hook, copy, overlay_files, refuse_known_files
 
 # Which hook brings which files, and the text that goes ahead of all
 FILES = 'hooks/files'
@@ -130,14 +130,14 @@ def write_series(repo: Path, base: Base) -> Path:
     subject, headers, body = read_message(repo / COVER)
     if 'Date' not in headers:
         raise Failure(EXIT_TREE, f'{repo / COVER}: want a Date: header, for the patches')
-    hooks = [hook for hook in read_series(repo) if is_for(hook, base.version)]
+    hooks = read_hooks(repo)
     temporary = repo / 'build' / base.name / 'series.tmp'
     shutil.rmtree(temporary, ignore_errors=True)
     tree, output = temporary / 'tree', temporary / 'series'
     git = Git(tree, sender(repo), headers['Date'])
     git.begin()
     for hook in hooks:
-        for patch in candidates(repo, hook, base.version):
+        for patch in candidates(repo, hook.name):
             for name in touched_files(patch):
                 if (base.path / name).is_file():
                     copy(base.path / name, tree / name)
@@ -147,8 +147,11 @@ def write_series(repo: Path, base: Base) -> Path:
     git.commit(f'Linux {base.release}', '')
     stage = Stage(tree)
     for hook in hooks:
+        before = len(stage.hooks)
         apply_hook(repo, base, stage, hook)
-        for name in files.get(hook, []):
+        if len(stage.hooks) == before:
+            continue            # this kernel does not need it
+        for name in files.get(hook.name, []):
             add_file(repo, stage, name)
         title, _, text = read_message(repo / stage.hooks[-1])
         git.commit(title, text)
@@ -156,7 +159,7 @@ def write_series(repo: Path, base: Base) -> Path:
         f'{subject}\n\n{body}\nThese patches are for Linux {base.release}.\n')
     git('format-patch', '-q', '--cover-letter', '--cover-from-description=subject', '--numbered',
         '--no-signature', '--zero-commit', '--abbrev=12', '--no-renames', '-o', output,
-        f'-{len(hooks)}')
+        f'-{len(stage.hooks)}')
     final = temporary.with_name('series')
     shutil.rmtree(final, ignore_errors=True)
     output.rename(final)

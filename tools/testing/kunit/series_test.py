@@ -11,17 +11,19 @@ from unittest import mock
 
 from common import EXIT_TREE, Failure
 from fixtures import FOO_PATCH, TOP, ScratchTest, quiet, snapshot, write
+from hooks import candidates, read_series
 from series import COVER, FILES, NOBODY, read_files, read_message, write_series
 from source import from_kdir
-from tree import candidates, overlay_files, read_series
+from tree import overlay_files
 
 HOOKS = {
-    'hooks/series': '6.12/old.patch\nfoo.patch\n9.9/none.patch\nfiles.patch\n',
+    'hooks/series': '# topic one\nold.patch\nfoo.patch\n'
+                    'none.patch # if mm/foo.c has something\n# topic two\nfiles.patch\n',
     'hooks/foo.patch': f'Subject: mm: change foo\n\nBecause.\n# not a comment\n---\n{FOO_PATCH}',
     'hooks/files.patch': 'Subject: mm: test foo\n\nFiles alone.\n---\n',
     'hooks/6.12/old.patch': 'Subject: mm: change bar\n\nOld.\n---\n--- a/mm/bar.c\n+++ b/mm/bar.c\n'
                             '@@ -1 +1 @@\n-int bar;\n+int bar = 1;\n',
-    'hooks/9.9/none.patch': 'Subject: no\n\nNo.\n---\n',
+    'hooks/none.patch': 'Subject: no\n\nNo.\n---\n',
     'hooks/files': 'files.patch\n\tmm/tests/\n',
     'hooks/cover-letter': 'Subject: mm: foo\nDate: Sat, 1 Jan 2022 00:00:00 +0000\n\nAll of it.\n',
 }
@@ -179,7 +181,7 @@ class RepositoryTest(unittest.TestCase):
 
     def test_each_hook_has_a_message(self) -> None:
         for hook in read_series(TOP):
-            for patch in candidates(TOP, hook, (6, 12)):
+            for patch in candidates(TOP, hook):
                 with self.subTest(patch=patch.name):
                     subject, _, body = read_message(patch)
                     self.assertLessEqual(len(subject), 75)

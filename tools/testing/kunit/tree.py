@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
-from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, write_atomically)
+from common import EXIT_TREE, EXIT_USAGE, Failure, run_counting, say, write_atomically
+from hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks, touched_files,
+                   try_patches)
 from source import Base, source_files
 
 OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
@@ -52,97 +54,28 @@ def overlay_files(repo: Path) -> list[str]:
     return sorted(found)
 
 
-def read_series(repo: Path, without: str = '') -> list[str]:
-    """The hooks in their order, but not those that `without` finds: a regular expression."""
-    series = repo / 'hooks/series'
-    try:
-        lines = series.read_text(encoding='utf-8').splitlines()
-    except FileNotFoundError:
-        raise Failure(EXIT_TREE, f'{series} is missing: it lists the hooks, one a line') from None
-    names = [line.split('#')[0].split()[0] for line in lines if line.split('#')[0].strip()]
-    return [name for name in names if not without or not re.search(without, name)]
-
-
-def is_for(hook: str, version: tuple[int, int]) -> bool:
-    """Whether a hook is for this kernel: X.Y/hook.patch is for X.Y only."""
-    folder = hook.rpartition('/')[0]
-    return folder in ('', '{}.{}'.format(*version))
-
-
-def candidates(repo: Path, hook: str, version: tuple[int, int]) -> list[Path]:
-    """The patches to try: this kernel's own, the general one, other kernels'."""
-    hooks = repo / 'hooks'
-    kernels = sorted((tuple(map(int, folder.name.split('.'))) for folder in hooks.iterdir()
-                      if re.fullmatch(r'\d+\.\d+', folder.name)), reverse=True)
-    order = [version, None, *(kernel for kernel in kernels if kernel != version)]
-    paths = [hooks / hook if kernel is None else hooks / '{}.{}'.format(*kernel) / hook
-             for kernel in order]
-    return [path for path in paths if path.is_file()]
-
-
-def touched_files(patch: Path) -> set[str]:
-    """What it changes, adds or deletes. Of an empty file there is but the line of git."""
-    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
-    names = re.findall(r'^(?:(?:---|\+\+\+) [^/\s]+/|diff --git a/\S+ b/)([^\t\n]+)', text,
-                       re.MULTILINE)
-    return {name for name in names if '..' not in name.split('/')}
-
-
-def has_no_diff(patch: Path) -> bool:
-    """Whether a hook is but the message for files that the repository adds."""
-    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
-    return bool(re.search(r'^---\s*\Z', text, re.MULTILINE))
-
-
-def apply_hook(repo: Path, base: Base, stage: Stage, hook: str) -> None:
-    """Apply the first candidate that fits, or raise a Failure that says why none does."""
-    tried = []
-    for patch in candidates(repo, hook, base.version):
-        if has_no_diff(patch):
-            stage.hooks.append(os.path.relpath(patch, repo))
-            return
-        for name in touched_files(patch) - stage.files:
-            if (base.path / name).is_file():
-                copy(base.path / name, stage.path / name)
-        # No fuzz: a hook that fits only roughly may well land in the wrong place.
-        command: list[str | Path] = [
-            'patch', '-p1', '--fuzz=0', '--forward', '--batch', '--no-backup-if-mismatch',
-            '--reject-file=-', '-i', patch]
-        result = capture([*command, '--dry-run'], stage.path, {**os.environ, 'LC_ALL': 'C'})
-        if result.returncode == 0:
-            result = capture(command, stage.path, {**os.environ, 'LC_ALL': 'C'})
-        if result.returncode == 0:
-            if patch.parent.name not in ('hooks', '{}.{}'.format(*base.version)):
-                say(f'hook {hook}: the version for {patch.parent.name} applies')
-            stage.files |= touched_files(patch)
-            stage.hooks.append(os.path.relpath(patch, repo))
-            return
-        tried.append(f'{os.path.relpath(patch, repo)}: '
-                     + '; '.join(explain_patch(result.stdout + result.stderr)))
-    if not tried:
-        raise Failure(EXIT_TREE, f'hooks/series lists {hook}, and there is no hooks/{hook} '
-                      f'and no hooks/X.Y/{hook}. Add it, or take it out of hooks/series.')
-    raise Failure(EXIT_TREE, f'hook {hook} does not apply to Linux {base.release} from '
-                  f'{base.origin}:\n    ' + '\n    '.join(tried) + '\nPort it: put a version for '
-                  f'this kernel at hooks/{base.version[0]}.{base.version[1]}/{hook}. '
-                  'Nothing was changed.')
-
-
-def explain_patch(output: str) -> list[str]:
-    """Say in a few words what patch(1) complained about."""
-    reasons, name = [], '?'
-    for line in output.splitlines():
-        if match := re.match(r'(?:checking|patching) file (.*)', line):
-            name = match[1].strip("'")
-        elif match := re.match(r'Hunk #(\d+) FAILED at (\d+)', line):
-            reasons.append(f'{name}: hunk {match[1]} (line {match[2]}) does not fit')
-        elif 'previously applied' in line:
-            reasons.append(f'{name}: has this change already')
-        elif match := re.match(r'\|\+\+\+ [^/]+/(\S+)', line):
-            reasons.append(f'{match[1]}: this kernel has no such file')
-        elif line.startswith('patch: ****'):
-            reasons.append(line[len('patch: ****'):].strip())
-    return reasons or [output.strip() or 'patch(1) failed without a message']
+def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
+    """Apply the variant that fits, or raise a Failure that says why none does."""
+    if not hook.is_for(base.path):
+        say(f'hook {hook.name}: not needed, {" and ".join(hook.files)} without {hook.text}')
+        return
+    patches = candidates(repo, hook.name)
+    if patches and has_no_diff(patches[0]):
+        stage.hooks.append(os.path.relpath(patches[0], repo))
+        return
+    for name in {name for patch in patches for name in touched_files(patch)} - stage.files:
+        if (base.path / name).is_file() and not (stage.path / name).exists():
+            copy(base.path / name, stage.path / name)
+    attempts = try_patches(patches, stage.path)
+    if len(attempts) == 1 and not attempts[0].reasons:
+        if text := describe(repo, attempts[0]):
+            say(text)
+        stage.files |= touched_files(attempts[0].patch)
+        stage.hooks.append(os.path.relpath(attempts[0].patch, repo))
+    else:
+        raise misfit(repo, hook, attempts, stage.path,
+                     repo / 'build' / base.name / 'rejected' / hook.name.removesuffix('.patch'),
+                     f'Linux {base.release} from {base.origin}')
 
 
 def refuse_known_files(base: Base, overlay: list[str]) -> None:
@@ -166,9 +99,8 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
     stage = Stage(path)
     overlay = overlay_files(repo)
     refuse_known_files(base, overlay)
-    for hook in read_series(repo, without):
-        if is_for(hook, base.version):
-            apply_hook(repo, base, stage, hook)
+    for hook in read_hooks(repo, without):
+        apply_hook(repo, base, stage, hook)
     for name in overlay:
         add_file(repo, stage, name)
     if os.path.lexists(repo / KUNITCONFIG):
@@ -182,14 +114,12 @@ def check_hooks(repo: Path, base: Base, path: Path,
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     stage = Stage(path)
-    for hook in read_series(repo, without):
-        if not is_for(hook, base.version):
-            continue
+    for hook in read_hooks(repo, without):
         try:
             apply_hook(repo, base, stage, hook)
-            report(hook, None)
+            report(hook.name, None)
         except Failure as failure:
-            report(hook, failure)
+            report(hook.name, failure)
     shutil.rmtree(path)
 
 

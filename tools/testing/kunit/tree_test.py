@@ -11,8 +11,9 @@ import unittest.mock
 import tree as tree_module
 from common import EXIT_TREE, EXIT_USAGE, Failure
 from fixtures import FOO_C, FOO_PATCH, ScratchTest, diff, quiet, write
+from hooks import Hook, read_hooks, touched_files
 from source import Base, from_kdir
-from tree import Preparer, Tree, check_hooks, touched_files
+from tree import Preparer, Tree, check_hooks
 
 HOOKED = FOO_C.replace('int line9;', 'int line9 = 9;')
 
@@ -162,13 +163,37 @@ class HookTest(TreeTest):
                           'hooks/bad.patch': diff('mm/bar.c', 'int baz;\n', 'int bay;\n'),
                           'mm/tests/fake_kunit.c': 'int edited;\n'})
         self.refuse('bad.patch', 'mm/bar.c: hunk 1 (line 1)', '6.12.5', str(self.kernel),
-                    'hooks/6.12/bad.patch')
+                    'hooks/VARIANT/bad.patch')
         self.assertEqual(self.changed_since(before), set())
         self.assertEqual(self.contents(), contents)
 
-    def test_no_fuzz(self) -> None:
-        write(self.kernel, {'mm/foo.c': FOO_C.replace('int line7;', 'int other;')})
-        self.refuse('foo.patch', 'mm/foo.c: hunk 1')
+    def test_what_does_not_fit_is_left_to_be_finished(self) -> None:
+        """Of two hunks that which fits is applied; the other one, and the patch, are there."""
+        text = FOO_C.replace('int line2;', 'int line2 = 2;').replace('line18;', 'line18 = 18;')
+        write(self.repo, {'hooks/bad.patch': diff('mm/foo.c', FOO_C, text),
+                          'hooks/series': 'bad.patch\n'})
+        old = FOO_C.replace('line17', 'other').replace('line18', 'other')
+        write(self.kernel, {'mm/foo.c': old})
+        folder = f'build/{self.base.name}/rejected/bad'
+        self.refuse(f'{folder}/b has what fits of hooks/bad.patch', 'mm/foo.c: hunk 2 (line 16)')
+        rejected = self.repo / folder
+        self.assertEqual((rejected / 'a/mm/foo.c').read_text(), old)
+        self.assertEqual((rejected / 'b/mm/foo.c').read_text(),
+                         old.replace('int line2;', 'int line2 = 2;'))
+        self.assertIn('+int line18 = 18;', (rejected / 'b/mm/foo.c.rej').read_text())
+        self.assertEqual((rejected / 'bad.patch').read_text(), diff('mm/foo.c', FOO_C, text))
+
+    def test_the_closest_variant_is_left(self) -> None:
+        text = FOO_C.replace('int line2;', 'int line2 = 2;').replace('line18;', 'line18 = 18;')
+        write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'a\nb\n', 'a\nc\n'),
+                          'hooks/near/foo.patch': diff('mm/foo.c', FOO_C, text),
+                          'hooks/far/foo.patch': diff('mm/bar.c', 'a\n', 'b\n')
+                          + diff('mm/foo.c', 'a\nb\n', 'a\nc\n')})
+        write(self.kernel, {'mm/foo.c': 'int line;\n' * 20})
+        self.refuse('has what fits of hooks/foo.patch')
+        write(self.repo, {'hooks/foo.patch': (self.repo / 'hooks/far/foo.patch').read_text()})
+        write(self.kernel, {'mm/foo.c': FOO_C.replace('line17', 'other').replace('line18', 'o')})
+        self.refuse('has what fits of hooks/near/foo.patch')
 
     def test_already_applied(self) -> None:
         write(self.kernel, {'mm/foo.c': HOOKED})
@@ -201,29 +226,68 @@ class HookTest(TreeTest):
         applied = f'= {list(patches.values())[0]};' in self.read('mm/foo.c')
         return hook + (' applied' if applied else '')
 
-    def test_own_version_first(self) -> None:
-        self.assertEqual(self.variants(v6_12='12', general='1', v7_3='3'),
-                         'hooks/6.12/foo.patch applied')
+    def test_general_before_variants(self) -> None:
+        self.assertEqual(self.variants(general='1', v6_12='12'), 'hooks/foo.patch applied')
+        self.assertNotIn('hook foo.patch', self.output)
 
-    def test_general_before_other_versions(self) -> None:
-        self.assertEqual(self.variants(general='1', v7_3='3'), 'hooks/foo.patch applied')
+    def test_last_variant_that_applies(self) -> None:
+        write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'x\n', 'y\n'),
+                          'hooks/7.11/foo.patch': diff('mm/foo.c', 'x\n', 'y\n')})
+        self.assertEqual(self.variants(v7_10='10', v7_9='9'), 'hooks/7.10/foo.patch applied')
+        self.assertIn('hook foo.patch: the variant hooks/7.10/foo.patch applies', self.output)
 
-    def test_newest_other_version_that_applies(self) -> None:
+    def test_a_name_that_is_no_version(self) -> None:
+        self.assertEqual(self.variants(general='1', rcu='2'), 'hooks/foo.patch applied')
+        write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'x\n', 'y\n')})
+        self.assertEqual(self.variants(rcu='2'), 'hooks/rcu/foo.patch applied')
+
+    def test_a_cover_letter_is_no_variant(self) -> None:
         (self.repo / 'hooks/foo.patch').unlink()
-        write(self.repo, {'hooks/7.10/foo.patch': diff('mm/foo.c', 'x\n', 'y\n')})
-        self.assertEqual(self.variants(v7_9='9 * 1', v7_3='3'), 'hooks/7.9/foo.patch applied')
-        self.assertIn('the version for 7.9 applies', self.output)
+        write(self.repo, {'hooks/cover/foo.patch': FOO_PATCH})
+        self.refuse('there is no hooks/foo.patch')
 
-    def test_for_one_kernel_only(self) -> None:
-        write(self.repo, {'hooks/series': '6.12/foo.patch\n7.3/bar.patch\n',
-                          'hooks/6.12/foo.patch': FOO_PATCH,
-                          'hooks/7.3/bar.patch': diff('mm/bar.c', 'int baz;\n', 'int bay;\n')})
+    def test_fuzz(self) -> None:
+        write(self.kernel, {'mm/foo.c': FOO_C.replace('int line7;', 'int other;')})
+        self.assertEqual(self.variants(general='1'), 'hooks/foo.patch applied')
+        self.assertIn('hook foo.patch: hooks/foo.patch applies with fuzz 2', self.output)
+
+    def test_exactly_before_fuzz(self) -> None:
+        kernel = FOO_C.replace('int line6;', 'int other;')
+        write(self.kernel, {'mm/foo.c': kernel})
+        write(self.repo, {'hooks/6.1/foo.patch': diff(
+            'mm/foo.c', kernel, kernel.replace('int line9;', 'int line9 = 61;'))})
+        self.variants(general='1')
+        self.assertIn('= 61;', self.read('mm/foo.c'))
+
+    def test_not_more_than_the_usual_fuzz(self) -> None:
+        write(self.kernel, {'mm/foo.c': FOO_C.replace('int line8;', 'int other;')})
+        self.refuse('foo.patch', 'mm/foo.c: hunk 1')
+
+    def test_only_where_it_is_needed(self) -> None:
+        """A kernel that has the fix goes on; one that has not, and where it does not fit, fails."""
+        write(self.repo, {'hooks/series': 'foo.patch # if mm/none.c or mm/bar.c has int baz\n'})
         self.prepare()
-        self.assertIn('= 9;', self.read('mm/foo.c'))
-        seen: list[str] = []
-        check_hooks(self.repo, self.base, self.scratch / 'check',
-                    lambda hook, failure: seen.append(hook))
-        self.assertEqual(seen, ['6.12/foo.patch'])
+        self.assertEqual(self.read('mm/foo.c'), FOO_C)
+        self.assertIn('hook foo.patch: not needed, mm/none.c and mm/bar.c without int baz',
+                      self.output)
+        write(self.kernel, {'mm/bar.c': 'int baz;\n'})
+        self.prepare()
+        self.assertEqual(self.read('mm/foo.c'), HOOKED)
+        write(self.kernel, {'mm/foo.c': ''})
+        self.refuse('hook foo.patch does not apply')
+
+    def test_topics(self) -> None:
+        write(self.repo, {'hooks/series': '# topic one\na.patch\n# topic two\n'
+                          'b.patch # if a has b\nc.patch\n# topic three\n'})
+        self.assertEqual(read_hooks(self.repo, '^c'),
+                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b')])
+
+    def test_series_that_is_wrong(self) -> None:
+        for text, message in (('# topic a\nfoo.patch\n# topic b\nbar.patch\n# topic a\n',
+                               'hooks/series:5: topic a was there before'),
+                              ('foo.patch # when it fits\n', 'hooks/series:1: # when it fits: ')):
+            write(self.repo, {'hooks/series': text})
+            self.refuse(message)
 
     def test_touched(self) -> None:
         write(self.scratch, {
