@@ -37,7 +37,7 @@ from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_
 from hooks import read_series
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e,
                      uml_has_smp, uml_suites, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
-from source import DEFAULT_KVER, SUITES, Base, cache_dir, from_debian, from_kdir
+from source import DEFAULT_KVER, SUITES, TESTED, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
                      read_failure_rules, read_skip_rules)
@@ -297,7 +297,7 @@ def compare(options: Options) -> Verdict:
                       'name, so that nothing tells mainline from ours')
     total, kernels = Verdict(), []
     one = os.environ.get('KVER') or options.kdir
-    for chosen in [options] if one else [replace(options, kver=kver) for kver in SUITES]:
+    for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
         try:
             base = find_base(chosen)
         except (Failure, OSError) as error:
@@ -345,7 +345,7 @@ def check(options: Options) -> Verdict:
     total = Verdict()
     total.add(check_series.check_runner())
     one = os.environ.get('KVER') or options.kdir
-    for chosen in [options] if one else [replace(options, kver=kver) for kver in SUITES]:
+    for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
         try:
             base = find_base(chosen)
             with lock(build_lock(base), f'build/{base.name}'):
@@ -403,13 +403,13 @@ class Step:
     rt: bool = False
     san: str = ''
     in_test: bool = False       # of `make test`; all are of `make test-all`
-    kernels: tuple[str, ...] = tuple(SUITES)
+    kernels: tuple[str, ...] = TESTED
 
 
 # The order is that in which they run.
 STEPS = (
-    Step('hooks', hook_tests, in_test=True),
-    Step('suites', run, in_test=True),
+    Step('hooks', hook_tests, in_test=True, kernels=tuple(SUITES)),
+    Step('suites', run, in_test=True, kernels=tuple(SUITES)),
     Step('e2e', end_to_end, in_test=True),
     Step('modules', as_modules, in_test=True),
     Step('suites, SMP', run, smp=2, in_test=True),

@@ -11,7 +11,7 @@ import runner
 from common import EXIT_BUILD, EXIT_USAGE, Failure
 from fixtures import quiet
 from runner import STEPS, Impossible, Options, Step
-from source import SUITES
+from source import SUITES, TESTED
 from verdict import Verdict
 
 OPTIONS = Options('6.12', '', 1, False, False)
@@ -39,19 +39,19 @@ class StepTest(unittest.TestCase):
 
     def test_each_step_on_each_kernel(self) -> None:
         verdict = self.run_steps(Step('one', passes), Step('two', passes))
-        self.assertEqual(str(verdict), f'{1 + 4 * len(SUITES)} passed, 0 failed')
-        for kver in SUITES:
+        self.assertEqual(str(verdict), f'{1 + 4 * len(TESTED)} passed, 0 failed')
+        for kver in TESTED:
             self.assertIn(f' s  two on {kver}\n', self.shown)
 
     def test_a_failure_does_not_end_it(self) -> None:
         verdict = self.run_steps(Step('one', fails), Step('two', passes))
         self.assertEqual(verdict.code, EXIT_BUILD)
         self.assertEqual(verdict.lines[0], 'one on 6.12: FAILED: no compiler')
-        self.assertEqual((verdict.passed, verdict.failed), (1 + 2 * len(SUITES), len(SUITES)))
+        self.assertEqual((verdict.passed, verdict.failed), (1 + 2 * len(TESTED), len(TESTED)))
 
     def test_what_cannot_be_is_skipped_by_name(self) -> None:
         verdict = self.run_steps(Step('one', cannot_be))
-        self.assertEqual(str(verdict), f'1 passed, 0 failed, {len(SUITES)} skipped')
+        self.assertEqual(str(verdict), f'1 passed, 0 failed, {len(TESTED)} skipped')
         self.assertEqual(verdict.code, 0)
         self.assertIn('skipped one on 6.12: no such machine\n', self.shown)
 
@@ -64,11 +64,16 @@ class StepTest(unittest.TestCase):
 
         self.run_steps(Step('one', look, 'x86_64', 4, rt=True, san='kasan'))
         self.assertEqual([(one.kver, one.arch, one.smp, one.rt, one.san) for one in seen],
-                         [(kver, 'x86_64', 4, True, 'kasan') for kver in SUITES])
+                         [(kver, 'x86_64', 4, True, 'kasan') for kver in TESTED])
 
     def test_step_for_one_kernel(self) -> None:
         verdict = self.run_steps(Step('one', passes, kernels=('7.3',)))
         self.assertEqual(str(verdict), '3 passed, 0 failed')
+
+    def test_hooks_and_suites_on_every_kernel(self) -> None:
+        for title in ('hooks', 'suites'):
+            step = next(step for step in STEPS if step.title == title)
+            self.assertEqual(step.kernels, tuple(SUITES))
 
     def test_the_table(self) -> None:
         self.assertEqual(len({step.title for step in STEPS}), len(STEPS))

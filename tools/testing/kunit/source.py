@@ -26,8 +26,11 @@ FLOOR = (6, 12)
 # system uses anyway, because every supported Debian release has it.
 SUITES: dict[str, tuple[str, ...]] = {
     '6.12': (),
+    '7.2': ('trixie-backports', 'sid', 'forky'),
     '7.3': ('trixie-backports', 'sid', 'experimental'),
 }
+# On these all is tested; on the others `make test` tests the hooks and the suites.
+TESTED = ('6.12', '7.3')
 # The same keyring under its older and its newer name.
 KEYRINGS = ('/usr/share/keyrings/debian-archive-keyring.gpg',
             '/usr/share/keyrings/debian-archive-keyring.pgp')
