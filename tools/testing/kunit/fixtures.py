@@ -26,7 +26,7 @@ KERNEL = {
     'Makefile': 'VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 5\nEXTRAVERSION =\n',
     'Kbuild': '',
     'Kconfig': '',
-    '.gitignore': '.*\n!.gitignore\n*.o\n/include/generated/\n',
+    '.gitignore': '.*\n!.gitignore\n!.kunitconfig\n*.o\n/include/generated/\n',
     'mm/foo.c': FOO_C,
     'mm/bar.c': 'int bar;\n',
     'include/linux/mmu_notifier.h': '/* no finish here */\n',

@@ -160,6 +160,21 @@ def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attemp
     return attempts
 
 
+def take_back(repo: Path, hooks: list[Hook], folder: Path) -> dict[str, Path]:
+    """
+    Undo in the folder those hooks that its files have already, the last one first.
+    Returns the patch of each. That one has it all, and not by chance: what a patch adds has
+    to be there line by line.
+    """
+    found: dict[str, Path] = {}
+    for hook in reversed(hooks):
+        patches = [patch for patch in candidates(repo, hook.name) if not has_no_diff(patch)]
+        attempts = try_patches(patches, folder, '--reverse')
+        if attempts and not attempts[-1].reasons:
+            found[hook.name] = attempts[-1].patch
+    return found
+
+
 # What does not fit
 
 def reject(repo: Path, attempt: Attempt, folder: Path, rejected: Path) -> None:

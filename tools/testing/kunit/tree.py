@@ -21,12 +21,14 @@ from typing import Any, Callable, Iterable, Optional
 
 from common import EXIT_TREE, EXIT_USAGE, Failure, run_counting, say, write_atomically
 from hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks, touched_files,
-                   try_patches)
+                   take_back, try_patches)
 from source import Base, source_files
 
-OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
+# The folders that are as in the kernel; other pages of Documentation are about the runner
+OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation/mm', 'tools/testing/selftests')
 # For kunit.py run --kunitconfig=.: a link to that of the suites, and no part of the series
 KUNITCONFIG = '.kunitconfig'
+REJECTED = 'rejected'           # in build/*: the hooks that did not fit, to be finished
 EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
 
 
@@ -63,9 +65,6 @@ def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
     if patches and has_no_diff(patches[0]):
         stage.hooks.append(os.path.relpath(patches[0], repo))
         return
-    for name in {name for patch in patches for name in touched_files(patch)} - stage.files:
-        if (base.path / name).is_file() and not (stage.path / name).exists():
-            copy(base.path / name, stage.path / name)
     attempts = try_patches(patches, stage.path)
     if len(attempts) == 1 and not attempts[0].reasons:
         if text := describe(repo, attempts[0]):
@@ -74,15 +73,15 @@ def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
         stage.hooks.append(os.path.relpath(attempts[0].patch, repo))
     else:
         raise misfit(repo, hook, attempts, stage.path,
-                     repo / 'build' / base.name / 'rejected' / hook.name.removesuffix('.patch'),
+                     repo / 'build' / base.name / REJECTED / hook.name.removesuffix('.patch'),
                      f'Linux {base.release} from {base.origin}')
 
 
 def refuse_known_files(base: Base, overlay: list[str]) -> None:
     for name in overlay:
         if os.path.lexists(base.path / name):
-            raise Failure(EXIT_TREE, f'{base.origin} already has {name}: is the series applied '
-                          'there already? Give a tree without it.')
+            raise Failure(EXIT_TREE, f'{base.origin} already has {name}, and no hook of the series '
+                          'is applied there. Give a tree without that file.')
 
 
 def add_file(repo: Path, stage: Stage, name: str) -> None:
@@ -93,28 +92,58 @@ def add_file(repo: Path, stage: Stage, name: str) -> None:
     stage.files.add(name)
 
 
-def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
+def begin_stage(repo: Path, base: Base, hooks: list[Hook], path: Path) -> Stage:
+    """With all files of the base that some hook may change."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
-    stage = Stage(path)
-    overlay = overlay_files(repo)
-    refuse_known_files(base, overlay)
-    for hook in read_hooks(repo, without):
-        apply_hook(repo, base, stage, hook)
+    for name in {name for hook in hooks for patch in candidates(repo, hook.name)
+                 for name in touched_files(patch)}:
+        if (base.path / name).is_file():
+            copy(base.path / name, path / name)
+    return Stage(path)
+
+
+def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
+    hooks, overlay = read_hooks(repo), overlay_files(repo)
+    stage = begin_stage(repo, base, hooks, path)
+    known = [name for name in overlay if os.path.lexists(base.path / name)]
+    present = take_back(repo, hooks, path)
+    if not present:
+        refuse_known_files(base, known)
+    elif known == overlay and not without:
+        say_what_differs(repo, base, hooks, present)
+        stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
+                       if hook.name in present]
+    else:
+        say(f'{base.origin} has already: {", ".join(present)}; and {len(known)} files of the '
+            'series, which stay as they are there')
+        stage.files = {name for patch in present.values() for name in touched_files(patch)}
+    if not stage.hooks:
+        for hook in read_hooks(repo, without):
+            apply_hook(repo, base, stage, hook)
     for name in overlay:
-        add_file(repo, stage, name)
+        if name not in known:
+            add_file(repo, stage, name)
     if os.path.lexists(repo / KUNITCONFIG):
         add_file(repo, stage, KUNITCONFIG)
     return stage
 
 
+def say_what_differs(repo: Path, base: Base, hooks: list[Hook], present: dict[str, Path]) -> None:
+    """Of a tree that has the series: it is taken as it is, with what was changed there."""
+    changed = [hook.name for hook in hooks if hook.name not in present and hook.is_for(base.path)
+               and not any(map(has_no_diff, candidates(repo, hook.name)))]
+    changed += [name for name in overlay_files(repo) if not same(repo / name, base.path / name)]
+    say(f'{base.origin} has the series already: it is taken as it is'
+        + (f'. Other than here: {", ".join(changed)}' if changed else ''))
+
+
 def check_hooks(repo: Path, base: Base, path: Path,
                 report: Callable[[str, Optional[Failure]], None], without: str = '') -> None:
     """Apply each hook to this kernel; report each, and go on after a failure."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    stage = Stage(path)
-    for hook in read_hooks(repo, without):
+    hooks = read_hooks(repo, without)
+    stage = begin_stage(repo, base, hooks, path)
+    for hook in hooks:
         try:
             apply_hook(repo, base, stage, hook)
             report(hook.name, None)
@@ -194,6 +223,7 @@ class Preparer:
             self._sync_base()
         changed = self._install(stage, Stage(self.build / last, set(self.state.get('files', []))))
         self._save_state(stage)
+        shutil.rmtree(self.build / REJECTED, ignore_errors=True)
         if changed:
             say(f'{changed} files of the tree brought up to date')
         count = len(overlay_files(self.repo))

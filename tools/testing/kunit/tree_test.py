@@ -11,7 +11,7 @@ import unittest.mock
 import tree as tree_module
 from common import EXIT_TREE, EXIT_USAGE, Failure
 from fixtures import FOO_C, FOO_PATCH, ScratchTest, diff, quiet, write
-from hooks import Hook, read_hooks, touched_files
+from hooks import Hook, read_hooks, take_back, touched_files
 from source import Base, from_kdir
 from tree import Preparer, Tree, check_hooks
 
@@ -138,7 +138,7 @@ class InstallTest(TreeTest):
 
     def test_overlay_file_that_the_kernel_has(self) -> None:
         write(self.kernel, {'mm/tests/fake_kunit.c': ''})
-        self.refuse(str(self.kernel), 'mm/tests/fake_kunit.c', 'is the series applied')
+        self.refuse(str(self.kernel), 'mm/tests/fake_kunit.c', 'no hook of the series')
         self.assertFalse(self.tree.exists())
 
     def test_kunitconfig_at_the_top(self) -> None:
@@ -195,7 +195,8 @@ class HookTest(TreeTest):
         write(self.kernel, {'mm/foo.c': FOO_C.replace('line17', 'other').replace('line18', 'o')})
         self.refuse('has what fits of hooks/near/foo.patch')
 
-    def test_already_applied(self) -> None:
+    def test_half_of_it_is_applied(self) -> None:
+        write(self.repo, {'hooks/foo.patch': FOO_PATCH + diff('mm/bar.c', 'int bar;\n', 'int;\n')})
         write(self.kernel, {'mm/foo.c': HOOKED})
         self.refuse('mm/foo.c: has this change already')
 
@@ -305,6 +306,83 @@ class HookTest(TreeTest):
         check_hooks(self.repo, self.base, self.scratch / 'check',
                     lambda hook, failure: seen.update({hook: failure is None}))
         self.assertEqual(seen, {'bad.patch': False, 'foo.patch': True})
+
+
+class AppliedTest(TreeTest):
+    """A tree that has the series, or some of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # The second hook changes what is next to the first one's.
+        later = HOOKED.replace('int line10;', 'int line10 = 10;')
+        write(self.repo, {'hooks/series': 'foo.patch\nbar.patch\nlater.patch\nmessage.patch\n',
+                          'hooks/bar.patch': diff('mm/bar.c', 'int bar;\n', 'int bar = 1;\n'),
+                          'hooks/later.patch': diff('mm/foo.c', HOOKED, later),
+                          'hooks/message.patch': 'Subject: files\n\nText.\n---\n'})
+        self.prepare()
+        self.pristine = Base('pristine', self.scratch / 'pristine', 'it', '6.12.5', (6, 12), False)
+        shutil.copytree(self.kernel, self.pristine.path)
+        shutil.rmtree(self.kernel)
+        shutil.copytree(self.tree, self.kernel)
+        shutil.rmtree(self.tree.parent)
+
+    def hooks(self) -> list[str]:
+        found: list[str] = json.loads((self.tree.parent / 'state.json').read_text())['hooks']
+        return found
+
+    def test_whole(self) -> None:
+        self.prepare()
+        self.assertIn(f'{self.kernel} has the series already: it is taken as it is\n', self.output)
+        self.assertEqual(self.contents(), {os.path.relpath(path, self.kernel): path.read_text()
+                                           for path in self.kernel.rglob('*') if path.is_file()})
+        self.assertEqual(self.hooks(), ['hooks/foo.patch', 'hooks/bar.patch', 'hooks/later.patch'])
+
+    def test_by_a_variant(self) -> None:
+        """It does not matter which one was applied, and what has moved around it."""
+        (self.repo / 'hooks/6.12').mkdir()
+        (self.repo / 'hooks/bar.patch').rename(self.repo / 'hooks/6.12/bar.patch')
+        write(self.repo, {'hooks/bar.patch': diff('mm/bar.c', 'int x;\n', 'int y;\n')})
+        write(self.kernel, {'mm/foo.c': 'int more;\n' + (self.kernel / 'mm/foo.c').read_text()})
+        self.prepare()
+        self.assertIn('hooks/6.12/bar.patch', self.hooks())
+        self.assertIn('has the series already: it is taken as it is\n', self.output)
+
+    def test_changed_since(self) -> None:
+        write(self.kernel, {'mm/tests/fake_kunit.c': 'int mine;\n', 'mm/bar.c': 'int bar = 2;\n'})
+        self.prepare()
+        self.assertIn('taken as it is. Other than here: bar.patch, mm/tests/fake_kunit.c\n',
+                      self.output)
+        self.assertEqual(self.read('mm/tests/fake_kunit.c'), 'int mine;\n')
+        self.assertEqual(self.read('mm/bar.c'), 'int bar = 2;\n')
+
+    def test_a_part(self) -> None:
+        """One hook and none of the files: the others come on top."""
+        (self.kernel / 'mm/tests/fake_kunit.c').unlink()
+        (self.kernel / 'mm/tests/.kunitconfig').unlink()
+        write(self.kernel, {'mm/bar.c': 'int bar;\n', 'mm/foo.c': HOOKED})
+        self.prepare()
+        self.assertIn('has already: foo.patch; and 0 files', self.output)
+        self.assertIn('int line10 = 10;', self.read('mm/foo.c'))
+        self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
+        self.assertTrue((self.tree / 'mm/tests/fake_kunit.c').exists())
+
+    def test_a_part_of_the_files(self) -> None:
+        (self.kernel / 'mm/tests/.kunitconfig').unlink()
+        write(self.kernel, {'mm/tests/fake_kunit.c': 'int mine;\n'})
+        self.prepare()
+        self.assertEqual(self.read('mm/tests/fake_kunit.c'), 'int mine;\n')
+        self.assertTrue((self.tree / 'mm/tests/.kunitconfig').exists())
+
+    def test_without_some_hooks(self) -> None:
+        """As make matrix and make bench want it: they are taken back."""
+        with quiet():
+            Preparer(self.repo, self.base, 'later').prepare()
+        self.assertEqual(self.read('mm/foo.c'), HOOKED)
+        self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
+
+    def test_pristine(self) -> None:
+        hooks = read_hooks(self.repo)
+        self.assertEqual(take_back(self.repo, hooks, self.pristine.path), {})
 
 
 class HandEditTest(TreeTest):
