@@ -42,24 +42,6 @@ struct mmu_notifier_state {
 void mmu_notifier_read_state(struct mm_struct *mm,
 			     struct mmu_notifier_state *state);
 
-/**
- * struct mmu_notifier_stats - what a callback did in nonblocking passes
- * @calls: how often it has returned
- * @back_offs: how often it then backed off
- * @reports: in how many calls the kernel made a report; also one that a test expects
- * @longest_ns: the longest time between call and return, or from the return of another
- *		call of the same pass
- */
-struct mmu_notifier_stats {
-	u64 calls;
-	u64 back_offs;
-	u64 reports;
-	u64 longest_ns;
-};
-
-/* Needs CONFIG_MMU_NOTIFIER_STATS. */
-void mmu_notifier_read_stats(const void *callback, struct mmu_notifier_stats *stats);
-
 /* The event of the passes below. Others come when the mm goes away. */
 #define KUNIT_MMU_NOTIFY	MMU_NOTIFY_CLEAR
 
@@ -226,8 +208,7 @@ do {									\
  * Context: The task that runs @test, where it may sleep.
  */
 #define KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, kinds, callback, ...)	\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), kinds, \
-			      KUNIT_MMU_NOTIFIER_MAP, callback,		\
+	__KUNIT_EXPECT_REPORT(test, kinds, KUNIT_MMU_NOTIFIER_MAP, callback, \
 			      #__VA_ARGS__, __VA_ARGS__)
 
 #endif /* _KUNIT_MMU_NOTIFIER_H */

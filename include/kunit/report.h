@@ -4,24 +4,25 @@
  * WARN().
  *
  * A test of a locking rule has to break the rule. Lockdep answers with one
- * report and is off from then on, might_sleep() reports once a second, and a
- * lock chain that lockdep has seen is not checked again. Hence a test could
- * see one report in a boot, and all later tests would pass because nobody
- * looks any more. An expectation takes these limits away, for the task that
- * runs the test and for the time of one expression:
+ * report and is off from then on, might_sleep() reports once a second, and
+ * lockdep checks a chain of locks only once. So a test could see one report in a
+ * boot, and all later tests would pass because nobody looks any more. An
+ * expectation takes these limits away, for the task that runs the test and for
+ * the time of one expression:
  *
  *	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WAIT_CONTEXT, NULL, NULL,
  *			    take_mutex_under_spinlock());
  *	KUNIT_EXPECT_NO_REPORT(test, take_mutex());
- *	KUNIT_EXPECT_WARN(test, "mm/foo.c", "foo is out of range", foo(-1));
  *
- * The reports of other tasks and of interrupts take their usual way.
+ * The reports of other tasks and of interrupts take their usual way. So does a
+ * report of the task that no expectation claims; it fails the test.
  */
 #ifndef _KUNIT_REPORT_H
 #define _KUNIT_REPORT_H
 
 #include <kunit/test-bug.h>
 #include <linux/bits.h>
+#include <linux/cleanup.h>
 
 /**
  * enum kunit_report_kind - what made a report; can be combined
@@ -30,11 +31,10 @@
  * @KUNIT_REPORT_RECURSION: lockdep, "possible recursive locking detected"
  * @KUNIT_REPORT_CIRCULAR: lockdep, "possible circular locking dependency
  *	detected"
- * @KUNIT_REPORT_DEADLOCK: one of the two before, to expect only: which of them
+ * @KUNIT_REPORT_USAGE: lockdep, "inconsistent lock state", and what else it says
+ *	of locks that interrupts take, too
+ * @KUNIT_REPORT_DEADLOCK: recursion or circle, to expect only: which of them it is
  *	depends on what else lockdep has learned and on the locks held
- * @KUNIT_REPORT_LOCKDEP: any other report of lockdep or of lock debugging, except
- *	for @KUNIT_REPORT_RCU; that of DEBUG_LOCKS_WARN_ON() is a @KUNIT_REPORT_WARN
- *	as well
  * @KUNIT_REPORT_RCU: "suspicious RCU usage", which is made once in a boot for each
  *	place in the code
  * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
@@ -44,15 +44,15 @@
  *	@KUNIT_REPORT_MIGHT_SLEEP
  * @KUNIT_REPORT_MAYBE_SCHEDULE: to expect only: @KUNIT_REPORT_SCHEDULE, or none.
  *	Who waits for another CPU need not sleep if that is fast
- * @KUNIT_REPORT_WARN: WARN() and its kin. A WARN_ONCE() is made once in a boot,
- *	expected or not. Outside of an expectation it fails no test: not every
- *	suite that makes one on purpose says so
+ * @KUNIT_REPORT_WARN: WARN() and its kin. These are printed, expected or not. Not
+ *	seen if kunit_warning_suppress() takes them, or if a WARN_ONCE() was made
+ *	before. Outside of an expectation they fail no test
  */
 enum kunit_report_kind {
 	KUNIT_REPORT_WAIT_CONTEXT	= BIT(0),
 	KUNIT_REPORT_RECURSION		= BIT(1),
 	KUNIT_REPORT_CIRCULAR		= BIT(2),
-	KUNIT_REPORT_LOCKDEP		= BIT(3),
+	KUNIT_REPORT_USAGE		= BIT(3),
 	KUNIT_REPORT_MIGHT_SLEEP	= BIT(4),
 	KUNIT_REPORT_SCHEDULE		= BIT(5),
 	KUNIT_REPORT_DEADLOCK		= BIT(6),
@@ -67,38 +67,56 @@ struct kunit_report_scope;
 #if IS_ENABLED(CONFIG_KUNIT) && IS_ENABLED(CONFIG_KUNIT_REPORT)
 
 /**
- * kunit_begin_report() - for who makes reports: is a test watching?
+ * kunit_claim_report() - for who makes reports: does a test expect this one?
  * @kind: the kind of the report that is about to be made
+ * @lock: name of the lock that it is about, or NULL
+ * @ip: where that is acquired, or 0
  *
- * To be called before a report changes any state that would suppress later
- * ones.
- *
- * If the current task runs a KUnit test that watches for reports, notes the
- * report. The caller must not change such state then. If the task runs a test
- * that does not watch, that test fails, and the report is made as usual.
+ * To be called before anything is printed, and before the report changes any state
+ * that would suppress later ones. If it returns true, the caller must do neither.
+ * If the current task runs a test that does not expect reports, that test fails,
+ * and the report is to be made as usual.
  *
  * Context: Any. Takes no locks.
  *
- * Return: 0 if no test watches. Positive if one does: make the report.
- * Negative if one does, and would not see this report without it, because
- * lockdep was off after the one before: do not make it.
+ * Return: true if an expectation of the current task takes the report.
  *
- * Cost: a static branch while no test runs. Nothing without
- * CONFIG_KUNIT_REPORT.
+ * Cost: a static branch while no test runs. Nothing without CONFIG_KUNIT_REPORT.
  */
-static inline int kunit_begin_report(enum kunit_report_kind kind)
+static inline bool kunit_claim_report(enum kunit_report_kind kind, const char *lock,
+				      unsigned long ip)
 {
-	if (!static_branch_unlikely(&kunit_running))
-		return 0;
+	return static_branch_unlikely(&kunit_running) && kunit_hooks.claim_report &&
+	       kunit_hooks.claim_report(kind, lock, ip);
+}
 
-	return kunit_hooks.begin_report ? kunit_hooks.begin_report(kind) : 0;
+/**
+ * kunit_report_unchecked() - for lockdep: has the task's expectation had its report?
+ *
+ * Lockdep then goes on to keep its record of the locks held, and checks and learns
+ * nothing of the task until the expectation ends.
+ *
+ * Context: Any. Takes no locks.
+ *
+ * Return: true if it has.
+ */
+static inline bool kunit_report_unchecked(void)
+{
+	return static_branch_unlikely(&kunit_running) && kunit_hooks.report_unchecked &&
+	       kunit_hooks.report_unchecked();
 }
 
 #else
 
-static inline int kunit_begin_report(enum kunit_report_kind kind)
+static inline bool kunit_claim_report(enum kunit_report_kind kind, const char *lock,
+				      unsigned long ip)
 {
-	return 0;
+	return false;
+}
+
+static inline bool kunit_report_unchecked(void)
+{
+	return false;
 }
 
 #endif
@@ -111,28 +129,24 @@ static inline int kunit_begin_report(enum kunit_report_kind kind)
  * @lock: name of the lock that lockdep reported about: it was about to be acquired;
  *	  or NULL
  * @lock_at: where that was
- * @warning: the text of the first WARN(), empty if it had none
  */
 struct kunit_report_info {
 	unsigned int kinds;
 	const void *map_at;
 	const char *lock;
 	const void *lock_at;
-	const char *warning;
 };
 
 #if IS_ENABLED(CONFIG_KUNIT_REPORT)
 
 struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test);
-struct kunit_report_scope *
-kunit_report_scope_begin_warn(struct kunit *test, const char *file, const char *text);
 const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 				   unsigned int kinds, const char *map,
 				   const void *at);
+void kunit_report_scope_left(struct kunit_report_scope **scope);
+bool kunit_report_is_expected(void);
 void kunit_report_scope_info(const struct kunit_report_scope *scope, const char *map,
 			     struct kunit_report_info *info);
-
-void kunit_report_test_exit(struct kunit *test);
 
 #else
 
@@ -142,7 +156,6 @@ void kunit_report_test_exit(struct kunit *test);
 	kunit_skip(test, "needs CONFIG_KUNIT_REPORT, and that CONFIG_PROVE_LOCKING"); \
 	(struct kunit_report_scope *)NULL;				\
 })
-#define kunit_report_scope_begin_warn(test, ...) kunit_report_scope_begin(test)
 
 static inline const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 						 unsigned int kinds, const char *map,
@@ -151,23 +164,34 @@ static inline const char *kunit_report_scope_end(struct kunit_report_scope *scop
 	return NULL;
 }
 
+static inline void kunit_report_scope_left(struct kunit_report_scope **scope)
+{
+}
+
+static inline bool kunit_report_is_expected(void)
+{
+	return false;
+}
+
 static inline void kunit_report_scope_info(const struct kunit_report_scope *scope,
 					   const char *map, struct kunit_report_info *info)
 {
 	*info = (struct kunit_report_info){};
 }
 
+#endif
+
+/* Suites have it as their exit function still; KUnit's core does what it did. */
 static inline void kunit_report_test_exit(struct kunit *test)
 {
 }
 
-#endif
-
-/* @test is evaluated once: the scope is begun for __test. */
-#define __KUNIT_EXPECT_REPORT(test, scope, kinds, map, at, code, ...)	\
+/* @test is evaluated once. */
+#define __KUNIT_EXPECT_REPORT(test, kinds, map, at, code, ...)		\
 do {									\
 	struct kunit *__test = (test);					\
-	struct kunit_report_scope *__scope = scope;			\
+	struct kunit_report_scope *__scope __cleanup(kunit_report_scope_left) =	\
+		kunit_report_scope_begin(__test);			\
 	const char *__message;						\
 									\
 	__VA_ARGS__;							\
@@ -188,17 +212,20 @@ do {									\
  * @...: any C expression, or a statement without its semicolon
  *
  * The expression runs with lockdep on, and as if lockdep saw each chain of
- * locks in it for the first time. It must release the locks that it takes; it
- * should not jump out. Once lockdep has reported something, it ignores the
- * task until the end of the expression: there is at most one lockdep report.
+ * locks in it for the first time. It must release the locks that it takes. To jump
+ * out of it fails the test. Once lockdep has reported something, it does not check
+ * the task until the end of the expression: there is at most one report of lockdep.
  *
- * Expectations nest; the innermost gets the report.
+ * Other reports of lockdep than those above, of a lock that is released twice for
+ * example, cannot be expected: they turn lockdep off, and fail the test.
+ *
+ * Expectations nest; the innermost gets the report. Only one task of a test can
+ * have them at a time.
  *
  * Context: The task that runs @test, where it may sleep.
  */
 #define KUNIT_EXPECT_REPORT(test, kinds, map, at, ...)			\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), kinds, map, \
-			      at, #__VA_ARGS__, __VA_ARGS__)
+	__KUNIT_EXPECT_REPORT(test, kinds, map, at, #__VA_ARGS__, __VA_ARGS__)
 
 /**
  * KUNIT_EXPECT_NO_REPORT() - expect that an expression is not reported
@@ -208,25 +235,6 @@ do {									\
  * Context: As for KUNIT_EXPECT_REPORT().
  */
 #define KUNIT_EXPECT_NO_REPORT(test, ...)				\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin(__test), 0, NULL, NULL, \
-			      #__VA_ARGS__, __VA_ARGS__)
-
-/**
- * KUNIT_EXPECT_WARN() - expect that an expression makes just one WARN()
- * @test: the test context
- * @file: the source file that it stands in, as __FILE__ has it or its end; not
- *	  compared without CONFIG_DEBUG_BUGVERBOSE
- * @text: what a line that is printed by the expression must contain, be it of
- *	  the warning or before it; or NULL
- * @...: as for KUNIT_EXPECT_REPORT()
- *
- * Without CONFIG_BUG there are no warnings: skips the test.
- *
- * Context: As for KUNIT_EXPECT_REPORT().
- */
-#define KUNIT_EXPECT_WARN(test, file, text, ...)			\
-	__KUNIT_EXPECT_REPORT(test, kunit_report_scope_begin_warn(__test, file, text), \
-			      KUNIT_REPORT_WARN, NULL, NULL,		\
-			      #__VA_ARGS__, __VA_ARGS__)
+	__KUNIT_EXPECT_REPORT(test, 0, NULL, NULL, #__VA_ARGS__, __VA_ARGS__)
 
 #endif /* _KUNIT_REPORT_H */

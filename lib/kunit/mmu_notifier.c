@@ -23,6 +23,11 @@
 
 #include "mmu_notifier-impl.h"
 
+static void kunit_mmu_notifier_put_mm(void *data)
+{
+	mmput(data);
+}
+
 /**
  * kunit_mmu_notifier_mmap() - map anonymous memory in the mm of the test
  * @test: the test context
@@ -44,6 +49,11 @@ unsigned long kunit_mmu_notifier_mmap(struct kunit *test, unsigned long nr_pages
 
 	KUNIT_ASSERT_NE(test, start, 0);
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_VALUE(start), "vm_mmap: %pe", (void *)start);
+
+	/* It goes after the subscriptions that come now, so that its end calls nobody. */
+	mmget(current->mm);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_mmu_notifier_put_mm,
+							   current->mm));
 	return start;
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_mmap);
@@ -340,10 +350,12 @@ static bool kunit_mmu_notifier_under_way(struct kunit *test,
 int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 				     unsigned long length)
 {
+	struct kunit_report_scope *scope;
 	struct mmu_notifier_state before;
 	struct mmu_notifier_range range;
 	int ret;
 
+	scope = kunit_mmu_notifier_guard_begin(test);
 	kunit_mmu_notifier_set_in_pass(test, true);
 	mmu_notifier_read_state(current->mm, &before);
 	/* The flag is the core's to set and to clear. */
@@ -354,6 +366,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 		mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
 	kunit_mmu_notifier_set_in_pass(test, false);
+	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_nonblock_pass);
@@ -372,9 +385,11 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_nonblock_pass);
 void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 				       unsigned long length)
 {
+	struct kunit_report_scope *scope;
 	struct mmu_notifier_state before;
 	struct mmu_notifier_range range;
 
+	scope = kunit_mmu_notifier_guard_begin(test);
 	kunit_mmu_notifier_set_in_pass(test, true);
 	mmu_notifier_read_state(current->mm, &before);
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm, start,
@@ -383,6 +398,7 @@ void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 	mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
 	kunit_mmu_notifier_set_in_pass(test, false);
+	kunit_mmu_notifier_guard_end(test, scope);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
 
@@ -399,13 +415,16 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
  */
 bool kunit_mmu_notifier_reap(struct kunit *test)
 {
+	struct kunit_report_scope *scope;
 	bool ret;
 
+	scope = kunit_mmu_notifier_guard_begin(test);
 	kunit_mmu_notifier_set_in_pass(test, true);
 	mmap_read_lock(current->mm);
 	ret = __oom_reap_task_mm(current->mm);
 	mmap_read_unlock(current->mm);
 	kunit_mmu_notifier_set_in_pass(test, false);
+	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_reap);
@@ -420,11 +439,14 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_reap);
  */
 void kunit_mmu_notifier_unmap(struct kunit *test, unsigned long start, unsigned long length)
 {
+	struct kunit_report_scope *scope;
 	int ret;
 
+	scope = kunit_mmu_notifier_guard_begin(test);
 	kunit_mmu_notifier_set_in_pass(test, true);
 	ret = vm_munmap(start, length);
 	kunit_mmu_notifier_set_in_pass(test, false);
+	kunit_mmu_notifier_guard_end(test, scope);
 	KUNIT_EXPECT_EQ_MSG(test, ret, 0, "vm_munmap: %pe", ERR_PTR(ret));
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_unmap);

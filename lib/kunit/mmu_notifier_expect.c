@@ -11,6 +11,7 @@
 #include <kunit/report.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
+#include <linux/debug_locks.h>
 #include <linux/err.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
@@ -61,20 +62,21 @@ static const struct mmu_notifier_ops kunit_mmu_notifier_back_off_ops = {
 
 /* Watch a pass */
 
-static void kunit_mmu_notifier_see_backoff(void *data, const struct mmu_notifier_range *range,
-					   const void *callback, int error)
+static void kunit_mmu_notifier_see_return(void *data, const struct mmu_notifier_range *range,
+					  const void *callback, int ret, u64 since)
 {
 	struct kunit_mmu_notifier_seen *seen = data;
 
-	if (seen->task != current || seen->callback || callback == kunit_mmu_notifier_back_off)
+	if (!ret || seen->task != current || seen->callback ||
+	    callback == kunit_mmu_notifier_back_off)
 		return;
 	seen->callback = callback;
-	seen->error = error;
+	seen->error = ret;
 }
 
 static void kunit_mmu_notifier_see_no_more(void *data)
 {
-	unregister_trace_mmu_notifier_nonblock_backoff(kunit_mmu_notifier_see_backoff, data);
+	unregister_trace_mmu_notifier_nonblock(kunit_mmu_notifier_see_return, data);
 	tracepoint_synchronize_unregister();
 }
 
@@ -88,7 +90,7 @@ kunit_mmu_notifier_watch(struct kunit *test, unsigned long start, unsigned long 
 	KUNIT_ASSERT_NOT_NULL(test, seen);
 	seen->task = current;
 	/* Without trace events, the callback that backs off has no name. */
-	if (!register_trace_mmu_notifier_nonblock_backoff(kunit_mmu_notifier_see_backoff, seen))
+	if (!register_trace_mmu_notifier_nonblock(kunit_mmu_notifier_see_return, seen))
 		KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 								   kunit_mmu_notifier_see_no_more,
 								   seen));
@@ -132,6 +134,11 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 		seq_buf_printf(s, " waits for %s at %pS, and elsewhere that waits for memory. ",
 			       reports->lock, reports->lock_at);
 		seq_buf_puts(s, NO_WAIT);
+	} else if (!strcmp(reports->lock, "mmu_notifier_invalidate_range_start")) {
+		seq_buf_printf(s, " allocates memory at %pS, and reclaim may invalidate again. ",
+			       reports->lock_at);
+		seq_buf_puts(s, "Allocate it before, outside of the callback, or with GFP_NOWAIT: ");
+		seq_buf_puts(s, "also where the callback may block.");
 	} else if (!strcmp(reports->lock, KUNIT_MMU_NOTIFIER_MAP)) {
 		seq_buf_printf(s, " allocates memory at %pS, and may wait for it. ",
 			       reports->lock_at);
@@ -147,24 +154,26 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 static bool kunit_mmu_notifier_explain_warning(struct seq_buf *s,
 					       const struct kunit_mmu_notifier_seen *seen)
 {
-	if (!(seen->reports.kinds & KUNIT_REPORT_WARN))
+	const struct kunit_report_info *reports = &seen->reports;
+
+	if (!(reports->kinds & KUNIT_REPORT_WARN))
 		return false;
 
-	/* What the core thinks of the return is said when the callback is over. */
-	if (seen->reports.map_at && strstr(seen->reports.warning, " returned with ")) {
-		seq_buf_printf(s, "%s. ", seen->reports.warning);
-		seq_buf_puts(s, "Put back what was taken on each way out, ");
-		seq_buf_puts(s, "also on the one that backs off.");
-	} else if (!seen->reports.map_at && seen->callback && seen->error != -EAGAIN) {
+	if (reports->map_at) {
+		seq_buf_printf(s, "%ps makes a WARN() at %pS, and the log says why. ",
+			       reports->map_at, reports->lock_at);
+		seq_buf_puts(s, "If it has changed what it must leave as it was: put that back ");
+		seq_buf_puts(s, "on each way out, also on the one that backs off.");
+	} else if (seen->callback && seen->error != -EAGAIN) {
 		seq_buf_printf(s, "%ps returns %pe. Back off with -EAGAIN.",
 			       seen->callback, ERR_PTR(seen->error));
-	} else if (!seen->reports.map_at && seen->callback) {
+	} else if (seen->callback) {
 		seq_buf_printf(s, "%ps backs off, but its notifier has an invalidate_range_end(), ",
 			       seen->callback);
 		seq_buf_puts(s, "which is called all the same. Have none, or do not back off.");
 	} else {
-		seq_buf_printf(s, "there was a WARN(), \"%s\". The log shows where.",
-			       seen->reports.warning);
+		seq_buf_printf(s, "there was a WARN() at %pS. The log says why.",
+			       reports->lock_at);
 	}
 	return true;
 }
@@ -204,6 +213,51 @@ static struct seq_buf kunit_mmu_notifier_begin_message(struct kunit *test)
 static const char *kunit_mmu_notifier_message(struct seq_buf *s)
 {
 	return seq_buf_used(s) ? seq_buf_str(s) : NULL;
+}
+
+/* Reports of fixtures that are used outside of an expectation */
+
+/**
+ * kunit_mmu_notifier_guard_begin() - claim reports if no expectation does
+ * @test: the test context
+ *
+ * A wrong callback is wrong when the memory is unmapped, too. Unclaimed, the report
+ * would turn lockdep off, and all later tests would fail.
+ *
+ * Context: The task that runs @test, where it may sleep.
+ *
+ * Return: for kunit_mmu_notifier_guard_end(); or NULL if nothing is to be claimed.
+ */
+struct kunit_report_scope *kunit_mmu_notifier_guard_begin(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_KUNIT_REPORT) || !debug_locks || kunit_report_is_expected())
+		return NULL;
+	return kunit_report_scope_begin(test);
+}
+
+/**
+ * kunit_mmu_notifier_guard_end() - fail a test whose callbacks made a report
+ * @test: the test context
+ * @scope: of kunit_mmu_notifier_guard_begin()
+ *
+ * Context: As for kunit_mmu_notifier_guard_begin().
+ */
+void kunit_mmu_notifier_guard_end(struct kunit *test, struct kunit_report_scope *scope)
+{
+	struct kunit_mmu_notifier_seen seen = {};
+	struct seq_buf s;
+
+	if (!scope)
+		return;
+	seen.trouble = kunit_report_scope_end(scope, 0, NULL, NULL);
+	kunit_report_scope_info(scope, KUNIT_MMU_NOTIFIER_MAP, &seen.reports);
+	/* The core's WARN()s are in the log, and no test of a driver's wants them hidden. */
+	if (!(seen.reports.kinds & ~KUNIT_REPORT_WARN))
+		return;
+
+	s = kunit_mmu_notifier_begin_message(test);
+	kunit_mmu_notifier_explain_block(&s, &seen);
+	KUNIT_FAIL(test, "%s", seq_buf_str(&s));
 }
 
 /**

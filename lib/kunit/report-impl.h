@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Set-up of the report expectations, see include/kunit/report.h.
+ * What KUnit's core calls of the report expectations, see include/kunit/report.h.
  */
 #ifndef _KUNIT_REPORT_IMPL_H
 #define _KUNIT_REPORT_IMPL_H
 
-#include <linux/types.h>
+struct kunit;
 
 #ifdef CONFIG_KUNIT_REPORT
-/* Was lockdep on before any test ran? Tests may say otherwise. */
-extern bool kunit_report_lockdep_was_on;
+/* Which test turned lockdep off, and by what; empty while it is on */
+extern char kunit_report_lockdep_off[128];
 
 void kunit_report_init(void);
 void kunit_report_exit(void);
 void kunit_report_abort(void);
+void kunit_report_case_end(struct kunit *test);
 #else
 static inline void kunit_report_init(void) { }
 static inline void kunit_report_exit(void) { }
 static inline void kunit_report_abort(void) { }
+static inline void kunit_report_case_end(struct kunit *test) { }
 #endif
 
 #endif /* _KUNIT_REPORT_IMPL_H */

@@ -33,6 +33,9 @@ static DEFINE_RAW_SPINLOCK(outer_lock);
 static DEFINE_MUTEX(inner_lock);
 static DEFINE_SPINLOCK(lock_a);
 static DEFINE_SPINLOCK(lock_b);
+static DEFINE_RAW_SPINLOCK(irq_lock);
+static DEFINE_RAW_SPINLOCK(unsafe_lock);
+static struct lockdep_map twice_map = STATIC_LOCKDEP_MAP_INIT("twice_map", &twice_map);
 
 #define WRONG_ON_PURPOSE	"wrong on purpose"
 
@@ -56,22 +59,53 @@ static void recursion(void)
 	spin_unlock(&lock_a);
 }
 
-static void a_then_b_then_a(void)
+static void a_then_b(void)
 {
 	spin_lock(&lock_a);
 	spin_lock(&lock_b);
 	spin_unlock(&lock_b);
 	spin_unlock(&lock_a);
+}
 
+static void b_then_a(void)
+{
 	spin_lock(&lock_b);
 	spin_lock(&lock_a);
 	spin_unlock(&lock_a);
 	spin_unlock(&lock_b);
 }
 
-static void release_of_free_lock(void)
+static void a_then_b_then_a(void)
 {
-	spin_release(&lock_a.dep_map, _THIS_IP_);
+	a_then_b();
+	b_then_a();
+}
+
+/* Of a lock that an interrupt has taken, see kunit_report_suite_init() */
+static void usage(void)
+{
+	raw_spin_lock(&irq_lock);
+	raw_spin_unlock(&irq_lock);
+}
+
+/* An interrupt may come while @irq_lock is held, and that of a lock that waits for it */
+static void irq_dependency(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&irq_lock, flags);
+	raw_spin_lock(&unsafe_lock);
+	raw_spin_unlock(&unsafe_lock);
+	raw_spin_unlock_irqrestore(&irq_lock, flags);
+}
+
+/* In the record of lockdep only: nothing may sleep there. */
+static void mutex_in_lock_a(void)
+{
+	spin_lock(&lock_a);
+	mutex_acquire(&inner_lock.dep_map, 0, 0, _THIS_IP_);
+	mutex_release(&inner_lock.dep_map, _THIS_IP_);
+	spin_unlock(&lock_a);
 }
 
 static void mutex_in_spinlock_bh(void)
@@ -121,7 +155,8 @@ static const struct wrong wrongs[] = {
 	{ "recursion", recursion, KUNIT_REPORT_RECURSION, "lock_a" },
 	{ "circular", a_then_b_then_a, KUNIT_REPORT_CIRCULAR, "lock_b" },
 	{ "deadlock", recursion, KUNIT_REPORT_DEADLOCK, "lock_a" },
-	{ "lockdep", release_of_free_lock, KUNIT_REPORT_LOCKDEP, NULL },
+	{ "usage", usage, KUNIT_REPORT_USAGE, NULL },
+	{ "irq_dependency", irq_dependency, KUNIT_REPORT_USAGE, "irq_lock" },
 	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP, NULL },
 	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE, NULL },
 	{ "maybe_schedule", schedule_in_non_block, KUNIT_REPORT_MAYBE_SCHEDULE, NULL },
@@ -165,7 +200,6 @@ static void expected_report_is_claimed(struct kunit *test)
 				    wrong->code());
 		KUNIT_EXPECT_TRUE(test, debug_locks);
 		/* Lockdep's record of the task is as before. */
-		KUNIT_EXPECT_TRUE(test, current->softirqs_enabled);
 		KUNIT_EXPECT_EQ(test, current->lockdep_depth, 0);
 	}
 }
@@ -289,71 +323,8 @@ static void wrong_place_is_described(struct kunit *test)
 				  "%s", message);
 }
 
-static void print_and_warn(void)
-{
-	pr_info("something is wrong\n");
-	WARN_ON(1);
-}
-
-/* The text is that of the warning, or printed before it. */
-static void expected_warning_is_claimed(struct kunit *test)
-{
-	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", "wrong on purpose", warn());
-	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", "something is wrong",
-			  print_and_warn());
-	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", NULL, print_and_warn());
-}
-
 static void no_code(void)
 {
-}
-
-static void two_warnings(void)
-{
-	warn();
-	warn();
-}
-
-struct other_warning {
-	const char *name;
-	void (*code)(void);
-	const char *file;
-	const char *text;
-	const char *message;
-};
-
-static const struct other_warning other_warnings[] = {
-	{ "none", no_code, "report-test.c", "wrong",
-	  "expected WARN(), got nothing; " },
-	{ "other_kind", recursion, "report-test.c", "wrong",
-	  "expected WARN(), got recursive locking; " },
-	{ "other_file", warn, "lib/other.c", "wrong",
-	  "the warning is not in lib/other.c; " },
-	{ "other_text", warn, "report-test.c", "right",
-	  "nobody printed \"right\"; " },
-	{ "two", two_warnings, "report-test.c", "wrong", "2 warnings; " },
-};
-
-static void other_warning_describe(const struct other_warning *other, char *description)
-{
-	strscpy(description, other->name, KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(other_warning, other_warnings, other_warning_describe);
-
-static void other_warning_is_described(struct kunit *test)
-{
-	const struct other_warning *other = test->param_value;
-	struct kunit_report_scope *scope;
-	const char *message;
-
-	if (!IS_ENABLED(CONFIG_DEBUG_BUGVERBOSE))
-		kunit_skip(test, "no file in a WARN() without CONFIG_DEBUG_BUGVERBOSE");
-
-	scope = kunit_report_scope_begin_warn(test, other->file, other->text);
-	other->code();
-	message = kunit_report_scope_end(scope, KUNIT_REPORT_WARN, NULL, NULL);
-	KUNIT_EXPECT_STREQ(test, message ?: "", other->message);
 }
 
 static void lock_left_held_is_described(struct kunit *test)
@@ -363,6 +334,7 @@ static void lock_left_held_is_described(struct kunit *test)
 
 	spin_acquire(&lock_a.dep_map, 0, 0, _THIS_IP_);
 	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	spin_release(&lock_a.dep_map, _THIS_IP_);
 	KUNIT_EXPECT_STREQ(test, message ?: "", "holds 1 locks more than before; ");
 }
 
@@ -376,12 +348,62 @@ static void held_locks_survive(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, lockdep_is_held(&inner_lock) == LOCK_STATE_NOT_HELD);
 }
 
-/* Lockdep would be off after the first, and lock debugging says no more, either. */
+/* Lockdep would be off after the first. */
 static void second_report_is_not_made(struct kunit *test)
 {
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL,
 			    recursion();
-			    DEBUG_LOCKS_WARN_ON(1));
+			    mutex_in_lock_a());
+}
+
+static void raised_non_block_count_is_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	skip_without_atomic_sleep(test);
+
+	scope = kunit_report_scope_begin(test);
+	non_block_start();
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	non_block_end();
+	KUNIT_EXPECT_STREQ(test, message ?: "", "non_block_count is 1, was 0; ");
+}
+
+/* Lockdep has learned nothing from what was claimed, nor from what followed. */
+
+static DEFINE_SPINLOCK(lock_c);
+static DEFINE_SPINLOCK(lock_d);
+
+static void recursion_then_c_then_d(void)
+{
+	recursion();
+	spin_lock(&lock_c);
+	spin_lock(&lock_d);
+	spin_unlock(&lock_d);
+	spin_unlock(&lock_c);
+}
+
+static void d_then_c(void)
+{
+	spin_lock(&lock_d);
+	spin_lock(&lock_c);
+	spin_unlock(&lock_c);
+	spin_unlock(&lock_d);
+}
+
+static void what_follows_is_not_learned(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, NULL, NULL, recursion_then_c_then_d());
+	KUNIT_EXPECT_NO_REPORT(test, d_then_c());
+}
+
+static void claimed_circle_is_not_learned(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, NULL, NULL, a_then_b_then_a());
+	KUNIT_EXPECT_NO_REPORT(test, a_then_b());
+	/* And what it knew before, it still knows. */
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, NULL, NULL, b_then_a());
 }
 
 static void inner_scope_claims(struct kunit *test)
@@ -478,18 +500,6 @@ static void expected_report_leaves_rate_limit(struct kunit *test)
 	listener = listen_for(test, "BUG: sleeping function called", anywhere);
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL, might_sleep_in_atomic());
 	run_other_task(test);
-	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 2);
-}
-
-/* Among them the one that tells whose section it is */
-static void schedule_report_shows_held_locks(struct kunit *test)
-{
-	struct listener *listener;
-
-	skip_without_atomic_sleep(test);
-
-	listener = listen_for(test, " held by kunit", in_test);
-	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_SCHEDULE, NULL, NULL, schedule_in_non_block());
 	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
 }
 
@@ -613,11 +623,43 @@ static void interrupt_is_not_claimed(struct kunit *test)
 	/* What nobody claims must not get lost. */
 	listener = listen_for(test, WRONG_ON_PURPOSE, outside_of_tasks);
 	KUNIT_EXPECT_NO_REPORT(test, interrupt->run(test));
-	/* Just one warning is this task's. */
-	KUNIT_EXPECT_WARN(test, "kunit/report-test.c", WRONG_ON_PURPOSE,
-			  interrupt->run(test);
-			  warn());
-	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+}
+
+/*
+ * What a task holds with interrupts off when it makes a report that is claimed, it
+ * does not hold with interrupts on later, and may be taken by an interrupt.
+ */
+
+static DEFINE_RAW_SPINLOCK(lock_of_irq);
+
+static void recursion_with_irqs_off(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&lock_of_irq, flags);
+	lock_map_acquire(&twice_map);
+	lock_map_acquire(&twice_map);
+	lock_map_release(&twice_map);
+	lock_map_release(&twice_map);
+	raw_spin_unlock_irqrestore(&lock_of_irq, flags);
+}
+
+static void take_lock(struct irq_work *work)
+{
+	raw_spin_lock(&lock_of_irq);
+	raw_spin_unlock(&lock_of_irq);
+}
+
+static void lock_with_irqs_off_is_forgotten(struct kunit *test)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(take_lock);
+
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "twice_map", NULL,
+			    recursion_with_irqs_off());
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+	KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "an interrupt took the lock, and was reported");
 }
 
 /**
@@ -675,6 +717,7 @@ static struct kunit *run_other_test(struct kunit *test, void (*code)(struct kuni
 			      "the task ended, and lockdep has it hold locks");
 	put_task_struct(task);
 	kunit_cleanup(&other->test);
+	kunit_report_case_end(&other->test);
 	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
 	return &other->test;
 }
@@ -701,7 +744,30 @@ static void stray_report_fails_test(struct kunit *test)
 	skip_without_atomic_sleep(test);
 
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_report)->status, KUNIT_FAILURE);
+}
+
+/* Among them the one that tells whose section it is */
+static void schedule_report_shows_held_locks(struct kunit *test)
+{
+	struct listener *listener;
+
+	skip_without_atomic_sleep(test);
+
+	listener = listen_for(test, " held by kunit", in_test);
 	KUNIT_EXPECT_EQ(test, run_other_test(test, stray_schedule)->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+}
+
+/* And what the log of the test says then */
+static void stray_report_is_told(struct kunit *test)
+{
+	struct listener *listener;
+
+	skip_without_atomic_sleep(test);
+
+	listener = listen_for(test, "no expectation claimed it: might_sleep", anywhere);
+	run_other_test(test, stray_report);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
 }
 
 /* Another test on another CPU, which makes its reports while expectations are open */
@@ -807,22 +873,130 @@ static void each_claims_its_own(struct kunit *test)
 			wrong->kinds == KUNIT_REPORT_WARN ? KUNIT_SUCCESS : KUNIT_FAILURE);
 }
 
+/* What jumps out of an expectation fails the test, and ends the expectation. */
+
+static void jump_by_return(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, return);
+}
+
+static void jump_by_break(struct kunit *other)
+{
+	for (;;)
+		KUNIT_EXPECT_NO_REPORT(other, if (other) goto out);
+out:
+	return;
+}
+
+static void jump_after_report(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL,
+			    recursion();
+			    return);
+}
+
+static const struct jump {
+	const char *name;
+	void (*code)(struct kunit *other);
+} jumps[] = {
+	{ "return", jump_by_return },
+	{ "goto", jump_by_break },
+	{ "after_report", jump_after_report },
+};
+
+static void jump_describe(const struct jump *jump, char *description)
+{
+	strscpy(description, jump->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(jump, jumps, jump_describe);
+
+static void jump_out_fails_test(struct kunit *test)
+{
+	const struct jump *jump = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, run_other_test(test, jump->code)->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+}
+
+/* A second task may not take over the expectation of the first. */
+
 static void expect_nothing(struct kunit *other)
 {
 	KUNIT_EXPECT_NO_REPORT(other, no_code());
-	KUNIT_FAIL(other, "came back");
 }
 
-/* Off from the start, lockdep cannot report, and no expectation means anything. */
-static void lockdep_off_is_skipped(struct kunit *test)
+static void second_task_is_refused(struct kunit *test)
 {
-	struct kunit *other;
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL,
+			    KUNIT_EXPECT_EQ(test, run_other_test(test, expect_nothing)->status,
+					    KUNIT_FAILURE);
+			    recursion());
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_nothing)->status, KUNIT_SUCCESS);
+}
 
-	kunit_report_lockdep_was_on = false;
-	other = run_other_test(test, expect_nothing);
-	kunit_report_lockdep_was_on = true;
-	KUNIT_EXPECT_EQ(test, other->status, KUNIT_SKIPPED);
-	KUNIT_EXPECT_STREQ(test, other->status_comment, "lockdep was off before the first test");
+/* Lockdep goes on to learn on another CPU while a report is claimed on this one. */
+
+struct learner {
+	struct lock_class_key keys[2];
+	struct lockdep_map maps[2];
+	unsigned long rounds;
+};
+
+static int learner_thread(void *data)
+{
+	struct learner *learner = data;
+	int i;
+
+	while (!kthread_should_stop()) {
+		for (i = 0; i < 2; i++) {
+			lockdep_register_key(&learner->keys[i]);
+			lockdep_init_map(&learner->maps[i], "learned", &learner->keys[i], 0);
+			lock_map_acquire(&learner->maps[i]);
+		}
+		for (i = 0; i < 2; i++)
+			lock_map_release(&learner->maps[i]);
+		for (i = 0; i < 2; i++)
+			lockdep_unregister_key(&learner->keys[i]);
+		WRITE_ONCE(learner->rounds, learner->rounds + 1);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void learner_end(void *task)
+{
+	kthread_stop(task);
+	put_task_struct(task);
+}
+
+#define LEARNER_ROUNDS	200
+
+static void report_is_claimed_while_lockdep_learns(struct kunit *test)
+{
+	struct learner *learner = kunit_kzalloc(test, sizeof(*learner), GFP_KERNEL);
+	struct task_struct *task;
+	int i;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+
+	KUNIT_ASSERT_NOT_NULL(test, learner);
+	task = kthread_create(learner_thread, learner, "kunit_report_learner");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	get_task_struct(task);
+	kthread_bind(task, cpumask_last(cpu_online_mask));
+	wake_up_process(task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, learner_end, task));
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(0)));
+
+	for (i = 0; i < LEARNER_ROUNDS || !READ_ONCE(learner->rounds); i++) {
+		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, "lock_b", NULL,
+				    a_then_b_then_a());
+		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+	}
+	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
 
 static void assert_in_scope(struct kunit *other)
@@ -863,7 +1037,7 @@ static void expect_after_report(struct kunit *other)
 			    came_back = true);
 }
 
-/* Lockdep ignores the task by then, and the inner one would mean nothing. */
+/* Lockdep does not check the task by then, and the inner one would mean nothing. */
 static void scope_after_report_is_refused(struct kunit *test)
 {
 	came_back = false;
@@ -878,36 +1052,25 @@ static void skip_unless_alone(struct kunit *test)
 		kunit_skip(test, "lockdep goes off for other tasks as well");
 }
 
-/*
- * A failure allocates its message, and then may give way to a task that this one has
- * just woken. That one is to have had its turn.
- */
-static void exit_with_lockdep_off(struct kunit *other)
+static void expect_with_lockdep_off(struct kunit *other)
 {
 	schedule_timeout_uninterruptible(1);
 	debug_locks = 0;
-	kunit_report_test_exit(other);
-	debug_locks = 1;
+	KUNIT_EXPECT_NO_REPORT(other, no_code());
 }
 
+/* Nothing would be reported, and no expectation mean anything. */
 static void lockdep_off_fails_test(struct kunit *test)
 {
-	skip_unless_alone(test);
-	KUNIT_EXPECT_EQ(test, run_other_test(test, exit_with_lockdep_off)->status, KUNIT_FAILURE);
-}
+	struct kunit *other;
 
-static void lock_debugging_off_again(void)
-{
-	debug_locks = 0;
-	debug_locks_off();
+	skip_unless_alone(test);
+	other = run_other_test(test, expect_with_lockdep_off);
 	debug_locks = 1;
-}
-
-/* Who finds it off makes no report. */
-static void lockdep_off_is_no_report(struct kunit *test)
-{
-	skip_unless_alone(test);
-	KUNIT_EXPECT_NO_REPORT(test, lock_debugging_off_again());
+	KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_STREQ(test, kunit_report_lockdep_off,
+			   "other test turned it off by this: a report of lockdep");
+	kunit_report_lockdep_off[0] = '\0';
 }
 
 static struct kunit_case kunit_report_cases[] = {
@@ -920,29 +1083,53 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(wrong_map_of_second_is_described),
 	KUNIT_CASE(other_recursion_is_described),
 	KUNIT_CASE(wrong_place_is_described),
-	KUNIT_CASE(expected_warning_is_claimed),
-	KUNIT_CASE_PARAM(other_warning_is_described, other_warning_gen_params),
 	KUNIT_CASE(lock_left_held_is_described),
 	KUNIT_CASE(held_locks_survive),
+	KUNIT_CASE(raised_non_block_count_is_described),
 	KUNIT_CASE(second_report_is_not_made),
+	KUNIT_CASE(what_follows_is_not_learned),
+	KUNIT_CASE(claimed_circle_is_not_learned),
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
 	KUNIT_CASE(expected_report_leaves_rate_limit),
-	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
+	KUNIT_CASE(lock_with_irqs_off_is_forgotten),
 	KUNIT_CASE(stray_report_fails_test),
+	KUNIT_CASE(schedule_report_shows_held_locks),
+	KUNIT_CASE(stray_report_is_told),
 	KUNIT_CASE_PARAM(each_claims_its_own, rival_gen_params),
-	KUNIT_CASE(lockdep_off_is_skipped),
+	KUNIT_CASE_PARAM(jump_out_fails_test, jump_gen_params),
+	KUNIT_CASE(second_task_is_refused),
+	KUNIT_CASE(report_is_claimed_while_lockdep_learns),
 	KUNIT_CASE(abort_leaves_scope),
 	KUNIT_CASE(abort_leaves_all_scopes),
 	KUNIT_CASE(scope_after_report_is_refused),
 	KUNIT_CASE(lockdep_off_fails_test),
-	KUNIT_CASE(lockdep_off_is_no_report),
 	{}
 };
 
+/* Teach lockdep which locks interrupts take, and which are held while they may come. */
+
+static void take_irq_lock(struct irq_work *work)
+{
+	raw_spin_lock(&irq_lock);
+	raw_spin_unlock(&irq_lock);
+}
+
+static int kunit_report_suite_init(struct kunit_suite *suite)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(take_irq_lock);
+
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+	raw_spin_lock(&unsafe_lock);
+	raw_spin_unlock(&unsafe_lock);
+	return 0;
+}
+
 static struct kunit_suite kunit_report_suite = {
 	.name = "kunit_report",
+	.suite_init = kunit_report_suite_init,
 	.test_cases = kunit_report_cases,
 };
 

@@ -6,6 +6,7 @@
 #define _TRACE_MMU_NOTIFIER_H
 
 #include <linux/mmu_notifier.h>
+#include <linux/timekeeping.h>
 #include <linux/tracepoint.h>
 
 #define MMU_NOTIFIER_EVENTS			\
@@ -31,20 +32,25 @@ MMU_NOTIFIER_EVENTS
 #define EMe(event)	{ event, #event }
 
 /*
- * A pass that may not block: of the OOM reaper, of process_mrelease(2), or a
- * probe. After a start come the back-offs, if any; an end comes if there was none.
+ * A callback that may not block has returned: of a pass of the OOM reaper, of
+ * process_mrelease(2), or of a probe. An interval notifier that returned false has
+ * -EAGAIN in ret, and callbacks that return nothing have 0.
  */
-DECLARE_EVENT_CLASS(mmu_notifier_nonblock,
+TRACE_EVENT(mmu_notifier_nonblock,
 
-	TP_PROTO(const struct mmu_notifier_range *range),
+	TP_PROTO(const struct mmu_notifier_range *range, const void *callback, int ret,
+		 u64 since),
 
-	TP_ARGS(range),
+	TP_ARGS(range, callback, ret, since),
 
 	TP_STRUCT__entry(
 		__field(struct mm_struct *, mm)
 		__field(unsigned long, start)
 		__field(unsigned long, end)
 		__field(int, event)
+		__field(const void *, callback)
+		__field(int, ret)
+		__field(u64, ns)
 		__field(bool, probe)
 	),
 
@@ -53,56 +59,17 @@ DECLARE_EVENT_CLASS(mmu_notifier_nonblock,
 		__entry->start = range->start;
 		__entry->end = range->end;
 		__entry->event = range->event;
-		__entry->probe = range->flags & MMU_NOTIFIER_RANGE_PROBED;
-	),
-
-	TP_printk("mm=%p start=%#lx end=%#lx event=%s probe=%d", __entry->mm,
-		  __entry->start, __entry->end,
-		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS), __entry->probe)
-);
-
-/* All passes come by here, so that the callers need no condition of their own. */
-DEFINE_EVENT_CONDITION(mmu_notifier_nonblock, mmu_notifier_nonblock_start,
-	TP_PROTO(const struct mmu_notifier_range *range),
-	TP_ARGS(range),
-	TP_CONDITION(!mmu_notifier_range_blockable(range)));
-
-DEFINE_EVENT_CONDITION(mmu_notifier_nonblock, mmu_notifier_nonblock_end,
-	TP_PROTO(const struct mmu_notifier_range *range),
-	TP_ARGS(range),
-	TP_CONDITION(!mmu_notifier_range_blockable(range)));
-
-/* An interval notifier that returns false has the error -EAGAIN. */
-TRACE_EVENT_CONDITION(mmu_notifier_nonblock_backoff,
-
-	TP_PROTO(const struct mmu_notifier_range *range, const void *callback,
-		 int error),
-
-	TP_ARGS(range, callback, error),
-
-	TP_CONDITION(!mmu_notifier_range_blockable(range)),
-
-	TP_STRUCT__entry(
-		__field(struct mm_struct *, mm)
-		__field(unsigned long, start)
-		__field(unsigned long, end)
-		__field(const void *, callback)
-		__field(int, error)
-		__field(bool, probe)
-	),
-
-	TP_fast_assign(
-		__entry->mm = range->mm;
-		__entry->start = range->start;
-		__entry->end = range->end;
 		__entry->callback = callback;
-		__entry->error = error;
-		__entry->probe = range->flags & MMU_NOTIFIER_RANGE_PROBED;
+		__entry->ret = ret;
+		/* Tracing may have begun within the callback. */
+		__entry->ns = since ? ktime_get_mono_fast_ns() - since : 0;
+		__entry->probe = range->flags & MMU_NOTIFIER_RANGE_PROBE;
 	),
 
-	TP_printk("mm=%p start=%#lx end=%#lx callback=%ps error=%d probe=%d",
+	TP_printk("mm=%p start=%#lx end=%#lx event=%s callback=%ps ret=%d ns=%llu probe=%d",
 		  __entry->mm, __entry->start, __entry->end,
-		  __entry->callback, __entry->error, __entry->probe)
+		  __print_symbolic(__entry->event, MMU_NOTIFIER_EVENTS),
+		  __entry->callback, __entry->ret, __entry->ns, __entry->probe)
 );
 
 #undef EM
