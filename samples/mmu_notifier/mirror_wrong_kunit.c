@@ -131,7 +131,6 @@ static struct kunit_case mirror_wrong_cases[] = {
 
 static struct kunit_suite mirror_wrong_suite = {
 	.name = "mirror_wrong",
-	.exit = kunit_report_test_exit,
 	.test_cases = mirror_wrong_cases,
 };
 
