@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make check-series: does the series build and pass, patch by patch?
+"""make check-series: does each topic of the series build and pass, patch by patch?
 
-On a pristine tree, in git, of each kernel: git am of one patch after the other. After
-each the objects that the series touches are built with W=1 in each of the
-configurations below, without a warning that was not there before the series. Then what
-can be checked of the whole is, and the suites are run.
+On a pristine tree, in git, of each kernel, for each topic: git am of the topics that it
+depends on, then of one of its patches after the other. After each the objects that the
+topic touches are built with W=1 in each of the configurations below, without a warning
+that was not there before the topic. Then a kernel is built and booted, with the suites
+that it has by then. Last, all topics are applied in their order, and what can be
+checked of the whole is.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ import kunit_run
 from common import EXIT_BUILD, EXIT_TREE, Failure, capture, say
 from hooks import touched_files
 from kbuild import ERROR, Builder, Config, includers, read_warnings
-from kconfig import read_config
+from kconfig import as_config, read_config
 from machine import Machine
-from series import NOBODY, Git, write_series
+from series import NOBODY, Git, choose_topics, read_topics, write_series
 from source import Base, source_files
 from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
-from verdict import Case, SkipRule, Verdict, judge, parse_log
+from verdict import TEST_SOURCE, Case, SkipRule, Verdict, judge, parse_log, scan_source
 
 T = TypeVar('T')
 
@@ -132,6 +134,10 @@ class Checkout:
         self.git.commit(f'Linux {self.base.release}', 'As it is, without the series.\n')
         self.git('tag', 'pristine')
         marker.write_text(str(self.base.path), encoding='utf-8')
+
+    def am(self, patches: list[Path]) -> None:
+        if patches:
+            self.git('am', '-q', *patches)
 
     @contextlib.contextmanager
     def without_series(self) -> Iterator[None]:
@@ -246,21 +252,51 @@ class Check:
             self.verdict.passed += 1
         return not trouble
 
-    def run(self) -> Verdict:
-        patches = sorted(write_series(self.repo, self.base).glob('*.patch'))[1:]
-        self.checkout.reset()
-        every = sorted({name for patch in patches for name in touched_files(patch)})
-        self.sources = set(in_kernel(every, '.c')) | includers(
-            self.tree, (name for name in in_kernel(every, '.h') if (self.tree / name).exists()),
-            ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
-        self.begin()
-        for number, patch in enumerate(patches, 1):
-            if not self.apply(patch, f'{number}/{len(patches)}'):
-                break
-        else:
-            self.whole(every)
+    def run(self, name: str = '') -> Verdict:
+        """One topic, or all and then the whole."""
+        topics = read_topics(self.repo)
+        for topic in [name] if name else list(topics):
+            self.topic(topic, [one.name for one in choose_topics(topics, topic)[:-1]])
+        if not name:
+            self.all_topics()
         say('\n' + self.table() + '\n')
         return self.verdict
+
+    def topic(self, name: str, before: list[str]) -> None:
+        """A topic alone on those that it depends on."""
+        say(f'== {self.base.name}: topic {name}'
+            + (f', after {", ".join(before)}' if before else ''))
+        self.checkout.reset()
+        for one in before:
+            self.checkout.am(write_series(self.repo, self.base, one).get(one, [])[1:])
+        patches = write_series(self.repo, self.base, name).get(name, [])[1:]
+        if not patches:
+            return
+        every = sorted({touched for patch in patches for touched in touched_files(patch)})
+        self.sources = set(in_kernel(every, '.c')) | includers(
+            self.tree, (file for file in in_kernel(every, '.h') if (self.tree / file).exists()),
+            ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
+        if self.sources:
+            self.begin(name)
+        for number, patch in enumerate(patches, 1):
+            if not self.apply(patch, f'{name} {number}/{len(patches)}'):
+                return
+        if any(map(is_built, every)):
+            self.one(f'topic {name}: a kernel with it boots, and its suites pass',
+                     lambda: self.suites(True))
+
+    def all_topics(self) -> None:
+        """What is checked of the whole."""
+        self.checkout.reset()
+        patches = [patch for paths in write_series(self.repo, self.base).values()
+                   for patch in paths[1:]]
+        self.checkout.am(patches)
+        every = sorted({name for patch in patches for name in touched_files(patch)})
+        self.sources = set(in_kernel(every, '.c'))
+        symbols = self.checkout.symbols()
+        for builder in self.builders:
+            builder.trouble = builder.trouble or builder.configure(symbols)
+        self.whole(every)
 
     def present(self) -> list[str]:
         return [name for name in sorted(self.sources) if (self.tree / name).exists()]
@@ -281,21 +317,21 @@ class Check:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def begin(self) -> None:
+    def begin(self, topic: str) -> None:
         symbols, present = self.checkout.symbols(), self.present()
         for builder, _, seconds in self.for_each(
                 lambda builder: builder.begin(present, symbols)):
-            say(f'{self.base.name} without the series, {builder.config.name}: '
+            say(f'{self.base.name} before {topic}, {builder.config.name}: '
                 + (builder.trouble or f'{len(builder.known)} warnings, {seconds:.0f} s'))
             if builder.trouble:
-                self.note(f'without the series, {builder.config.name}', builder.trouble)
+                self.note(f'before {topic}, {builder.config.name}', builder.trouble)
 
     def apply(self, patch: Path, number: str) -> bool:
-        say(f'== {self.base.name} {number} {patch.stem}')
-        row = [patch.stem[:40]]
+        say(f'== {self.base.name}: {number} {patch.stem}')
+        row = [f'{patch.parent.name} {patch.stem}'[:40]]
         self.rows.append(row)
         try:
-            self.checkout.git('am', '-q', patch)
+            self.checkout.am([patch])
         except Failure as failure:
             return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
         found = checkpatch(self.tree, patch)
@@ -364,7 +400,18 @@ class Check:
 
     def documented(self) -> str:
         """The suites, as whoever has the patches and not this repository runs them."""
-        machine = Machine('kunit', (f'--kunitconfig={KUNITCONFIG_FOLDER}',), (), 300)
+        return self.suites(False)
+
+    def suites(self, topic: bool) -> str:
+        """Build a kernel and run the suites; of a topic, those that are there by then."""
+        folder, cases = KUNITCONFIG_FOLDER, self.cases
+        if topic:
+            folder = str(self.write_kunitconfig())
+            there = {case for name in overlay_files(self.repo)
+                     if TEST_SOURCE.match(name) and (self.tree / name).exists()
+                     for case in scan_source((self.tree / name).read_text(encoding='utf-8'), name)}
+            cases = [case for case in cases if case in there]
+        machine = Machine('kunit', (f'--kunitconfig={folder}',), (), 300)
         outcome = kunit_run.run(self.tree, machine, self.jobs, False,
                                 self.checkout.folder / 'objects.json', True)
         if not outcome.built:
@@ -372,10 +419,20 @@ class Check:
         with open(self.checkout.folder / 'kunit/test.log', encoding='utf-8',
                   errors='replace') as file:
             log = parse_log(file)
-        verdict = judge(self.cases, log, self.rules, self.tree, outcome.status,
+        verdict = judge(cases, log, self.rules, self.tree, outcome.status,
                         outcome.timed_out, machine.timeout, machine.folder)
         say(str(verdict))
         return '; '.join(verdict.lines)
+
+    def write_kunitconfig(self) -> Path:
+        """Of the suites' options those that the tree has by now, and one suite that it has."""
+        symbols = self.checkout.symbols()
+        wanted = read_config(self.repo / KUNITCONFIG_FOLDER / KUNITCONFIG)
+        path = self.checkout.folder / 'topic.config'
+        path.write_text(as_config({name: value for name, value in wanted.items()
+                                   if name in symbols} | {'LIST_KUNIT_TEST': 'y'}),
+                        encoding='utf-8')
+        return path
 
     def modules(self) -> str:
         """A whole kernel with modules: is all exported that they use?"""

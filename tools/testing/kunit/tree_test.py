@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import unittest
 import unittest.mock
 
 import tree as tree_module
 from common import EXIT_TREE, EXIT_USAGE, Failure
-from fixtures import FOO_C, FOO_PATCH, ScratchTest, diff, quiet, write
-from hooks import Hook, read_hooks, take_back, touched_files
+from fixtures import FOO_C, FOO_PATCH, TOP, ScratchTest, diff, quiet, write
+from hooks import Hook, has_no_diff, read_hooks, take_back, touched_files
 from source import Base, from_kdir
 from tree import Preparer, Tree, check_hooks
 
@@ -266,7 +268,7 @@ class HookTest(TreeTest):
 
     def test_only_where_it_is_needed(self) -> None:
         """A kernel that has the fix goes on; one that has not, and where it does not fit, fails."""
-        write(self.repo, {'hooks/series': 'foo.patch # if mm/none.c or mm/bar.c has int baz\n'})
+        write(self.repo, {'hooks/series': '# if mm/none.c or mm/bar.c has int baz: foo.patch\n'})
         self.prepare()
         self.assertEqual(self.read('mm/foo.c'), FOO_C)
         self.assertIn('hook foo.patch: not needed, mm/none.c and mm/bar.c without int baz',
@@ -278,15 +280,27 @@ class HookTest(TreeTest):
         self.refuse('hook foo.patch does not apply')
 
     def test_topics(self) -> None:
-        write(self.repo, {'hooks/series': '# topic one\na.patch\n# topic two\n'
-                          'b.patch # if a has b\nc.patch\n# topic three\n'})
+        write(self.repo, {'hooks/series': '# topic one\na.patch\n\n# topic two\n'
+                          '# files only: c-files.patch\n'
+                          '# if a has b c: b.patch\nc.patch # why\n# topic three\n'})
         self.assertEqual(read_hooks(self.repo, '^c'),
-                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b')])
+                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c')])
+
+    @unittest.skipUnless(shutil.which('quilt'), 'no quilt here')
+    def test_quilt(self) -> None:
+        """The repository's own series: what it takes no patch from is a comment."""
+        result = subprocess.run(['quilt', '--quiltrc', '-', 'series'], cwd=self.scratch, text=True,
+                                env={**os.environ, 'QUILT_PATCHES': str(TOP / 'hooks')},
+                                check=True, capture_output=True)
+        self.assertEqual(result.stdout.split(), [
+            hook.name for hook in read_hooks(TOP)
+            if not hook.files and not has_no_diff(TOP / 'hooks' / hook.name)])
 
     def test_series_that_is_wrong(self) -> None:
         for text, message in (('# topic a\nfoo.patch\n# topic b\nbar.patch\n# topic a\n',
                                'hooks/series:5: topic a was there before'),
-                              ('foo.patch # when it fits\n', 'hooks/series:1: # when it fits: ')):
+                              ('# if it fits: foo.patch\n',
+                               'hooks/series:1: # if it fits: foo.patch: want')):
             write(self.repo, {'hooks/series': text})
             self.refuse(message)
 
