@@ -27,7 +27,7 @@ from hooks import touched_files
 from kbuild import ERROR, Builder, Config, includers, read_warnings
 from kconfig import as_config, read_config
 from machine import Machine
-from series import NOBODY, Git, choose_topics, read_topics, write_series
+from series import DEPENDS, NOBODY, Git, choose_topics, read_topics, write_series
 from source import Base, source_files
 from tree import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
 from verdict import TEST_SOURCE, Case, SkipRule, Verdict, judge, parse_log, scan_source
@@ -267,11 +267,12 @@ class Check:
         say(f'== {self.base.name}: topic {name}'
             + (f', after {", ".join(before)}' if before else ''))
         self.checkout.reset()
-        for one in before:
-            self.checkout.am(write_series(self.repo, self.base, one).get(one, [])[1:])
         patches = write_series(self.repo, self.base, name).get(name, [])[1:]
         if not patches:
             return
+        depends = patches[0].parents[1] / DEPENDS.format(name)
+        if depends.exists():
+            self.checkout.am([depends])
         every = sorted({touched for patch in patches for touched in touched_files(patch)})
         self.sources = set(in_kernel(every, '.c')) | includers(
             self.tree, (file for file in in_kernel(every, '.h') if (self.tree / file).exists()),

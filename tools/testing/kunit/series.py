@@ -24,8 +24,9 @@ from tree import add_file, apply_hook, begin_stage, copy, overlay_files, refuse_
 
 # Which hook brings which files
 FILES = 'hooks/files'
-# Of all topics in one file, next to their folders
-MBOX = 'all.mbox'
+# Next to the topics' folders: all of them in one file; and what one depends on
+ALL = 'all.mbox'
+DEPENDS = '{}.depends.mbox'
 # Who sends the series, if git was not told
 NOBODY = 'Nobody <nobody@example.invalid>'
 
@@ -249,12 +250,18 @@ class Writer:
         self.git('format-patch', '-q', '--cover-letter', '--cover-from-description=subject',
                  '--numbered', '--no-signature', '--zero-commit', '--abbrev=12', '--no-renames',
                  '-o', output, f'-{count}')
-        cover, *patches = sorted(output.iterdir())
+        return sorted(output.iterdir())
+
+    def address(self, cover: Path, *patches: Path) -> None:
         headers = ''.join(f'{name}: ' + ',\n '.join(people) + '\n' for name, people in
-                          recipients(self.base, patches).items() if people)
+                          recipients(self.base, list(patches)).items() if people)
         text = cover.read_text(encoding='utf-8')
         cover.write_text(text.replace('\nSubject: ', f'\n{headers}Subject: ', 1), encoding='utf-8')
-        return [cover, *patches]
+
+
+def join(path: Path, written: dict[str, list[Path]]) -> None:
+    path.write_bytes(b''.join(patch.read_bytes() for patches in written.values()
+                              for patch in patches[1:]))
 
 
 def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]]:
@@ -268,30 +275,30 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     output = temporary / 'series'
     output.mkdir(parents=True)
     writer = Writer(repo, base, temporary)
-    chosen = choose_topics(writer.topics, name)
     written: dict[str, list[Path]] = {}
-    before: list[str] = []
-    for topic in chosen:
-        count = writer.commit(topic)
-        if not count:
+    for topic in choose_topics(writer.topics, name):
+        if count := writer.commit(topic):
+            written[topic.name] = writer.format(topic, count, list(written), output / topic.name)
+            if name in ('', topic.name):
+                writer.address(*written[topic.name])
+        else:
             say(f'topic {topic.name}: nothing in it is for {base.origin}')
-            continue
-        if name in ('', topic.name):
-            written[topic.name] = writer.format(topic, count, before, output / topic.name)
-        before.append(topic.name)
+    final.mkdir(exist_ok=True)
+    mbox = DEPENDS.format(name) if name else ALL
+    (final / mbox).unlink(missing_ok=True)
     if name:
-        target, source = final / name, output / name
+        depends = {one: written.pop(one) for one in list(written) if one != name}
     else:
-        (output / MBOX).write_bytes(b''.join(path.read_bytes() for paths in written.values()
-                                             for path in paths[1:]))
-        target, source = final, output
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(exist_ok=True)
-    if written:
-        source.rename(target)
+        depends = written
+        shutil.rmtree(final)
+        final.mkdir()
+    if depends:
+        join(final / mbox, depends)
+    for one in written:
+        shutil.rmtree(final / one, ignore_errors=True)
+        (output / one).rename(final / one)
     shutil.rmtree(temporary)
-    return {topic: [final / topic / path.name for path in paths]
-            for topic, paths in written.items()}
+    return {one: [final / one / path.name for path in paths] for one, paths in written.items()}
 
 
 def series(repo: Path, base: Base, name: str) -> None:
@@ -303,12 +310,11 @@ def series(repo: Path, base: Base, name: str) -> None:
             say(f'    {path.name}')
     if not written:
         return
-    if name:
-        before = choose_topics(read_topics(repo), name)[:-1]
-        files = f'{repo / where / name}/*.patch'
-        last = f'On Linux {base.release} ({base.origin})' + \
-            (f' with {", ".join(topic.name for topic in before)}' if before else '')
-    else:
-        files = str(repo / where / MBOX)
-        last = f'All of it, in its order, on Linux {base.release} ({base.origin})'
-    say(f'{last}:\n    git am --empty=drop {files}')
+    last, path = f'On Linux {base.release} ({base.origin}):', repo / where
+    if not name:
+        say(f'{last} all of it, in its order:\n    git am --empty=drop {path / ALL}')
+        return
+    if read_topics(repo)[name].depends:
+        say(f'{last} what it depends on, if that is not there:\n'
+            f'    git am --empty=drop {path / DEPENDS.format(name)}')
+    say(f'{last}\n    git am --empty=drop {path / name}/*.patch')

@@ -12,7 +12,8 @@ from unittest import mock
 from common import EXIT_TREE, EXIT_USAGE, Failure
 from fixtures import FOO_C, FOO_PATCH, TOP, ScratchTest, diff, quiet, snapshot, write
 from hooks import candidates, read_series
-from series import FILES, MBOX, NOBODY, read_files, read_message, read_topics, write_series
+from series import (ALL, FILES, NOBODY, read_files, read_message, read_topics, series,
+                    write_series)
 from source import from_kdir
 from tree import overlay_files
 
@@ -105,7 +106,7 @@ class WriteTest(SeriesTest):
     def test_git_am_of_all(self) -> None:
         path = self.series()
         self.begin()
-        self.git('am', '-q', '--empty=drop', str(path / MBOX))
+        self.git('am', '-q', '--empty=drop', str(path / ALL))
         self.assertEqual(self.git('log', '--format=%s|%b|%an|%ae|%at', '-4'),
                          'mm: change foo once more|More.\n|A Sender|sender@example.org|'
                          '1641168000\n'
@@ -128,9 +129,23 @@ class WriteTest(SeriesTest):
                          ['mm: change foo once more', 'base'])
 
     def test_one_topic_on_another(self) -> None:
-        self.assertEqual(set(self.contents('two')),
-                         {'two/0000-cover-letter.patch', 'two/0001-mm-test-foo.patch'})
+        path = self.series('two')
+        self.assertEqual(sorted(os.listdir(path)), ['two', 'two.depends.mbox'])
         self.assertIn('for Linux 6.12.5, with these applied before: one.\n', self.cover('two'))
+        self.begin()
+        self.git('am', '-q', str(path / 'two.depends.mbox'))
+        self.git('am', '-q', str(self.written['two'][1]))
+        self.assertEqual(self.git('log', '--format=%s').splitlines(),
+                         ['mm: test foo', 'mm: change foo', 'mm: change bar', 'base'])
+
+    def test_what_is_said(self) -> None:
+        for topic, commands in (('', ['all.mbox']), ('two', ['two.depends.mbox', 'two/*.patch']),
+                                ('three', ['three/*.patch'])):
+            with quiet() as output:
+                series(self.repo, self.base, topic)
+            self.assertEqual([line.rpartition('/series/')[2] for line in
+                              output.getvalue().splitlines() if line.startswith('    git am')],
+                             commands)
 
     def test_one_topic_leaves_the_others_there(self) -> None:
         before = self.contents()
@@ -231,7 +246,7 @@ class WriteTest(SeriesTest):
     def test_tree_with_all_of_it(self) -> None:
         path = self.series()
         self.begin()
-        self.git('am', '-q', '--empty=drop', str(path / MBOX))
+        self.git('am', '-q', '--empty=drop', str(path / ALL))
         self.refuse('has the series already')
 
     def test_cover_letter_that_is_wrong(self) -> None:
