@@ -74,7 +74,7 @@ class CheckTest(ScratchTest):
         def skipped() -> str:
             raise Skipped('no sparse')
 
-        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', (7, 3), True), 1, [],
+        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1, [],
                       [])
         with quiet() as output:
             for name, answer in (('a', lambda: ''), ('b', lambda: 'no'), ('c', skipped)):

@@ -65,7 +65,7 @@ class TreeTest(ScratchTest):
         path = self.scratch / f'linux-source-6.12_{version}'
         self.kernel.rename(path)
         self.kernel = path
-        self.base = Base('6.12', path, f'linux-source-6.12 {version}', '6.12.5', (6, 12), True)
+        self.base = Base('6.12', path, f'linux-source-6.12 {version}', '6.12.5', True)
         self.tree = self.repo / 'build/6.12/linux'
 
 
@@ -334,7 +334,7 @@ class AppliedTest(TreeTest):
                           'hooks/later.patch': diff('mm/foo.c', HOOKED, later),
                           'hooks/message.patch': 'Subject: files\n\nText.\n---\n'})
         self.prepare()
-        self.pristine = Base('pristine', self.scratch / 'pristine', 'it', '6.12.5', (6, 12), False)
+        self.pristine = Base('pristine', self.scratch / 'pristine', 'it', '6.12.5', False)
         shutil.copytree(self.kernel, self.pristine.path)
         shutil.rmtree(self.kernel)
         shutil.copytree(self.tree, self.kernel)
