@@ -6,10 +6,11 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from check_series import (CONFIGS, Check, SeriesBuilder, Skipped, checkpatch, doc_warnings,
-                          is_built, never_built, sparse_warnings)
+from check_series import Check
+from check_whole import Skipped, checkpatch, doc_warnings, sparse_warnings
 from fixtures import ScratchTest, quiet, write
 from kbuild import Builder, Config, base_options
+from series_build import CONFIGS, SeriesBuilder, is_built, never_built
 from source import Base
 
 TREE = Path('/tree')
