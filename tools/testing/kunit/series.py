@@ -301,11 +301,16 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     return {one: [final / one / path.name for path in paths] for one, paths in written.items()}
 
 
+def added_lines(patch: Path) -> int:
+    return len(re.findall(r'^\+(?!\+\+ )', patch.read_text(encoding='utf-8'), re.MULTILINE))
+
+
 def series(repo: Path, base: Base, name: str) -> None:
     written = write_series(repo, base, name)
     where = Path(os.path.relpath(repo / 'build' / base.name / 'series', repo))
     for topic, paths in written.items():
-        say(f'{where}/{topic}: {len(paths) - 1} patches and a cover letter')
+        say(f'{where}/{topic}: {len(paths) - 1} patches and a cover letter, '
+            f'{sum(map(added_lines, paths[1:]))} lines added')
         for path in paths[1:]:
             say(f'    {path.name}')
     if not written:

@@ -146,6 +146,8 @@ class WriteTest(SeriesTest):
             self.assertEqual([line.rpartition('/series/')[2] for line in
                               output.getvalue().splitlines() if line.startswith('    git am')],
                              commands)
+        self.assertIn('/series/three: 1 patches and a cover letter, 1 lines added\n',
+                      output.getvalue())
 
     def test_one_topic_leaves_the_others_there(self) -> None:
         before = self.contents()
