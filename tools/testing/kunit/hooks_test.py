@@ -44,6 +44,9 @@ class HookTest(TreeTest):
                          old.replace('int line2;', 'int line2 = 2;'))
         self.assertIn('+int line18 = 18;', (rejected / 'b/mm/foo.c.rej').read_text())
         self.assertEqual((rejected / 'bad.patch').read_text(), diff('mm/foo.c', FOO_C, text))
+        write(self.kernel, {'mm/foo.c': FOO_C})
+        self.prepare()
+        self.assertFalse(rejected.parent.exists())
 
     def test_the_closest_variant_is_left(self) -> None:
         text = FOO_C.replace('int line2;', 'int line2 = 2;').replace('line18;', 'line18 = 18;')
@@ -253,6 +256,9 @@ class AppliedTest(TreeTest):
             Preparer(self.repo, self.base, 'later').prepare()
         self.assertEqual(self.read('mm/foo.c'), HOOKED)
         self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
+        with quiet():
+            Preparer(self.repo, self.base, 'bar').prepare()
+        self.assertEqual(self.read('mm/bar.c'), 'int bar;\n')
 
     def test_pristine(self) -> None:
         hooks = read_hooks(self.repo)

@@ -277,7 +277,12 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     writer = Writer(repo, base, temporary)
     written: dict[str, list[Path]] = {}
     for topic in choose_topics(writer.topics, name):
-        if count := writer.commit(topic):
+        try:
+            count = writer.commit(topic)
+        except Failure as failure:
+            on = ', '.join(written) or 'no other'
+            raise Failure(failure.code, f'topic {topic.name}, on {on}: {failure}') from None
+        if count:
             written[topic.name] = writer.format(topic, count, list(written), output / topic.name)
             if name in ('', topic.name):
                 writer.address(*written[topic.name])

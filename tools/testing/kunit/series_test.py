@@ -138,6 +138,11 @@ class WriteTest(SeriesTest):
         self.assertEqual(self.git('log', '--format=%s').splitlines(),
                          ['mm: test foo', 'mm: change foo', 'mm: change bar', 'base'])
 
+    def test_it_no_longer_depends_on_another(self) -> None:
+        self.series('two')
+        write(self.repo, {'hooks/cover/two': HOOKS['hooks/cover/two'].replace('Depends', 'X')})
+        self.assertEqual(os.listdir(self.series('two')), ['two'])
+
     def test_what_is_said(self) -> None:
         for topic, commands in (('', ['all.mbox']), ('two', ['two.depends.mbox', 'two/*.patch']),
                                 ('three', ['three/*.patch'])):
@@ -164,7 +169,7 @@ class WriteTest(SeriesTest):
         write(self.repo, {'hooks/three.patch': 'Subject: mm: change bar\n\nMore.\n---\n' + diff(
             'mm/bar.c', 'int bar = 1;\n', 'int bar = 2;\n')})
         self.series()
-        self.refuse('hook three.patch does not apply', topic='three')
+        self.refuse('topic three, on no other: hook three.patch does not apply', topic='three')
 
     def test_topic_that_is_not_for_this_kernel(self) -> None:
         write(self.repo, {'hooks/series': '# topic one\n# if mm/foo.c has something: none.patch\n'
@@ -179,11 +184,14 @@ class WriteTest(SeriesTest):
 
     def test_tree_with_a_part_of_it(self) -> None:
         """What it has is left out."""
-        write(self.kernel, {'mm/bar.c': 'int bar = 1;\n'})
+        write(self.kernel, {'mm/bar.c': 'int bar = 1;\n', 'mm/tests/fake_kunit.c': 'int mine;\n'})
         self.series()
         self.assertEqual([path.name for path in self.written['one'][1:]],
                          ['0001-mm-change-foo.patch'])
         self.assertIn('hook old.patch: ', self.output)
+        text = self.written['two'][1].read_text()
+        self.assertIn('+++ b/mm/tests/.kunitconfig', text)
+        self.assertNotIn('fake_kunit.c', text)
 
     def test_recipients(self) -> None:
         """In the cover letter alone; the script gets all patches."""

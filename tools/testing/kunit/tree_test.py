@@ -127,6 +127,12 @@ class InstallTest(TreeTest):
         self.assertEqual(sorted(path.name for path in (self.tree / 'mm').iterdir()),
                          ['bar.c', 'foo.c', 'tests'])
 
+    def test_pages_about_the_runner_stay_out(self) -> None:
+        write(self.repo, {'Documentation/a.rst': '', 'Documentation/mm/b.rst': ''})
+        self.prepare()
+        self.assertEqual([path.name for path in (self.tree / 'Documentation').rglob('*.rst')],
+                         ['b.rst'])
+
     def test_executable_bit(self) -> None:
         script = 'tools/testing/selftests/mm/run.sh'
         write(self.repo, {script: '#!/bin/sh\n'})
