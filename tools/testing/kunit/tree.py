@@ -144,9 +144,11 @@ def check_hooks(repo: Path, base: Base, path: Path,
     hooks = read_hooks(repo, without)
     stage = begin_stage(repo, base, hooks, path)
     for hook in hooks:
+        before = len(stage.hooks)
         try:
             apply_hook(repo, base, stage, hook)
-            report(hook.name, None)
+            if len(stage.hooks) > before:
+                report(hook.name, None)
         except Failure as failure:
             report(hook.name, failure)
     shutil.rmtree(path)
