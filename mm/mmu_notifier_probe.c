@@ -19,7 +19,7 @@
 VISIBLE_IF_KUNIT DECLARE_FAULT_ATTR(mmu_notifier_probe_attr);
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe_attr);
 
-/* Only notifiers of this module; "-": only those built in; "" or NULL: all */
+/* Only notifiers of this module; "kernel": only those built in; "" or NULL: all */
 VISIBLE_IF_KUNIT char __rcu *mmu_notifier_probe_module;
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe_module);
 
@@ -40,14 +40,12 @@ struct probe {
 bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void *callback)
 {
 	const struct probe *probe = container_of(range, struct probe, range);
-	const struct module *module;
 
 	if (!(range->flags & MMU_NOTIFIER_RANGE_PROBE) || !*probe->module)
 		return false;
 
 	guard(preempt)();
-	module = __module_address((unsigned long)callback);
-	return strcmp(module ? module->name : "-", probe->module);
+	return strcmp(module_name(__module_address((unsigned long)callback)), probe->module);
 }
 
 /**
