@@ -147,7 +147,7 @@ class HookTest(TreeTest):
                           '# files only: c-files.patch\n'
                           '# if a has b c: b.patch\nd.patch # if e or f has g: h\n'
                           'c.patch # why\n# topic three\n'})
-        self.assertEqual(read_hooks(self.repo, '^c'),
+        self.assertEqual(read_hooks(self.repo, '^two/c'),
                          [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c'),
                           Hook('d.patch', 'two', ('e', 'f'), 'g: h')])
 

@@ -17,7 +17,7 @@ from common import EXIT_TREE, Failure
 from verdict import Log, Result, SkipRule, Verdict
 
 # Hooks with this in their name are what makes ours of mainline.
-ANNOTATION = '-annotate-'
+ANNOTATION = '^(annotation|trace-probe)/'
 MAINLINE, OURS = RUNS = 'mainline', 'ours'
 # Options of .kunitconfig that come with them
 NOT_IN_MAINLINE = ('--kconfig_add=CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE=n',)
