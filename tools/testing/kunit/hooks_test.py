@@ -48,6 +48,20 @@ class HookTest(TreeTest):
         self.prepare()
         self.assertFalse(rejected.parent.exists())
 
+    def test_to_finish_it(self) -> None:
+        """As the message says: what comes of it is a variant that applies."""
+        write(self.kernel, {'mm/foo.c': FOO_C.replace('line8', 'other').replace('line10', 'some')})
+        folder = self.repo / f'build/{self.base.name}/rejected/foo'
+        self.refuse(f'output of "diff -ruN a b" in {os.path.relpath(folder, self.repo)}')
+        file = folder / 'b/mm/foo.c'
+        file.write_text(file.read_text().replace('int line9;', 'int line9 = 99;'))
+        (folder / 'b/mm/foo.c.rej').unlink()
+        result = subprocess.run(['diff', '-ruN', 'a', 'b'], cwd=folder, capture_output=True,
+                                text=True, check=False)
+        write(self.repo, {'hooks/mine/foo.patch': f'Subject: foo\n\nText.\n---\n{result.stdout}'})
+        self.prepare()
+        self.assertIn('int line9 = 99;', self.read('mm/foo.c'))
+
     def test_the_closest_variant_is_left(self) -> None:
         text = FOO_C.replace('int line2;', 'int line2 = 2;').replace('line18;', 'line18 = 18;')
         write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'a\nb\n', 'a\nc\n'),
