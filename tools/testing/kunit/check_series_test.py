@@ -174,11 +174,14 @@ class TopicTest(ScratchTest):
         write(self.scratch, {'log': log})
         base = Base('6.12', self.kernel, 'a kernel', '6.12.5', False)
         check = Check(self.repo, base, 1, self.cases, [], (Config('test', 'um'),))
+        self.run_topic(check, topic)
+        return check
+
+    def run_topic(self, check: Check, topic: str) -> None:
         with quiet() as output, mock.patch.dict(os.environ, {
                 'FAKE': 'passed', 'FAKE_LOG': str(self.scratch / 'log')}):
             check.run(topic)
         self.output = output.getvalue()
-        return check
 
     def log(self, *suites: str) -> str:
         text = 'KTAP version 1\n'
@@ -206,6 +209,16 @@ class TopicTest(ScratchTest):
         self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:3],
                          ['change foo', 'change bar', 'Linux 6.12.5'])
         self.assertEqual([row[0] for row in check.rows], ['two 0001-change-foo'])
+
+    def test_one_after_the_other(self) -> None:
+        """The next topic begins from the kernel as it was, which is not copied again."""
+        check = self.check('two', self.log('list-kunit-test', 'fake'))
+        self.assertIn('git add of all files', self.output)
+        self.run_topic(check, 'one')
+        self.assertNotIn('git add of all files', self.output)
+        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],
+                         ['change bar', 'Linux 6.12.5'])
+        self.assertFalse((check.tree / 'mm/tests').exists())
 
     def test_suite_that_does_not_run(self) -> None:
         check = self.check('two', self.log('list-kunit-test'))

@@ -54,7 +54,10 @@ class Attempt:
 # hooks/series
 
 def read_hooks(repo: Path, without: str = '') -> list[Hook]:
-    """The hooks in their order, but not those that `without` finds: a regular expression."""
+    """
+    The hooks in their order, but not those that `without` finds: a regular expression for
+    "topic/name".
+    """
     try:
         lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:
@@ -79,7 +82,8 @@ def read_hooks(repo: Path, without: str = '') -> list[Hook]:
                           '"# if FILE or FILE has TEXT: NAME", or "# files only: NAME"')
         if name:
             found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text))
-    return [hook for hook in found if not without or not re.search(without, hook.name)]
+    return [hook for hook in found
+            if not without or not re.search(without, f'{hook.topic}/{hook.name}')]
 
 
 def read_series(repo: Path, without: str = '') -> list[str]:

@@ -48,6 +48,20 @@ class HookTest(TreeTest):
         self.prepare()
         self.assertFalse(rejected.parent.exists())
 
+    def test_to_finish_it(self) -> None:
+        """As the message says: what comes of it is a variant that applies."""
+        write(self.kernel, {'mm/foo.c': FOO_C.replace('line8', 'other').replace('line10', 'some')})
+        folder = self.repo / f'build/{self.base.name}/rejected/foo'
+        self.refuse(f'output of "diff -ruN a b" in {os.path.relpath(folder, self.repo)}')
+        file = folder / 'b/mm/foo.c'
+        file.write_text(file.read_text().replace('int line9;', 'int line9 = 99;'))
+        (folder / 'b/mm/foo.c.rej').unlink()
+        result = subprocess.run(['diff', '-ruN', 'a', 'b'], cwd=folder, capture_output=True,
+                                text=True, check=False)
+        write(self.repo, {'hooks/mine/foo.patch': f'Subject: foo\n\nText.\n---\n{result.stdout}'})
+        self.prepare()
+        self.assertIn('int line9 = 99;', self.read('mm/foo.c'))
+
     def test_the_closest_variant_is_left(self) -> None:
         text = FOO_C.replace('int line2;', 'int line2 = 2;').replace('line18;', 'line18 = 18;')
         write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'a\nb\n', 'a\nc\n'),
@@ -145,9 +159,11 @@ class HookTest(TreeTest):
     def test_topics(self) -> None:
         write(self.repo, {'hooks/series': '# topic one\na.patch\n\n# topic two\n'
                           '# files only: c-files.patch\n'
-                          '# if a has b c: b.patch\nc.patch # why\n# topic three\n'})
-        self.assertEqual(read_hooks(self.repo, '^c'),
-                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c')])
+                          '# if a has b c: b.patch\nd.patch # if e or f has g: h\n'
+                          'c.patch # why\n# topic three\n'})
+        self.assertEqual(read_hooks(self.repo, '^two/c'),
+                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c'),
+                          Hook('d.patch', 'two', ('e', 'f'), 'g: h')])
 
     @unittest.skipUnless(shutil.which('quilt'), 'no quilt here')
     def test_quilt(self) -> None:
@@ -155,13 +171,17 @@ class HookTest(TreeTest):
         result = subprocess.run(['quilt', '--quiltrc', '-', 'series'], cwd=self.scratch, text=True,
                                 env={**os.environ, 'QUILT_PATCHES': str(TOP / 'hooks')},
                                 check=True, capture_output=True)
-        self.assertEqual(result.stdout.split(), [
-            hook.name for hook in read_hooks(TOP)
-            if not hook.files and not has_no_diff(TOP / 'hooks' / hook.name)])
+        names = result.stdout.split()
+        for name in names:
+            self.assertFalse(has_no_diff(TOP / 'hooks' / name), name)
+        for hook in read_hooks(TOP):
+            if hook.name not in names and not hook.files:
+                self.assertTrue(has_no_diff(TOP / 'hooks' / hook.name), hook.name)
 
     def test_series_that_is_wrong(self) -> None:
         for text, message in (('# topic a\nfoo.patch\n# topic b\nbar.patch\n# topic a\n',
                                'hooks/series:5: topic a was there before'),
+                              ('foo.patch # if it fits\n', 'hooks/series:1: foo.patch # if it'),
                               ('# if it fits: foo.patch\n',
                                'hooks/series:1: # if it fits: foo.patch: want')):
             write(self.repo, {'hooks/series': text})

@@ -297,8 +297,8 @@ def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
     rules = read_skip_rules(SKIP_RULES)
     if read_series(REPO) == read_series(REPO, matrix.ANNOTATION):
-        raise Failure(EXIT_TREE, f'hooks/series has no hook with "{matrix.ANNOTATION}" in its '
-                      'name, so that nothing tells mainline from ours')
+        raise Failure(EXIT_TREE, f'hooks/series has no topic {matrix.ANNOTATION}, so that nothing '
+                      'tells mainline from ours')
     total, kernels = Verdict(), []
     one = os.environ.get('KVER') or options.kdir
     for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:

@@ -94,12 +94,13 @@ class Checkout:
         self.base = base
         self.folder = repo / 'build' / base.name / 'check'
         self.path = self.folder / 'linux'
-        self.git = Git(self.path, NOBODY, '2000-01-01T00:00:00Z')
+        self.git = Git(self.path, NOBODY)
+        self.copied = False         # by this run: what is in the base is there
 
     def reset(self) -> None:
         """Without the series, for each file as it is in the base."""
         marker = self.folder / 'base'
-        if self.base.immutable and marker.exists() and \
+        if (self.base.immutable or self.copied) and marker.exists() and \
                 marker.read_text(encoding='utf-8') == str(self.base.path):
             shutil.rmtree(self.path / '.git/rebase-apply', ignore_errors=True)
             self.git('checkout', '-q', '--force', '-B', 'series', 'pristine')
@@ -113,6 +114,7 @@ class Checkout:
         self.git.commit(f'Linux {self.base.release}', 'As it is, without the series.\n')
         self.git('tag', 'pristine')
         marker.write_text(str(self.base.path), encoding='utf-8')
+        self.copied = True
 
     def am(self, patches: list[Path]) -> None:
         if patches:
