@@ -153,7 +153,7 @@ TEST_F_TIMEOUT(probe, success_changes_nothing, TIMEOUT)
 	EXPECT_EQ(0, probed->memory[0]);
 }
 
-/* By module; "-" is of all that is built in. */
+/* By module, and "kernel" is what is built in. */
 TEST_F_TIMEOUT(probe, filter_chooses_notifiers, TIMEOUT)
 {
 	bool is_module = !access("/sys/module/test_mmu_notifier/refcnt", F_OK);
@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(probe, filter_chooses_notifiers, TIMEOUT)
 	probe_set(_metadata, "module", "some_other_module\n");
 	take_away(_metadata, probed);
 	EXPECT_EQ(0, notifier_counts(probed->device, probed->id).nonblock_starts);
-	probe_set(_metadata, "module", is_module ? "test_mmu_notifier\n" : "-\n");
+	probe_set(_metadata, "module", is_module ? "test_mmu_notifier\n" : "kernel\n");
 	take_away(_metadata, probed);
 	EXPECT_EQ(1, notifier_counts(probed->device, probed->id).nonblock_starts);
 	EXPECT_EQ(2, notifier_counts(probed->device, probed->id).starts);
