@@ -14,13 +14,16 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
-#define NR_LINKS	8
-#define MAX_TEXT	256
+#include "mmu_notifier_kunit.h"
 
-enum link_kind {
-	NO_LINK,	/* ends an array of kinds */
+#define NR_PAGES	8
+
+enum kind {
+	NO_NOTIFIER,	/* ends an array of kinds */
 	RANGE,		/* range_start; without range_end, as who backs off must be */
 	RANGE_WITH_END,
 	INTERVAL,
@@ -28,7 +31,7 @@ enum link_kind {
 };
 
 /**
- * struct link - a fake notifier
+ * struct notifier - a fake notifier
  * @kind: which callbacks it has
  * @error: what it says to the next passes: an error code of range_start, or
  *	   anything but 0 for an interval notifier to return false
@@ -38,8 +41,8 @@ enum link_kind {
  * @interval: likewise, of the others
  * @finish: what invalidate_start hands to invalidate_finish
  */
-struct link {
-	enum link_kind kind;
+struct notifier {
+	enum kind kind;
 	int error;
 	unsigned int starts;
 	unsigned int ends;
@@ -51,199 +54,199 @@ struct link {
 };
 
 /**
- * struct chain - fake notifiers on the mm of a test, in the order of their calls
+ * struct notifiers - notifier notifiers on the mm of a test, in the order of their calls
  * @test: the test
  * @start: of the memory that all of them watch
  * @length: its size in bytes
  * @nr: how many there are
- * @link: they; first those with an interval, as the core does it
+ * @notifier: each of them; first those with an interval, as the core does it
  */
-struct chain {
+struct notifiers {
 	struct kunit *test;
 	unsigned long start;
 	unsigned long length;
 	unsigned int nr;
-	struct link link[NR_LINKS];
+	struct notifier notifier[NR_PAGES];
 };
 
-static int link_range_start(struct mmu_notifier *subscription,
+static int notifier_range_start(struct mmu_notifier *subscription,
 			    const struct mmu_notifier_range *range)
 {
-	struct link *link = container_of(subscription, struct link, range);
+	struct notifier *notifier = container_of(subscription, struct notifier, range);
 
 	if (range->event != KUNIT_MMU_NOTIFY)
 		return 0;
 
-	link->starts++;
-	return link->error;
+	notifier->starts++;
+	return notifier->error;
 }
 
-static void link_range_end(struct mmu_notifier *subscription,
+static void notifier_range_end(struct mmu_notifier *subscription,
 			   const struct mmu_notifier_range *range)
 {
 	if (range->event == KUNIT_MMU_NOTIFY)
-		container_of(subscription, struct link, range)->ends++;
+		container_of(subscription, struct notifier, range)->ends++;
 }
 
-static const struct mmu_notifier_ops link_range_ops = {
-	.invalidate_range_start = link_range_start,
+static const struct mmu_notifier_ops notifier_range_ops = {
+	.invalidate_range_start = notifier_range_start,
 };
 
-static const struct mmu_notifier_ops link_range_with_end_ops = {
-	.invalidate_range_start = link_range_start,
-	.invalidate_range_end = link_range_end,
+static const struct mmu_notifier_ops notifier_range_with_end_ops = {
+	.invalidate_range_start = notifier_range_start,
+	.invalidate_range_end = notifier_range_end,
 };
 
-static bool link_invalidate(struct mmu_interval_notifier *subscription,
+static bool notifier_invalidate(struct mmu_interval_notifier *subscription,
 			    const struct mmu_notifier_range *range,
 			    unsigned long seq)
 {
-	struct link *link = container_of(subscription, struct link, interval);
+	struct notifier *notifier = container_of(subscription, struct notifier, interval);
 
 	if (range->event != KUNIT_MMU_NOTIFY)
 		return true;
 
-	link->starts++;
-	if (link->error)
+	notifier->starts++;
+	if (notifier->error)
 		return false;
 
 	mmu_interval_set_seq(subscription, seq);
 	return true;
 }
 
-static const struct mmu_interval_notifier_ops link_interval_ops = {
-	.invalidate = link_invalidate,
+static const struct mmu_interval_notifier_ops notifier_interval_ops = {
+	.invalidate = notifier_invalidate,
 };
 
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-static bool link_invalidate_start(struct mmu_interval_notifier *subscription,
+static bool notifier_invalidate_start(struct mmu_interval_notifier *subscription,
 				  const struct mmu_notifier_range *range,
 				  unsigned long seq,
 				  struct mmu_interval_notifier_finish **finish)
 {
-	if (!link_invalidate(subscription, range, seq))
+	if (!notifier_invalidate(subscription, range, seq))
 		return false;
 
 	if (range->event == KUNIT_MMU_NOTIFY)
-		*finish = &container_of(subscription, struct link, interval)->finish;
+		*finish = &container_of(subscription, struct notifier, interval)->finish;
 	return true;
 }
 
-static void link_invalidate_finish(struct mmu_interval_notifier_finish *finish)
+static void notifier_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 {
-	container_of(finish, struct link, finish)->ends++;
+	container_of(finish, struct notifier, finish)->ends++;
 }
 
-static const struct mmu_interval_notifier_ops link_two_pass_ops = {
-	.invalidate_start = link_invalidate_start,
-	.invalidate_finish = link_invalidate_finish,
+static const struct mmu_interval_notifier_ops notifier_two_pass_ops = {
+	.invalidate_start = notifier_invalidate_start,
+	.invalidate_finish = notifier_invalidate_finish,
 };
 #else
-#define link_two_pass_ops link_interval_ops
+#define notifier_two_pass_ops notifier_interval_ops
 #endif
 
-static bool is_interval(const struct link *link)
+static bool is_interval(const struct notifier *notifier)
 {
-	return link->kind == INTERVAL || link->kind == TWO_PASS;
+	return notifier->kind == INTERVAL || notifier->kind == TWO_PASS;
 }
 
 /* Interval notifiers are called in the order of their first addresses. */
-static void subscribe_interval(struct chain *chain, unsigned int i)
+static void subscribe_interval(struct notifiers *notifiers, unsigned int i)
 {
-	struct link *link = &chain->link[i];
+	struct notifier *notifier = &notifiers->notifier[i];
 
-	if (link->kind == TWO_PASS && !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
-		kunit_skip(chain->test, "this kernel has no two-pass interval notifiers");
+	if (notifier->kind == TWO_PASS && !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
+		kunit_skip(notifiers->test, "this kernel has no two-pass interval notifiers");
 
-	kunit_mmu_interval_notifier_insert(chain->test, &link->interval,
-					   chain->start + i * PAGE_SIZE,
-					   chain->length - i * PAGE_SIZE,
-					   link->kind == TWO_PASS ? &link_two_pass_ops :
-					   &link_interval_ops);
+	kunit_mmu_interval_notifier_insert(notifiers->test, &notifier->interval,
+					   notifiers->start + i * PAGE_SIZE,
+					   notifiers->length - i * PAGE_SIZE,
+					   notifier->kind == TWO_PASS ? &notifier_two_pass_ops :
+					   &notifier_interval_ops);
 }
 
 /* The others are called in the order opposite to that of their registration. */
-static struct chain *chain_create(struct kunit *test, const enum link_kind *kinds)
+static struct notifiers *notifiers_create(struct kunit *test, const enum kind *kinds)
 {
-	struct chain *chain = kunit_kzalloc(test, sizeof(*chain), GFP_KERNEL);
+	struct notifiers *notifiers = kunit_kzalloc(test, sizeof(*notifiers), GFP_KERNEL);
 	unsigned int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, chain);
-	chain->test = test;
-	chain->length = NR_LINKS * PAGE_SIZE;
-	chain->start = kunit_mmu_notifier_mmap(test, NR_LINKS, MAP_PRIVATE);
+	KUNIT_ASSERT_NOT_NULL(test, notifiers);
+	notifiers->test = test;
+	notifiers->length = NR_PAGES * PAGE_SIZE;
+	notifiers->start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
 
-	while (kinds[chain->nr] != NO_LINK) {
-		KUNIT_ASSERT_LT(test, chain->nr, NR_LINKS);
-		chain->link[chain->nr].kind = kinds[chain->nr];
-		chain->nr++;
+	while (kinds[notifiers->nr] != NO_NOTIFIER) {
+		KUNIT_ASSERT_LT(test, notifiers->nr, NR_PAGES);
+		notifiers->notifier[notifiers->nr].kind = kinds[notifiers->nr];
+		notifiers->nr++;
 	}
 
-	for (i = chain->nr; i-- > 0;) {
-		struct link *link = &chain->link[i];
+	for (i = notifiers->nr; i-- > 0;) {
+		struct notifier *notifier = &notifiers->notifier[i];
 
-		if (is_interval(link))
-			subscribe_interval(chain, i);
+		if (is_interval(notifier))
+			subscribe_interval(notifiers, i);
 		else
-			kunit_mmu_notifier_register(test, &link->range,
-						    link->kind == RANGE ? &link_range_ops :
-						    &link_range_with_end_ops);
+			kunit_mmu_notifier_register(test, &notifier->range,
+						    notifier->kind == RANGE ? &notifier_range_ops :
+						    &notifier_range_with_end_ops);
 	}
-	return chain;
+	return notifiers;
 }
 
-static void count_anew(struct chain *chain)
+static void count_anew(struct notifiers *notifiers)
 {
 	unsigned int i;
 
-	for (i = 0; i < chain->nr; i++) {
-		chain->link[i].starts = 0;
-		chain->link[i].ends = 0;
+	for (i = 0; i < notifiers->nr; i++) {
+		notifiers->notifier[i].starts = 0;
+		notifiers->notifier[i].ends = 0;
 	}
 }
 
 /* Over the last page, which all of them watch */
-static int nonblock_pass(struct chain *chain)
+static int nonblock_pass(struct notifiers *notifiers)
 {
-	count_anew(chain);
-	return kunit_mmu_notifier_nonblock_pass(chain->test,
-						chain->start + chain->length - PAGE_SIZE,
+	count_anew(notifiers);
+	return kunit_mmu_notifier_nonblock_pass(notifiers->test,
+						notifiers->start + notifiers->length - PAGE_SIZE,
 						PAGE_SIZE);
 }
 
-static void blockable_pass(struct chain *chain)
+static void blockable_pass(struct notifiers *notifiers)
 {
-	count_anew(chain);
-	kunit_mmu_notifier_blockable_pass(chain->test,
-					  chain->start + chain->length - PAGE_SIZE,
+	count_anew(notifiers);
+	kunit_mmu_notifier_blockable_pass(notifiers->test,
+					  notifiers->start + notifiers->length - PAGE_SIZE,
 					  PAGE_SIZE);
 }
 
-static void back_off(struct chain *chain, unsigned int mask)
+static void back_off(struct notifiers *notifiers, unsigned int mask)
 {
 	unsigned int i;
 
-	for (i = 0; i < chain->nr; i++)
-		chain->link[i].error = mask & BIT(i) ? -EAGAIN : 0;
+	for (i = 0; i < notifiers->nr; i++)
+		notifiers->notifier[i].error = mask & BIT(i) ? -EAGAIN : 0;
 }
 
-static bool has_end(const struct link *link)
+static bool has_end(const struct notifier *notifier)
 {
-	return link->kind == RANGE_WITH_END || link->kind == TWO_PASS;
+	return notifier->kind == RANGE_WITH_END || notifier->kind == TWO_PASS;
 }
 
 /* Those before @stopped_at, and of them those with an end, once; no other */
-static void expect_calls(struct chain *chain, unsigned int stopped_at)
+static void expect_calls(struct notifiers *notifiers, unsigned int stopped_at)
 {
 	unsigned int i;
 
-	for (i = 0; i < chain->nr; i++) {
-		struct link *link = &chain->link[i];
-		bool finished = i < stopped_at && has_end(link);
+	for (i = 0; i < notifiers->nr; i++) {
+		struct notifier *notifier = &notifiers->notifier[i];
+		bool finished = i < stopped_at && has_end(notifier);
 
-		KUNIT_EXPECT_EQ_MSG(chain->test, link->starts, i <= stopped_at,
+		KUNIT_EXPECT_EQ_MSG(notifiers->test, notifier->starts, i <= stopped_at,
 				    "starts of notifier %u", i);
-		KUNIT_EXPECT_EQ_MSG(chain->test, link->ends, finished,
+		KUNIT_EXPECT_EQ_MSG(notifiers->test, notifier->ends, finished,
 				    "ends of notifier %u", i);
 	}
 }
@@ -251,24 +254,24 @@ static void expect_calls(struct chain *chain, unsigned int stopped_at)
 #define NOBODY UINT_MAX
 
 /* The mm is as before: all can be used, and the next pass is a whole one. */
-static void expect_unharmed(struct chain *chain)
+static void expect_unharmed(struct notifiers *notifiers)
 {
-	struct kunit *test = chain->test;
+	struct kunit *test = notifiers->test;
 	unsigned long seq;
 	unsigned int i;
 
-	for (i = 0; i < chain->nr; i++) {
-		if (!is_interval(&chain->link[i]))
+	for (i = 0; i < notifiers->nr; i++) {
+		if (!is_interval(&notifiers->notifier[i]))
 			continue;
-		seq = mmu_interval_read_begin(&chain->link[i].interval);
-		KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&chain->link[i].interval, seq));
+		seq = mmu_interval_read_begin(&notifiers->notifier[i].interval);
+		KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&notifiers->notifier[i].interval, seq));
 	}
 
-	back_off(chain, 0);
-	blockable_pass(chain);
-	expect_calls(chain, NOBODY);
-	KUNIT_EXPECT_EQ(test, nonblock_pass(chain), 0);
-	expect_calls(chain, NOBODY);
+	back_off(notifiers, 0);
+	blockable_pass(notifiers);
+	expect_calls(notifiers, NOBODY);
+	KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), 0);
+	expect_calls(notifiers, NOBODY);
 }
 
 /* Range notifiers: all are called, whoever backs off */
@@ -283,17 +286,17 @@ static void backing_off_describe(const struct backing_off *who, char *descriptio
 	strscpy(description, who->name, KUNIT_PARAM_DESC_SIZE);
 }
 
-static const enum link_kind ranges[] = {
-	RANGE, RANGE_WITH_END, RANGE, RANGE_WITH_END, RANGE_WITH_END, RANGE, NO_LINK
+static const enum kind ranges[] = {
+	RANGE, RANGE_WITH_END, RANGE, RANGE_WITH_END, RANGE_WITH_END, RANGE, NO_NOTIFIER
 };
 
 static const struct backing_off backing_off_ranges[] = {
-	{ "none", 0 },
-	{ "first", BIT(0) },
-	{ "middle", BIT(2) },
-	{ "last", BIT(5) },
-	{ "first_and_last", BIT(0) | BIT(5) },
-	{ "all", BIT(0) | BIT(2) | BIT(5) },
+	{ .name = "none", .mask = 0 },
+	{ .name = "first", .mask = BIT(0) },
+	{ .name = "middle", .mask = BIT(2) },
+	{ .name = "last", .mask = BIT(5) },
+	{ .name = "first_and_last", .mask = BIT(0) | BIT(5) },
+	{ .name = "all", .mask = BIT(0) | BIT(2) | BIT(5) },
 };
 
 KUNIT_ARRAY_PARAM(range, backing_off_ranges, backing_off_describe);
@@ -301,41 +304,41 @@ KUNIT_ARRAY_PARAM(range, backing_off_ranges, backing_off_describe);
 static void range_notifiers_are_all_called(struct kunit *test)
 {
 	const struct backing_off *who = test->param_value;
-	struct chain *chain = chain_create(test, ranges);
+	struct notifiers *notifiers = notifiers_create(test, ranges);
 
-	back_off(chain, who->mask);
+	back_off(notifiers, who->mask);
 	KUNIT_EXPECT_NO_REPORT(test,
-			       KUNIT_EXPECT_EQ(test, nonblock_pass(chain),
+			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers),
 					       who->mask ? -EAGAIN : 0));
-	expect_calls(chain, NOBODY);
-	expect_unharmed(chain);
+	expect_calls(notifiers, NOBODY);
+	expect_unharmed(notifiers);
 }
 
 /* Interval notifiers: the first false is the end, and range notifiers never know */
 
-static const enum link_kind intervals[] = {
-	INTERVAL, INTERVAL, INTERVAL, RANGE_WITH_END, NO_LINK
+static const enum kind intervals[] = {
+	INTERVAL, INTERVAL, INTERVAL, RANGE_WITH_END, NO_NOTIFIER
 };
 
-static const enum link_kind two_passes[] = {
-	TWO_PASS, INTERVAL, TWO_PASS, RANGE_WITH_END, NO_LINK
+static const enum kind two_passes[] = {
+	TWO_PASS, INTERVAL, TWO_PASS, RANGE_WITH_END, NO_NOTIFIER
 };
 
 struct interval_case {
 	const char *name;
-	const enum link_kind *kinds;
+	const enum kind *kinds;
 	unsigned int stopped_at;
 };
 
 static const struct interval_case interval_cases[] = {
-	{ "intervals/none", intervals, NOBODY },
-	{ "intervals/first", intervals, 0 },
-	{ "intervals/middle", intervals, 1 },
-	{ "intervals/last", intervals, 2 },
-	{ "two_passes/none", two_passes, NOBODY },
-	{ "two_passes/first", two_passes, 0 },
-	{ "two_passes/middle", two_passes, 1 },
-	{ "two_passes/last", two_passes, 2 },
+	{ .name = "intervals/none", .kinds = intervals, .stopped_at = NOBODY },
+	{ .name = "intervals/first", .kinds = intervals, .stopped_at = 0 },
+	{ .name = "intervals/middle", .kinds = intervals, .stopped_at = 1 },
+	{ .name = "intervals/last", .kinds = intervals, .stopped_at = 2 },
+	{ .name = "two_passes/none", .kinds = two_passes, .stopped_at = NOBODY },
+	{ .name = "two_passes/first", .kinds = two_passes, .stopped_at = 0 },
+	{ .name = "two_passes/middle", .kinds = two_passes, .stopped_at = 1 },
+	{ .name = "two_passes/last", .kinds = two_passes, .stopped_at = 2 },
 };
 
 static void interval_case_describe(const struct interval_case *c, char *description)
@@ -348,32 +351,32 @@ KUNIT_ARRAY_PARAM(interval, interval_cases, interval_case_describe);
 static void interval_false_stops_walk(struct kunit *test)
 {
 	const struct interval_case *c = test->param_value;
-	struct chain *chain = chain_create(test, c->kinds);
+	struct notifiers *notifiers = notifiers_create(test, c->kinds);
 
 	if (c->stopped_at != NOBODY)
-		back_off(chain, BIT(c->stopped_at));
+		back_off(notifiers, BIT(c->stopped_at));
 	KUNIT_EXPECT_NO_REPORT(test,
-			       KUNIT_EXPECT_EQ(test, nonblock_pass(chain),
+			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers),
 					       c->stopped_at != NOBODY ? -EAGAIN : 0));
-	expect_calls(chain, c->stopped_at);
-	expect_unharmed(chain);
+	expect_calls(notifiers, c->stopped_at);
+	expect_unharmed(notifiers);
 }
 
 /* Both sorts, in every order of failure */
 
-static const enum link_kind mixed[] = {
-	INTERVAL, INTERVAL, RANGE, RANGE_WITH_END, RANGE, NO_LINK
+static const enum kind mixed[] = {
+	INTERVAL, INTERVAL, RANGE, RANGE_WITH_END, RANGE, NO_NOTIFIER
 };
 
 static const struct backing_off backing_off_mixed[] = {
-	{ "first_interval", BIT(0) },
-	{ "last_interval", BIT(1) },
-	{ "both_intervals", BIT(0) | BIT(1) },
-	{ "first_range", BIT(2) },
-	{ "last_range", BIT(4) },
-	{ "both_ranges", BIT(2) | BIT(4) },
-	{ "interval_and_range", BIT(1) | BIT(2) },
-	{ "all", BIT(0) | BIT(1) | BIT(2) | BIT(4) },
+	{ .name = "first_interval", .mask = BIT(0) },
+	{ .name = "last_interval", .mask = BIT(1) },
+	{ .name = "both_intervals", .mask = BIT(0) | BIT(1) },
+	{ .name = "first_range", .mask = BIT(2) },
+	{ .name = "last_range", .mask = BIT(4) },
+	{ .name = "both_ranges", .mask = BIT(2) | BIT(4) },
+	{ .name = "interval_and_range", .mask = BIT(1) | BIT(2) },
+	{ .name = "all", .mask = BIT(0) | BIT(1) | BIT(2) | BIT(4) },
 };
 
 KUNIT_ARRAY_PARAM(mixed, backing_off_mixed, backing_off_describe);
@@ -381,21 +384,21 @@ KUNIT_ARRAY_PARAM(mixed, backing_off_mixed, backing_off_describe);
 static void mixed_back_off_leaves_no_trace(struct kunit *test)
 {
 	const struct backing_off *who = test->param_value;
-	struct chain *chain = chain_create(test, mixed);
+	struct notifiers *notifiers = notifiers_create(test, mixed);
 	unsigned int in_intervals = who->mask & (BIT(0) | BIT(1));
 	struct mmu_interval_notifier *guest = kunit_kzalloc(test, sizeof(*guest), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, guest);
-	kunit_mmu_interval_notifier_insert(test, guest, chain->start, PAGE_SIZE,
-					   &link_interval_ops);
-	back_off(chain, who->mask);
+	kunit_mmu_interval_notifier_insert(test, guest, notifiers->start, PAGE_SIZE,
+					   &notifier_interval_ops);
+	back_off(notifiers, who->mask);
 	KUNIT_EXPECT_NO_REPORT(test,
-			       KUNIT_EXPECT_EQ(test, nonblock_pass(chain), -EAGAIN));
-	expect_calls(chain, in_intervals ? __ffs(in_intervals) : NOBODY);
+			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), -EAGAIN));
+	expect_calls(notifiers, in_intervals ? __ffs(in_intervals) : NOBODY);
 
 	/* Waits for the end of a pass, if one is under way */
 	kunit_mmu_interval_notifier_remove(test, guest);
-	expect_unharmed(chain);
+	expect_unharmed(notifiers);
 }
 
 /*
@@ -404,14 +407,14 @@ static void mixed_back_off_leaves_no_trace(struct kunit *test)
  */
 static void reader_retries_after_back_off(struct kunit *test)
 {
-	struct chain *chain = chain_create(test, mixed);
-	struct mmu_interval_notifier *reader = &chain->link[0].interval;
+	struct notifiers *notifiers = notifiers_create(test, mixed);
+	struct mmu_interval_notifier *reader = &notifiers->notifier[0].interval;
 	unsigned long seq;
 
-	back_off(chain, BIT(4));
+	back_off(notifiers, BIT(4));
 	seq = mmu_interval_read_begin(reader);
 	KUNIT_EXPECT_FALSE(test, mmu_interval_check_retry(reader, seq));
-	KUNIT_EXPECT_EQ(test, nonblock_pass(chain), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), -EAGAIN);
 	KUNIT_EXPECT_TRUE(test, mmu_interval_check_retry(reader, seq));
 	KUNIT_EXPECT_TRUE(test, mmu_interval_read_retry(reader, seq));
 
@@ -423,21 +426,19 @@ static void reader_retries_after_back_off(struct kunit *test)
 
 struct breach {
 	const char *name;
-	enum link_kind kind;
+	enum kind kind;
 	int error;
 	bool blockable;
-	const char *text;	/* printed after the callback's name; NULL: none is */
 };
 
 static const struct breach breaches[] = {
-	{ "blockable_start_fails", RANGE, -EAGAIN, true,
-	  "callback failed with -11 in blockable context." },
-	{ "nonblocking_start_fails_otherwise", RANGE, -EINVAL, false,
-	  "callback failed with -22 in non-blockable context." },
-	{ "start_fails_and_has_end", RANGE_WITH_END, -EAGAIN, false,
-	  "callback failed with -11 in non-blockable context." },
-	{ "blockable_interval_fails", INTERVAL, -EAGAIN, true, NULL },
-	{ "blockable_two_pass_fails", TWO_PASS, -EAGAIN, true, NULL },
+	{ .name = "blockable_start_fails", .kind = RANGE, .error = -EAGAIN, .blockable = true },
+	{ .name = "start_fails_otherwise", .kind = RANGE, .error = -EINVAL },
+	{ .name = "start_fails_and_has_end", .kind = RANGE_WITH_END, .error = -EAGAIN },
+	{ .name = "blockable_interval_fails", .kind = INTERVAL, .error = -EAGAIN,
+	  .blockable = true },
+	{ .name = "blockable_two_pass_fails", .kind = TWO_PASS, .error = -EAGAIN,
+	  .blockable = true },
 };
 
 static void breach_describe(const struct breach *breach, char *description)
@@ -447,25 +448,182 @@ static void breach_describe(const struct breach *breach, char *description)
 
 KUNIT_ARRAY_PARAM(breach, breaches, breach_describe);
 
+/* The interval notifier besides is ended once, whatever the other does. */
 static void breach_is_warned_of(struct kunit *test)
 {
 	const struct breach *breach = test->param_value;
-	const enum link_kind kinds[] = { breach->kind, NO_LINK };
-	struct chain *chain = chain_create(test, kinds);
-	char *text = kunit_kzalloc(test, MAX_TEXT, GFP_KERNEL);
+	const enum kind kinds[] = { INTERVAL, breach->kind, NO_NOTIFIER };
+	struct notifiers *notifiers = notifiers_create(test, kinds);
+	int ret = breach->error;
 
-	KUNIT_ASSERT_NOT_NULL(test, text);
-	if (breach->text)
-		snprintf(text, MAX_TEXT, "%pS %s", link_range_start, breach->text);
-
-	chain->link[0].error = breach->error;
+	notifiers->notifier[1].error = breach->error;
 	if (breach->blockable)
-		KUNIT_EXPECT_WARN(test, "mm/mmu_notifier.c", text, blockable_pass(chain));
+		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL,
+				    blockable_pass(notifiers));
 	else
-		KUNIT_EXPECT_WARN(test, "mm/mmu_notifier.c", text,
-				  KUNIT_EXPECT_EQ(test, nonblock_pass(chain), breach->error));
-	KUNIT_EXPECT_EQ(test, chain->link[0].starts, 1);
-	expect_unharmed(chain);
+		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL,
+				    ret = nonblock_pass(notifiers));
+	KUNIT_EXPECT_EQ(test, ret, breach->error);
+	KUNIT_EXPECT_EQ(test, notifiers->notifier[0].starts, 1);
+	KUNIT_EXPECT_EQ(test, notifiers->notifier[1].starts, 1);
+	expect_unharmed(notifiers);
+}
+
+/* A notifier that would back off must not be asked about what is not its own. */
+
+/* Of the interval, in pages */
+#define FIRST_PAGE	2
+#define NR_OWN		2
+
+struct overlap {
+	const char *name;
+	unsigned long first;
+	unsigned long nr;
+	bool called;
+};
+
+static const struct overlap overlaps[] = {
+	{ .name = "one_page_before", .first = FIRST_PAGE - 2, .nr = 1 },
+	{ .name = "ends_at_start", .first = 0, .nr = FIRST_PAGE },
+	{ .name = "first_page", .first = FIRST_PAGE, .nr = 1, .called = true },
+	{ .name = "last_page", .first = FIRST_PAGE + NR_OWN - 1, .nr = 1, .called = true },
+	{ .name = "spans", .first = 0, .nr = NR_PAGES, .called = true },
+	{ .name = "starts_at_end", .first = FIRST_PAGE + NR_OWN, .nr = 1 },
+	{ .name = "one_page_after", .first = FIRST_PAGE + NR_OWN + 1, .nr = 1 },
+};
+
+static void overlap_describe(const struct overlap *overlap, char *description)
+{
+	strscpy(description, overlap->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(overlap, overlaps, overlap_describe);
+
+static void only_overlap_is_called(struct kunit *test)
+{
+	const struct overlap *overlap = test->param_value;
+	struct notifier *notifier = kunit_kzalloc(test, sizeof(*notifier), GFP_KERNEL);
+	unsigned long start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
+	unsigned long first = start + overlap->first * PAGE_SIZE;
+
+	KUNIT_ASSERT_NOT_NULL(test, notifier);
+	kunit_mmu_interval_notifier_insert(test, &notifier->interval,
+					   start + FIRST_PAGE * PAGE_SIZE, NR_OWN * PAGE_SIZE,
+					   &notifier_interval_ops);
+	kunit_mmu_notifier_blockable_pass(test, first, overlap->nr * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, notifier->starts, overlap->called);
+
+	notifier->error = -EAGAIN;
+	KUNIT_EXPECT_EQ(test, kunit_mmu_notifier_nonblock_pass(test, first,
+							       overlap->nr * PAGE_SIZE),
+			overlap->called ? -EAGAIN : 0);
+	KUNIT_EXPECT_EQ(test, notifier->starts, 2 * overlap->called);
+}
+
+/*
+ * A core that does not end its passes: whoever waits for that, waits for ever, and
+ * so do most tests when they remove their notifiers.
+ */
+
+/* Left behind in that case, with the mm */
+struct core {
+	struct mmu_notifier range;
+	struct mmu_interval_notifier interval;
+	struct mm_struct *mm;
+	bool range_backs_off;
+	bool interval_backs_off;
+};
+
+static int core_range_start(struct mmu_notifier *subscription,
+			    const struct mmu_notifier_range *range)
+{
+	return container_of(subscription, struct core, range)->range_backs_off ? -EAGAIN : 0;
+}
+
+static const struct mmu_notifier_ops core_range_ops = {
+	.invalidate_range_start = core_range_start,
+};
+
+static bool core_invalidate(struct mmu_interval_notifier *subscription,
+			    const struct mmu_notifier_range *range, unsigned long seq)
+{
+	mmu_interval_set_seq(subscription, seq);
+	return !container_of(subscription, struct core, interval)->interval_backs_off;
+}
+
+static const struct mmu_interval_notifier_ops core_interval_ops = {
+	.invalidate = core_invalidate,
+};
+
+static bool core_ends_pass(struct core *core, bool blockable)
+{
+	struct mmu_notifier_state state;
+	struct mmu_notifier_range range;
+	int ret = 0;
+
+	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, core->mm, 0, PAGE_SIZE);
+	if (blockable)
+		mmu_notifier_invalidate_range_start(&range);
+	else
+		ret = mmu_notifier_invalidate_range_start_nonblock(&range);
+	if (!ret)
+		mmu_notifier_invalidate_range_end(&range);
+	mmu_notifier_read_state(core->mm, &state);
+	return !state.active_ranges && !(state.seq & 1);
+}
+
+static bool core_ends_passes(struct core *core)
+{
+	unsigned int mask;
+
+	if (!core_ends_pass(core, true))
+		return false;
+	for (mask = 0; mask < 4; mask++) {
+		core->range_backs_off = mask & 1;
+		core->interval_backs_off = mask & 2;
+		if (!core_ends_pass(core, false))
+			return false;
+	}
+	core->range_backs_off = false;
+	core->interval_backs_off = false;
+	return true;
+}
+
+/**
+ * mn_core_check() - fail a suite that would wait for ever
+ * @suite: not used
+ *
+ * Context: May sleep.
+ *
+ * Return: 0 or an error, as suite_init() does.
+ */
+int mn_core_check(struct kunit_suite *suite)
+{
+	struct core *core = kzalloc(sizeof(*core), GFP_KERNEL);
+	int ret;
+
+	if (!core)
+		return -ENOMEM;
+	core->mm = mm_alloc();
+	if (!core->mm) {
+		kfree(core);
+		return -ENOMEM;
+	}
+	core->range.ops = &core_range_ops;
+	ret = mmu_notifier_register(&core->range, core->mm) ?:
+	      mmu_interval_notifier_insert(&core->interval, core->mm, 0, PAGE_SIZE,
+					   &core_interval_ops);
+	if (!ret && !core_ends_passes(core)) {
+		pr_err("an invalidation is over, but its range is still being invalidated\n");
+		__module_get(THIS_MODULE);
+		return -EIO;
+	}
+	if (!ret)
+		mmu_interval_notifier_remove(&core->interval);
+	mmu_notifier_unregister(&core->range, core->mm);
+	mmput(core->mm);
+	kfree(core);
+	return ret;
 }
 
 static struct kunit_case mmu_notifier_backoff_cases[] = {
@@ -474,12 +632,13 @@ static struct kunit_case mmu_notifier_backoff_cases[] = {
 	KUNIT_CASE_PARAM(mixed_back_off_leaves_no_trace, mixed_gen_params),
 	KUNIT_CASE(reader_retries_after_back_off),
 	KUNIT_CASE_PARAM(breach_is_warned_of, breach_gen_params),
+	KUNIT_CASE_PARAM(only_overlap_is_called, overlap_gen_params),
 	{}
 };
 
 static struct kunit_suite mmu_notifier_backoff_suite = {
 	.name = "mmu_notifier_backoff",
-	.exit = kunit_report_test_exit,
+	.suite_init = mn_core_check,
 	.test_cases = mmu_notifier_backoff_cases,
 };
 

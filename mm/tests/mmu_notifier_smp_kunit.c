@@ -27,6 +27,8 @@
 #include <linux/sched/task.h>
 #include <linux/wait.h>
 
+#include "mmu_notifier_kunit.h"
+
 /* Threads */
 
 /**
@@ -1036,7 +1038,7 @@ static struct kunit_case mmu_notifier_smp_cases[] = {
 
 static struct kunit_suite mmu_notifier_smp_suite = {
 	.name = "mmu_notifier_smp",
-	.exit = kunit_report_test_exit,
+	.suite_init = mn_core_check,
 	.test_cases = mmu_notifier_smp_cases,
 };
 

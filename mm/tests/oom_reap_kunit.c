@@ -21,6 +21,8 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "mmu_notifier_kunit.h"
+
 #define NR_AREAS	5
 #define AREA_PAGES	2
 #define AREA_SIZE	(AREA_PAGES * PAGE_SIZE)
@@ -286,7 +288,7 @@ static struct kunit_case oom_reap_cases[] = {
 
 static struct kunit_suite oom_reap_suite = {
 	.name = "oom_reap",
-	.exit = kunit_report_test_exit,
+	.suite_init = mn_core_check,
 	.test_cases = oom_reap_cases,
 };
 
