@@ -31,7 +31,7 @@ WRONG, PROTECTED = CASES.values()
 # The kinds of report that lib/kunit/report.c tells apart
 LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
            'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
-           'another lockdep report': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
+           'inconsistent lock state': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
            'scheduler': 'S', 'maybe scheduler': 'S', 'WARN()': 'W'}
 LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
           'MISS nothing did, though it must be; FALSE reported, though it must not be; '
