@@ -18,40 +18,9 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_fake_kunit.h"
 
 #define NR_PAGES	8
-
-enum kind {
-	NO_NOTIFIER,	/* ends an array of kinds */
-	RANGE,		/* range_start; without range_end, as who backs off must be */
-	RANGE_WITH_END,
-	INTERVAL,
-	TWO_PASS,
-};
-
-/**
- * struct notifier - a fake notifier
- * @kind: which callbacks it has
- * @error: what it says to the next passes: an error code of range_start, or
- *	   anything but 0 for an interval notifier to return false
- * @starts: how often its first callback was called
- * @ends: how often range_end or invalidate_finish was called
- * @range: its subscription, if it is a RANGE
- * @interval: likewise, of the others
- * @finish: what invalidate_start hands to invalidate_finish
- */
-struct notifier {
-	enum kind kind;
-	int error;
-	unsigned int starts;
-	unsigned int ends;
-	struct mmu_notifier range;
-	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-	struct mmu_interval_notifier_finish finish;
-#endif
-};
 
 /**
  * struct notifiers - notifier notifiers on the mm of a test, in the order of their calls
@@ -59,114 +28,21 @@ struct notifier {
  * @start: of the memory that all of them watch
  * @length: its size in bytes
  * @nr: how many there are
- * @notifier: each of them; first those with an interval, as the core does it
+ * @fake: each of them; first those with an interval, as the core does it
  */
 struct notifiers {
 	struct kunit *test;
 	unsigned long start;
 	unsigned long length;
 	unsigned int nr;
-	struct notifier notifier[NR_PAGES];
+	struct fake fake[NR_PAGES];
 };
 
-static int notifier_range_start(struct mmu_notifier *subscription,
-			    const struct mmu_notifier_range *range)
-{
-	struct notifier *notifier = container_of(subscription, struct notifier, range);
-
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return 0;
-
-	notifier->starts++;
-	return notifier->error;
-}
-
-static void notifier_range_end(struct mmu_notifier *subscription,
-			   const struct mmu_notifier_range *range)
-{
-	if (range->event == KUNIT_MMU_NOTIFY)
-		container_of(subscription, struct notifier, range)->ends++;
-}
-
-static const struct mmu_notifier_ops notifier_range_ops = {
-	.invalidate_range_start = notifier_range_start,
-};
-
-static const struct mmu_notifier_ops notifier_range_with_end_ops = {
-	.invalidate_range_start = notifier_range_start,
-	.invalidate_range_end = notifier_range_end,
-};
-
-static bool notifier_invalidate(struct mmu_interval_notifier *subscription,
-			    const struct mmu_notifier_range *range,
-			    unsigned long seq)
-{
-	struct notifier *notifier = container_of(subscription, struct notifier, interval);
-
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	notifier->starts++;
-	if (notifier->error)
-		return false;
-
-	mmu_interval_set_seq(subscription, seq);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops notifier_interval_ops = {
-	.invalidate = notifier_invalidate,
-};
-
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-static bool notifier_invalidate_start(struct mmu_interval_notifier *subscription,
-				  const struct mmu_notifier_range *range,
-				  unsigned long seq,
-				  struct mmu_interval_notifier_finish **finish)
-{
-	if (!notifier_invalidate(subscription, range, seq))
-		return false;
-
-	if (range->event == KUNIT_MMU_NOTIFY)
-		*finish = &container_of(subscription, struct notifier, interval)->finish;
-	return true;
-}
-
-static void notifier_invalidate_finish(struct mmu_interval_notifier_finish *finish)
-{
-	container_of(finish, struct notifier, finish)->ends++;
-}
-
-static const struct mmu_interval_notifier_ops notifier_two_pass_ops = {
-	.invalidate_start = notifier_invalidate_start,
-	.invalidate_finish = notifier_invalidate_finish,
-};
-#else
-#define notifier_two_pass_ops notifier_interval_ops
-#endif
-
-static bool is_interval(const struct notifier *notifier)
-{
-	return notifier->kind == INTERVAL || notifier->kind == TWO_PASS;
-}
-
-/* Interval notifiers are called in the order of their first addresses. */
-static void subscribe_interval(struct notifiers *notifiers, unsigned int i)
-{
-	struct notifier *notifier = &notifiers->notifier[i];
-
-	if (notifier->kind == TWO_PASS && !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
-		kunit_skip(notifiers->test, "this kernel has no two-pass interval notifiers");
-
-	kunit_mmu_interval_notifier_insert(notifiers->test, &notifier->interval,
-					   notifiers->start + i * PAGE_SIZE,
-					   notifiers->length - i * PAGE_SIZE,
-					   notifier->kind == TWO_PASS ? &notifier_two_pass_ops :
-					   &notifier_interval_ops);
-}
-
-/* The others are called in the order opposite to that of their registration. */
-static struct notifiers *notifiers_create(struct kunit *test, const enum kind *kinds)
+/*
+ * Interval notifiers are called in the order of their first addresses, the others in
+ * the order opposite to that of their registration.
+ */
+static struct notifiers *notifiers_create(struct kunit *test, const enum fake_kind *kinds)
 {
 	struct notifiers *notifiers = kunit_kzalloc(test, sizeof(*notifiers), GFP_KERNEL);
 	unsigned int i;
@@ -175,23 +51,13 @@ static struct notifiers *notifiers_create(struct kunit *test, const enum kind *k
 	notifiers->test = test;
 	notifiers->length = NR_PAGES * PAGE_SIZE;
 	notifiers->start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
-
-	while (kinds[notifiers->nr] != NO_NOTIFIER) {
-		KUNIT_ASSERT_LT(test, notifiers->nr, NR_PAGES);
-		notifiers->notifier[notifiers->nr].kind = kinds[notifiers->nr];
+	while (kinds[notifiers->nr] != NO_FAKE)
 		notifiers->nr++;
-	}
-
-	for (i = notifiers->nr; i-- > 0;) {
-		struct notifier *notifier = &notifiers->notifier[i];
-
-		if (is_interval(notifier))
-			subscribe_interval(notifiers, i);
-		else
-			kunit_mmu_notifier_register(test, &notifier->range,
-						    notifier->kind == RANGE ? &notifier_range_ops :
-						    &notifier_range_with_end_ops);
-	}
+	KUNIT_ASSERT_LE(test, notifiers->nr, NR_PAGES);
+	for (i = notifiers->nr; i-- > 0;)
+		fake_subscribe(test, &notifiers->fake[i], kinds[i],
+			       notifiers->start + i * PAGE_SIZE,
+			       notifiers->length - i * PAGE_SIZE);
 	return notifiers;
 }
 
@@ -200,8 +66,8 @@ static void count_anew(struct notifiers *notifiers)
 	unsigned int i;
 
 	for (i = 0; i < notifiers->nr; i++) {
-		notifiers->notifier[i].starts = 0;
-		notifiers->notifier[i].ends = 0;
+		memset(notifiers->fake[i].starts, 0, sizeof(notifiers->fake[i].starts));
+		memset(notifiers->fake[i].ends, 0, sizeof(notifiers->fake[i].ends));
 	}
 }
 
@@ -226,27 +92,25 @@ static void back_off(struct notifiers *notifiers, unsigned int mask)
 {
 	unsigned int i;
 
-	for (i = 0; i < notifiers->nr; i++)
-		notifiers->notifier[i].error = mask & BIT(i) ? -EAGAIN : 0;
-}
-
-static bool has_end(const struct notifier *notifier)
-{
-	return notifier->kind == RANGE_WITH_END || notifier->kind == TWO_PASS;
+	for (i = 0; i < notifiers->nr; i++) {
+		notifiers->fake[i].error = mask & BIT(i) ? -EAGAIN : 0;
+		notifiers->fake[i].blockable_error = 0;
+	}
 }
 
 /* Those before @stopped_at, and of them those with an end, once; no other */
-static void expect_calls(struct notifiers *notifiers, unsigned int stopped_at)
+static void expect_calls(struct notifiers *notifiers, enum fake_pass pass,
+			 unsigned int stopped_at)
 {
 	unsigned int i;
 
 	for (i = 0; i < notifiers->nr; i++) {
-		struct notifier *notifier = &notifiers->notifier[i];
-		bool finished = i < stopped_at && has_end(notifier);
+		struct fake *fake = &notifiers->fake[i];
+		bool finished = i < stopped_at && fake_has_end(fake);
 
-		KUNIT_EXPECT_EQ_MSG(notifiers->test, notifier->starts, i <= stopped_at,
+		KUNIT_EXPECT_EQ_MSG(notifiers->test, fake->starts[pass], i <= stopped_at,
 				    "starts of notifier %u", i);
-		KUNIT_EXPECT_EQ_MSG(notifiers->test, notifier->ends, finished,
+		KUNIT_EXPECT_EQ_MSG(notifiers->test, fake->ends[pass], finished,
 				    "ends of notifier %u", i);
 	}
 }
@@ -261,17 +125,19 @@ static void expect_unharmed(struct notifiers *notifiers)
 	unsigned int i;
 
 	for (i = 0; i < notifiers->nr; i++) {
-		if (!is_interval(&notifiers->notifier[i]))
+		struct fake *fake = &notifiers->fake[i];
+
+		if (!fake_is_interval(fake))
 			continue;
-		seq = mmu_interval_read_begin(&notifiers->notifier[i].interval);
-		KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&notifiers->notifier[i].interval, seq));
+		seq = mmu_interval_read_begin(&fake->interval);
+		KUNIT_EXPECT_FALSE(test, mmu_interval_read_retry(&fake->interval, seq));
 	}
 
 	back_off(notifiers, 0);
 	blockable_pass(notifiers);
-	expect_calls(notifiers, NOBODY);
+	expect_calls(notifiers, BLOCKABLE, NOBODY);
 	KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), 0);
-	expect_calls(notifiers, NOBODY);
+	expect_calls(notifiers, NONBLOCK, NOBODY);
 }
 
 /* Range notifiers: all are called, whoever backs off */
@@ -286,8 +152,8 @@ static void backing_off_describe(const struct backing_off *who, char *descriptio
 	strscpy(description, who->name, KUNIT_PARAM_DESC_SIZE);
 }
 
-static const enum kind ranges[] = {
-	RANGE, RANGE_WITH_END, RANGE, RANGE_WITH_END, RANGE_WITH_END, RANGE, NO_NOTIFIER
+static const enum fake_kind ranges[] = {
+	RANGE, RANGE_WITH_END, RANGE, RANGE_WITH_END, RANGE_WITH_END, RANGE, NO_FAKE
 };
 
 static const struct backing_off backing_off_ranges[] = {
@@ -310,23 +176,23 @@ static void range_notifiers_are_all_called(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test,
 			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers),
 					       who->mask ? -EAGAIN : 0));
-	expect_calls(notifiers, NOBODY);
+	expect_calls(notifiers, NONBLOCK, NOBODY);
 	expect_unharmed(notifiers);
 }
 
 /* Interval notifiers: the first false is the end, and range notifiers never know */
 
-static const enum kind intervals[] = {
-	INTERVAL, INTERVAL, INTERVAL, RANGE_WITH_END, NO_NOTIFIER
+static const enum fake_kind intervals[] = {
+	INTERVAL, INTERVAL, INTERVAL, RANGE_WITH_END, NO_FAKE
 };
 
-static const enum kind two_passes[] = {
-	TWO_PASS, INTERVAL, TWO_PASS, RANGE_WITH_END, NO_NOTIFIER
+static const enum fake_kind two_passes[] = {
+	TWO_PASS, INTERVAL, TWO_PASS, RANGE_WITH_END, NO_FAKE
 };
 
 struct interval_case {
 	const char *name;
-	const enum kind *kinds;
+	const enum fake_kind *kinds;
 	unsigned int stopped_at;
 };
 
@@ -358,14 +224,14 @@ static void interval_false_stops_walk(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test,
 			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers),
 					       c->stopped_at != NOBODY ? -EAGAIN : 0));
-	expect_calls(notifiers, c->stopped_at);
+	expect_calls(notifiers, NONBLOCK, c->stopped_at);
 	expect_unharmed(notifiers);
 }
 
 /* Both sorts, in every order of failure */
 
-static const enum kind mixed[] = {
-	INTERVAL, INTERVAL, RANGE, RANGE_WITH_END, RANGE, NO_NOTIFIER
+static const enum fake_kind mixed[] = {
+	INTERVAL, INTERVAL, RANGE, RANGE_WITH_END, RANGE, NO_FAKE
 };
 
 static const struct backing_off backing_off_mixed[] = {
@@ -390,11 +256,11 @@ static void mixed_back_off_leaves_no_trace(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, guest);
 	kunit_mmu_interval_notifier_insert(test, guest, notifiers->start, PAGE_SIZE,
-					   &notifier_interval_ops);
+					   &fake_interval_ops);
 	back_off(notifiers, who->mask);
 	KUNIT_EXPECT_NO_REPORT(test,
 			       KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), -EAGAIN));
-	expect_calls(notifiers, in_intervals ? __ffs(in_intervals) : NOBODY);
+	expect_calls(notifiers, NONBLOCK, in_intervals ? __ffs(in_intervals) : NOBODY);
 
 	/* Waits for the end of a pass, if one is under way */
 	kunit_mmu_interval_notifier_remove(test, guest);
@@ -408,7 +274,7 @@ static void mixed_back_off_leaves_no_trace(struct kunit *test)
 static void reader_retries_after_back_off(struct kunit *test)
 {
 	struct notifiers *notifiers = notifiers_create(test, mixed);
-	struct mmu_interval_notifier *reader = &notifiers->notifier[0].interval;
+	struct mmu_interval_notifier *reader = &notifiers->fake[0].interval;
 	unsigned long seq;
 
 	back_off(notifiers, BIT(4));
@@ -426,7 +292,7 @@ static void reader_retries_after_back_off(struct kunit *test)
 
 struct breach {
 	const char *name;
-	enum kind kind;
+	enum fake_kind kind;
 	int error;
 	bool blockable;
 };
@@ -452,11 +318,13 @@ KUNIT_ARRAY_PARAM(breach, breaches, breach_describe);
 static void breach_is_warned_of(struct kunit *test)
 {
 	const struct breach *breach = test->param_value;
-	const enum kind kinds[] = { INTERVAL, breach->kind, NO_NOTIFIER };
+	const enum fake_kind kinds[] = { INTERVAL, breach->kind, NO_FAKE };
 	struct notifiers *notifiers = notifiers_create(test, kinds);
+	enum fake_pass pass = breach->blockable ? BLOCKABLE : NONBLOCK;
 	int ret = breach->error;
 
-	notifiers->notifier[1].error = breach->error;
+	notifiers->fake[1].error = breach->error;
+	notifiers->fake[1].blockable_error = breach->error;
 	if (breach->blockable)
 		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL,
 				    blockable_pass(notifiers));
@@ -464,8 +332,8 @@ static void breach_is_warned_of(struct kunit *test)
 		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL,
 				    ret = nonblock_pass(notifiers));
 	KUNIT_EXPECT_EQ(test, ret, breach->error);
-	KUNIT_EXPECT_EQ(test, notifiers->notifier[0].starts, 1);
-	KUNIT_EXPECT_EQ(test, notifiers->notifier[1].starts, 1);
+	KUNIT_EXPECT_EQ(test, notifiers->fake[0].starts[pass], 1);
+	KUNIT_EXPECT_EQ(test, notifiers->fake[1].starts[pass], 1);
 	expect_unharmed(notifiers);
 }
 
@@ -502,22 +370,20 @@ KUNIT_ARRAY_PARAM(overlap, overlaps, overlap_describe);
 static void only_overlap_is_called(struct kunit *test)
 {
 	const struct overlap *overlap = test->param_value;
-	struct notifier *notifier = kunit_kzalloc(test, sizeof(*notifier), GFP_KERNEL);
+	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
 	unsigned long start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
 	unsigned long first = start + overlap->first * PAGE_SIZE;
+	unsigned long length = overlap->nr * PAGE_SIZE;
 
-	KUNIT_ASSERT_NOT_NULL(test, notifier);
-	kunit_mmu_interval_notifier_insert(test, &notifier->interval,
-					   start + FIRST_PAGE * PAGE_SIZE, NR_OWN * PAGE_SIZE,
-					   &notifier_interval_ops);
-	kunit_mmu_notifier_blockable_pass(test, first, overlap->nr * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, notifier->starts, overlap->called);
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	fake_subscribe(test, fake, INTERVAL, start + FIRST_PAGE * PAGE_SIZE, NR_OWN * PAGE_SIZE);
+	kunit_mmu_notifier_blockable_pass(test, first, length);
+	KUNIT_EXPECT_EQ(test, fake->starts[BLOCKABLE], overlap->called);
 
-	notifier->error = -EAGAIN;
-	KUNIT_EXPECT_EQ(test, kunit_mmu_notifier_nonblock_pass(test, first,
-							       overlap->nr * PAGE_SIZE),
+	fake->error = -EAGAIN;
+	KUNIT_EXPECT_EQ(test, kunit_mmu_notifier_nonblock_pass(test, first, length),
 			overlap->called ? -EAGAIN : 0);
-	KUNIT_EXPECT_EQ(test, notifier->starts, 2 * overlap->called);
+	KUNIT_EXPECT_EQ(test, fake->starts[NONBLOCK], overlap->called);
 }
 
 /*
@@ -527,32 +393,9 @@ static void only_overlap_is_called(struct kunit *test)
 
 /* Left behind in that case, with the mm */
 struct core {
-	struct mmu_notifier range;
-	struct mmu_interval_notifier interval;
+	struct fake range;
+	struct fake interval;
 	struct mm_struct *mm;
-	bool range_backs_off;
-	bool interval_backs_off;
-};
-
-static int core_range_start(struct mmu_notifier *subscription,
-			    const struct mmu_notifier_range *range)
-{
-	return container_of(subscription, struct core, range)->range_backs_off ? -EAGAIN : 0;
-}
-
-static const struct mmu_notifier_ops core_range_ops = {
-	.invalidate_range_start = core_range_start,
-};
-
-static bool core_invalidate(struct mmu_interval_notifier *subscription,
-			    const struct mmu_notifier_range *range, unsigned long seq)
-{
-	mmu_interval_set_seq(subscription, seq);
-	return !container_of(subscription, struct core, interval)->interval_backs_off;
-}
-
-static const struct mmu_interval_notifier_ops core_interval_ops = {
-	.invalidate = core_invalidate,
 };
 
 static bool core_ends_pass(struct core *core, bool blockable)
@@ -579,13 +422,11 @@ static bool core_ends_passes(struct core *core)
 	if (!core_ends_pass(core, true))
 		return false;
 	for (mask = 0; mask < 4; mask++) {
-		core->range_backs_off = mask & 1;
-		core->interval_backs_off = mask & 2;
+		core->range.error = mask & 1 ? -EAGAIN : 0;
+		core->interval.error = mask & 2 ? -EAGAIN : 0;
 		if (!core_ends_pass(core, false))
 			return false;
 	}
-	core->range_backs_off = false;
-	core->interval_backs_off = false;
 	return true;
 }
 
@@ -600,28 +441,29 @@ static bool core_ends_passes(struct core *core)
 int mn_core_check(struct kunit_suite *suite)
 {
 	struct core *core = kzalloc(sizeof(*core), GFP_KERNEL);
-	int ret;
+	struct mm_struct *mm = mm_alloc();
+	int ret = -ENOMEM;
 
-	if (!core)
-		return -ENOMEM;
-	core->mm = mm_alloc();
-	if (!core->mm) {
-		kfree(core);
-		return -ENOMEM;
-	}
-	core->range.ops = &core_range_ops;
-	ret = mmu_notifier_register(&core->range, core->mm) ?:
-	      mmu_interval_notifier_insert(&core->interval, core->mm, 0, PAGE_SIZE,
-					   &core_interval_ops);
+	if (!core || !mm)
+		goto out;
+	core->mm = mm;
+	core->range.range.ops = &fake_range_ops;
+	ret = mmu_notifier_register(&core->range.range, mm);
+	if (ret)
+		goto out;
+	ret = mmu_interval_notifier_insert(&core->interval.interval, mm, 0, PAGE_SIZE,
+					   &fake_interval_ops);
 	if (!ret && !core_ends_passes(core)) {
 		pr_err("an invalidation is over, but its range is still being invalidated\n");
 		__module_get(THIS_MODULE);
 		return -EIO;
 	}
 	if (!ret)
-		mmu_interval_notifier_remove(&core->interval);
-	mmu_notifier_unregister(&core->range, core->mm);
-	mmput(core->mm);
+		mmu_interval_notifier_remove(&core->interval.interval);
+	mmu_notifier_unregister(&core->range.range, mm);
+out:
+	if (mm)
+		mmput(mm);
 	kfree(core);
 	return ret;
 }

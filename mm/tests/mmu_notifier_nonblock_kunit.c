@@ -26,227 +26,121 @@
 #include <trace/events/mmu_notifier.h>
 #include <trace/events/printk.h>
 
-#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_fake_kunit.h"
 #include "mmu_notifier_ops_kunit.h"
 
 #define START_MAP	"mmu_notifier_invalidate_range_start"
 
 enum callback {
-	NO_CALLBACK,
 	RANGE_START,
 	RANGE_END,
 	RANGE_END_UNWIND,	/* after another notifier's start failed */
 	INVALIDATE,
 	INVALIDATE_START,
 	INVALIDATE_FINISH,
-	NR_CALLBACKS
 };
 
 /**
- * struct fake - a fake driver
- * @test: the test that it belongs to
- * @start: first address of the VMA
- * @callback: the callback that runs @op or @misuse
- * @op: what the callback does, or NULL
- * @misuse: what @callback takes and keeps, or NULL
- * @backs_off: the callback that backs off, in a nonblocking pass: @failing's
- *	       RANGE_START or one of @interval's
- * @calls: how often each kind of callback was called; RANGE_END_UNWIND counts
- *	   as RANGE_END
- * @range: subscription with a range_start and a range_end callback
- * @failing: subscription with a range_start callback, for backing off
- * @interval: subscription with one or two interval callbacks
- * @finish: what @interval's invalidate_start hands to invalidate_finish
- */
-struct fake {
-	struct kunit *test;
-	unsigned long start;
-	enum callback callback;
-	const struct mn_op *op;
-	const struct mn_misuse *misuse;
-	enum callback backs_off;
-	unsigned int calls[NR_CALLBACKS];
-	struct mmu_notifier range;
-	struct mmu_notifier failing;
-	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-	struct mmu_interval_notifier_finish finish;
-#endif
-};
-
-/* The callbacks */
-
-static enum callback counted_as(enum callback callback)
-{
-	return callback == RANGE_END_UNWIND ? RANGE_END : callback;
-}
-
-static void fake_called(struct fake *fake, enum callback callback)
-{
-	unsigned int flags;
-
-	fake->calls[callback]++;
-	if (counted_as(fake->callback) != callback)
-		return;
-	if (fake->op) {
-		flags = memalloc_flags_save(fake->op->scope);
-		fake->op->run(fake->op->gfp);
-		memalloc_flags_restore(flags);
-	}
-	if (fake->misuse)
-		fake->misuse->run();
-}
-
-static int fake_range_start(struct mmu_notifier *subscription,
-			    const struct mmu_notifier_range *range)
-{
-	fake_called(container_of(subscription, struct fake, range), RANGE_START);
-	return 0;
-}
-
-static void fake_range_end(struct mmu_notifier *subscription,
-			   const struct mmu_notifier_range *range)
-{
-	fake_called(container_of(subscription, struct fake, range), RANGE_END);
-}
-
-static const struct mmu_notifier_ops fake_range_ops = {
-	.invalidate_range_start = fake_range_start,
-	.invalidate_range_end = fake_range_end,
-};
-
-/* Has no range_end: who backs off must not have one. */
-static int fake_failing_start(struct mmu_notifier *subscription,
-			      const struct mmu_notifier_range *range)
-{
-	struct fake *fake = container_of(subscription, struct fake, failing);
-
-	if (mmu_notifier_range_blockable(range))
-		return 0;
-	return fake->backs_off == RANGE_START ? -EAGAIN : 0;
-}
-
-static const struct mmu_notifier_ops fake_failing_ops = {
-	.invalidate_range_start = fake_failing_start,
-};
-
-static bool fake_invalidate(struct mmu_interval_notifier *subscription,
-			    const struct mmu_notifier_range *range,
-			    unsigned long seq)
-{
-	struct fake *fake = container_of(subscription, struct fake, interval);
-
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	mmu_interval_set_seq(subscription, seq);
-	fake_called(fake, INVALIDATE);
-	return fake->backs_off != INVALIDATE;
-}
-
-static const struct mmu_interval_notifier_ops fake_interval_ops = {
-	.invalidate = fake_invalidate,
-};
-
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
-				  const struct mmu_notifier_range *range,
-				  unsigned long seq,
-				  struct mmu_interval_notifier_finish **finish)
-{
-	struct fake *fake = container_of(subscription, struct fake, interval);
-
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	mmu_interval_set_seq(subscription, seq);
-	fake_called(fake, INVALIDATE_START);
-	if (fake->backs_off == INVALIDATE_START)
-		return false;
-
-	*finish = &fake->finish;
-	return true;
-}
-
-static void fake_invalidate_finish(struct mmu_interval_notifier_finish *finish)
-{
-	fake_called(container_of(finish, struct fake, finish), INVALIDATE_FINISH);
-}
-
-static const struct mmu_interval_notifier_ops fake_two_pass_ops = {
-	.invalidate_start = fake_invalidate_start,
-	.invalidate_finish = fake_invalidate_finish,
-};
-#endif
-
-/**
- * struct fake_callback - what there is to know about a kind of callback
+ * struct callback_info - what there is to know about a kind of callback
  * @name: for the name of the test
  * @address: the function; NULL if this kernel has no such callback
- * @interval_ops: of an interval notifier; NULL: fake_range_ops
+ * @kind: of notifier that has it
+ * @is_end: it ends what another began
  */
-struct fake_callback {
+struct callback_info {
 	const char *name;
 	const void *address;
-	const struct mmu_interval_notifier_ops *interval_ops;
+	enum fake_kind kind;
+	bool is_end;
 };
 
-static const struct fake_callback callbacks[] = {
-	[RANGE_START] = { .name = "range_start", .address = fake_range_start },
-	[RANGE_END] = { .name = "range_end", .address = fake_range_end },
-	[RANGE_END_UNWIND] = { .name = "range_end_unwind", .address = fake_range_end },
-	[INVALIDATE] = { .name = "invalidate", .address = fake_invalidate,
-			 .interval_ops = &fake_interval_ops },
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-	[INVALIDATE_START] = { .name = "invalidate_start", .address = fake_invalidate_start,
-			       .interval_ops = &fake_two_pass_ops },
-	[INVALIDATE_FINISH] = { .name = "invalidate_finish", .address = fake_invalidate_finish,
-				.interval_ops = &fake_two_pass_ops },
-#else
-	[INVALIDATE_START] = { .name = "invalidate_start" },
-	[INVALIDATE_FINISH] = { .name = "invalidate_finish" },
-#endif
+static const struct callback_info callbacks[] = {
+	[RANGE_START] = { .name = "range_start", .address = fake_range_start,
+			  .kind = RANGE_WITH_END },
+	[RANGE_END] = { .name = "range_end", .address = fake_range_end,
+			.kind = RANGE_WITH_END, .is_end = true },
+	[RANGE_END_UNWIND] = { .name = "range_end_unwind", .address = fake_range_end,
+			       .kind = RANGE_WITH_END, .is_end = true },
+	[INVALIDATE] = { .name = "invalidate", .address = fake_invalidate, .kind = INTERVAL },
+	[INVALIDATE_START] = { .name = "invalidate_start", .address = FAKE_INVALIDATE_START,
+			       .kind = TWO_PASS },
+	[INVALIDATE_FINISH] = { .name = "invalidate_finish", .address = FAKE_INVALIDATE_FINISH,
+				.kind = TWO_PASS, .is_end = true },
 };
 
-/* Set-up */
+/**
+ * struct driver - a fake driver
+ * @test: the test that it belongs to
+ * @start: of the memory that it mirrors, a page
+ * @callback: the callback that runs @op or @misuse
+ * @op: what the callback does, or NULL
+ * @misuse: what it takes and keeps, or NULL
+ * @fake: its notifier
+ * @failing: another notifier, which backs off
+ */
+struct driver {
+	struct kunit *test;
+	unsigned long start;
+	const struct callback_info *callback;
+	const struct mn_op *op;
+	const struct mn_misuse *misuse;
+	struct fake fake;
+	struct fake failing;
+};
 
-static struct fake *fake_create_for(struct kunit *test, enum callback callback)
+static void run_callback(void *data)
 {
-	struct fake *fake;
+	struct driver *driver = data;
+	unsigned int flags;
 
-	if (!callbacks[callback].address)
-		kunit_skip(test, "this kernel has no two-pass interval notifiers");
-
-	fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, fake);
-	fake->test = test;
-	fake->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
-	fake->callback = callback;
-	if (callbacks[callback].interval_ops) {
-		kunit_mmu_interval_notifier_insert(test, &fake->interval, fake->start, PAGE_SIZE,
-						   callbacks[callback].interval_ops);
-	} else {
-		kunit_mmu_notifier_register(test, &fake->range, &fake_range_ops);
-		kunit_mmu_notifier_register(test, &fake->failing, &fake_failing_ops);
+	if (driver->op) {
+		flags = memalloc_flags_save(driver->op->scope);
+		driver->op->run(driver->op->gfp);
+		memalloc_flags_restore(flags);
 	}
-	if (callback == RANGE_END_UNWIND)
-		fake->backs_off = RANGE_START;
-	return fake;
+	if (driver->misuse)
+		driver->misuse->run();
 }
 
-static int nonblock_pass(struct fake *fake)
+static struct driver *driver_create(struct kunit *test, enum callback callback)
 {
-	return kunit_mmu_notifier_nonblock_pass(fake->test, fake->start, PAGE_SIZE);
+	struct driver *driver = kunit_kzalloc(test, sizeof(*driver), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, driver);
+	driver->test = test;
+	driver->callback = &callbacks[callback];
+	driver->fake.data = driver;
+	if (driver->callback->is_end)
+		driver->fake.at_end = run_callback;
+	else
+		driver->fake.at_start = run_callback;
+	driver->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	fake_subscribe(test, &driver->fake, driver->callback->kind, driver->start, PAGE_SIZE);
+	if (callback == RANGE_END_UNWIND) {
+		driver->failing.error = -EAGAIN;
+		fake_subscribe(test, &driver->failing, RANGE, driver->start, PAGE_SIZE);
+	}
+	return driver;
 }
 
-static void blockable_pass(struct fake *fake)
+static int nonblock_pass(struct driver *driver)
 {
-	kunit_mmu_notifier_blockable_pass(fake->test, fake->start, PAGE_SIZE);
+	return kunit_mmu_notifier_nonblock_pass(driver->test, driver->start, PAGE_SIZE);
 }
 
-static void expect_calls(struct fake *fake, unsigned int nr)
+static void blockable_pass(struct driver *driver)
 {
-	KUNIT_EXPECT_EQ(fake->test, fake->calls[counted_as(fake->callback)], nr);
+	kunit_mmu_notifier_blockable_pass(driver->test, driver->start, PAGE_SIZE);
+}
+
+/* Of the callback that the test is about */
+static void expect_calls(struct driver *driver, unsigned int nonblock, unsigned int blockable)
+{
+	const unsigned int *calls = driver->callback->is_end ? driver->fake.ends :
+							       driver->fake.starts;
+
+	KUNIT_EXPECT_EQ(driver->test, calls[NONBLOCK], nonblock);
+	KUNIT_EXPECT_EQ(driver->test, calls[BLOCKABLE], blockable);
 }
 
 /* Wrong, correct, protected: each operation in each callback */
@@ -294,19 +188,19 @@ KUNIT_ARRAY_PARAM(wrong, wrong_cases, op_case_describe);
 KUNIT_ARRAY_PARAM(protected, protected_cases, op_case_describe);
 KUNIT_ARRAY_PARAM(correct, correct_cases, op_case_describe);
 
-static struct fake *fake_create_doing(struct kunit *test, enum callback callback,
-				      const struct mn_op *op)
+static struct driver *driver_create_doing(struct kunit *test, enum callback callback,
+					  const struct mn_op *op)
 {
-	struct fake *fake;
+	struct driver *driver;
 
 	if (op->missing)
 		kunit_skip(test, "%s", op->missing);
 
-	fake = fake_create_for(test, callback);
+	driver = driver_create(test, callback);
 	if (op->prepare)
 		KUNIT_ASSERT_EQ(test, 0, op->prepare());
-	fake->op = op;
-	return fake;
+	driver->op = op;
+	return driver;
 }
 
 /*
@@ -317,15 +211,15 @@ static void range_callback_depends_on_reclaim(struct kunit *test)
 {
 	static const struct mn_op op = { OP(held_by_allocator) };
 	static bool ran;
-	struct fake *fake;
+	struct driver *driver;
 
 	if (ran)
 		kunit_skip(test, "lockdep has learned it from interval callbacks");
 	ran = true;
 
-	fake = fake_create_doing(test, RANGE_START, &op);
+	driver = driver_create_doing(test, RANGE_START, &op);
 	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, KUNIT_REPORT_CIRCULAR, fake_range_start,
-					 nonblock_pass(fake));
+					 nonblock_pass(driver));
 }
 
 static void nonblock_wrong_is_reported(struct kunit *test)
@@ -333,37 +227,37 @@ static void nonblock_wrong_is_reported(struct kunit *test)
 	const unsigned int atomic_sleep = KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE |
 		KUNIT_REPORT_MAYBE_SCHEDULE;
 	const struct op_case *c = test->param_value;
-	struct fake *fake;
+	struct driver *driver;
 	int ret;
 
 	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !(c->op->nonblock & ~atomic_sleep))
 		kunit_skip(test, "lockdep has no map for this; needs CONFIG_DEBUG_ATOMIC_SLEEP");
 
-	fake = fake_create_doing(test, c->callback, c->op);
+	driver = driver_create_doing(test, c->callback, c->op);
 	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test, c->op->nonblock, callbacks[c->callback].address,
-					 ret = nonblock_pass(fake));
-	KUNIT_EXPECT_EQ(test, ret, fake->backs_off ? -EAGAIN : 0);
-	expect_calls(fake, 1);
+					 ret = nonblock_pass(driver));
+	KUNIT_EXPECT_EQ(test, ret, driver->failing.error);
+	expect_calls(driver, 1, 0);
 }
 
 static void nonblock_protected_is_silent(struct kunit *test)
 {
 	const struct op_case *c = test->param_value;
-	struct fake *fake = fake_create_doing(test, c->callback, c->op);
+	struct driver *driver = driver_create_doing(test, c->callback, c->op);
 
-	KUNIT_EXPECT_NO_REPORT(test, nonblock_pass(fake); blockable_pass(fake));
-	expect_calls(fake, 2);
+	KUNIT_EXPECT_NO_REPORT(test, nonblock_pass(driver); blockable_pass(driver));
+	expect_calls(driver, 1, 1);
 }
 
 static void blockable_is_unchanged(struct kunit *test)
 {
 	const struct op_case *c = test->param_value;
-	struct fake *fake = fake_create_doing(test, c->callback, c->op);
-	unsigned int kinds = callbacks[c->callback].interval_ops ?
+	struct driver *driver = driver_create_doing(test, c->callback, c->op);
+	unsigned int kinds = fake_is_interval(&driver->fake) ?
 		c->op->blockable_interval : c->op->blockable_range;
 
-	KUNIT_EXPECT_REPORT(test, kinds, START_MAP, NULL, blockable_pass(fake));
-	expect_calls(fake, 1);
+	KUNIT_EXPECT_REPORT(test, kinds, START_MAP, NULL, blockable_pass(driver));
+	expect_calls(driver, 0, 1);
 }
 
 static void limit_describe(const struct mn_op *op, char *description)
@@ -376,10 +270,10 @@ KUNIT_ARRAY_PARAM(limit, limit_ops, limit_describe);
 static void known_limit_is_not_reported_by_lockdep(struct kunit *test)
 {
 	const struct mn_op *op = test->param_value;
-	struct fake *fake = fake_create_doing(test, RANGE_START, op);
+	struct driver *driver = driver_create_doing(test, RANGE_START, op);
 
-	KUNIT_EXPECT_REPORT(test, op->nonblock, NULL, NULL, nonblock_pass(fake));
-	expect_calls(fake, 1);
+	KUNIT_EXPECT_REPORT(test, op->nonblock, NULL, NULL, nonblock_pass(driver));
+	expect_calls(driver, 1, 0);
 }
 
 /* Misuse: a callback returns with more or less than it was called with */
@@ -410,26 +304,26 @@ static void listen_no_more(void *data)
 	tracepoint_synchronize_unregister();
 }
 
-static void misuse_pass(struct fake *fake)
+static void misuse_pass(struct driver *driver)
 {
-	if (fake->misuse->before)
-		fake->misuse->before();
-	nonblock_pass(fake);
-	if (fake->misuse->after)
-		fake->misuse->after();
+	if (driver->misuse->before)
+		driver->misuse->before();
+	nonblock_pass(driver);
+	if (driver->misuse->after)
+		driver->misuse->after();
 }
 
 static void expect_misuse(struct kunit *test, enum callback callback,
 			  const struct mn_misuse *misuse)
 {
 	struct listener *listener;
-	struct fake *fake;
+	struct driver *driver;
 
 	if (misuse->missing)
 		kunit_skip(test, "%s", misuse->missing);
 
-	fake = fake_create_for(test, callback);
-	fake->misuse = misuse;
+	driver = driver_create(test, callback);
+	driver->misuse = misuse;
 	listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, listener);
 	listener->task = current;
@@ -438,9 +332,9 @@ static void expect_misuse(struct kunit *test, enum callback callback,
 	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
 
-	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, misuse_pass(fake));
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, misuse_pass(driver));
 	KUNIT_EXPECT_EQ_MSG(test, listener->found, 1, "warnings that say %s", listener->text);
-	expect_calls(fake, 1);
+	expect_calls(driver, 1, 0);
 }
 
 static void misuse_describe(const struct mn_misuse *misuse, char *description)
@@ -477,25 +371,25 @@ static void lockdep_off_is_no_misuse(struct kunit *test)
 {
 	static const struct mn_misuse misuse = { .run = turn_lockdep_off };
 	struct kunit_report_scope *scope;
-	struct fake *fake;
+	struct driver *driver;
 	unsigned int depth;
 	u64 chain_key;
 
 	if (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_PREEMPTION))
 		kunit_skip(test, "lockdep goes off for other tasks as well");
 
-	fake = fake_create_for(test, RANGE_START);
-	fake->misuse = &misuse;
+	driver = driver_create(test, RANGE_START);
+	driver->misuse = &misuse;
 	scope = kunit_report_scope_begin(test);
 	depth = current->lockdep_depth;
 	chain_key = current->curr_chain_key;
-	nonblock_pass(fake);
+	nonblock_pass(driver);
 	/* Its record of what the task holds is from before it went off. */
 	current->lockdep_depth = depth;
 	current->curr_chain_key = chain_key;
 	debug_locks = 1;
 	KUNIT_EXPECT_NULL(test, kunit_report_scope_end(scope, 0, NULL, NULL));
-	expect_calls(fake, 1);
+	expect_calls(driver, 1, 0);
 }
 
 /* The trace event */
@@ -506,8 +400,8 @@ static void lockdep_off_is_no_misuse(struct kunit *test)
  * @callback: the callback
  * @nr: number of events
  * @nr_others: number of those of other callbacks
- * @ret: of the last event
- * @range: likewise
+ * @nr_failed: number of events with -EAGAIN
+ * @range: of the last event
  * @since: likewise
  */
 struct events {
@@ -515,7 +409,7 @@ struct events {
 	const void *callback;
 	unsigned int nr;
 	unsigned int nr_others;
-	int ret;
+	unsigned int nr_failed;
 	struct mmu_notifier_range range;
 	u64 since;
 };
@@ -532,7 +426,7 @@ static void see_event(void *data, const struct mmu_notifier_range *range,
 		return;
 	}
 	events->nr++;
-	events->ret = ret;
+	events->nr_failed += ret == -EAGAIN;
 	events->range = *range;
 	events->since = since;
 }
@@ -558,46 +452,51 @@ static struct events *events_of(struct kunit *test, enum callback callback)
 static void each_nonblock_call_is_an_event(struct kunit *test)
 {
 	const enum callback *callback = test->param_value;
-	struct fake *fake = fake_create_for(test, *callback);
+	struct driver *driver = driver_create(test, *callback);
 	struct events *events = events_of(test, *callback);
 	u64 before = ktime_get_mono_fast_ns();
 
-	nonblock_pass(fake);
+	nonblock_pass(driver);
 	KUNIT_EXPECT_EQ(test, events->nr, 1);
-	KUNIT_EXPECT_EQ(test, events->ret, 0);
-	KUNIT_EXPECT_EQ(test, events->range.start, fake->start);
-	KUNIT_EXPECT_EQ(test, events->range.end, fake->start + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, events->nr_failed, 0);
+	KUNIT_EXPECT_EQ(test, events->range.start, driver->start);
+	KUNIT_EXPECT_EQ(test, events->range.end, driver->start + PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, events->range.flags, 0);
 	KUNIT_EXPECT_GE(test, events->since, before);
 	KUNIT_EXPECT_LE(test, events->since, ktime_get_mono_fast_ns());
-	blockable_pass(fake);
-	expect_calls(fake, 2);
+	blockable_pass(driver);
+	expect_calls(driver, 1, 1);
 	KUNIT_EXPECT_EQ(test, events->nr, 1);
 }
 
-/* Backing off: see also the suite mmu_notifier_backoff */
-
-static const enum callback backing_off[] = {
-	RANGE_START, INVALIDATE, INVALIDATE_START,
-};
-
-KUNIT_ARRAY_PARAM(backing_off, backing_off, callback_describe);
-
+/* Who backs off, nobody ends. Of the other, an end unwinds the start. */
 static void back_off_is_in_the_event(struct kunit *test)
 {
+	struct driver *driver = driver_create(test, RANGE_END_UNWIND);
+	struct events *events = events_of(test, RANGE_START);
+
+	KUNIT_EXPECT_EQ(test, nonblock_pass(driver), -EAGAIN);
+	/* Both have the same function; the failing one has come last, and is called first. */
+	KUNIT_EXPECT_EQ(test, events->nr, 2);
+	KUNIT_EXPECT_EQ(test, events->nr_failed, 1);
+	KUNIT_EXPECT_EQ(test, events->nr_others, 1);
+}
+
+static const enum callback returning_false[] = { INVALIDATE, INVALIDATE_START };
+
+KUNIT_ARRAY_PARAM(returning_false, returning_false, callback_describe);
+
+static void false_is_eagain_in_the_event(struct kunit *test)
+{
 	const enum callback *callback = test->param_value;
-	struct fake *fake = fake_create_for(test, *callback);
+	struct driver *driver = driver_create(test, *callback);
 	struct events *events = events_of(test, *callback);
 
-	/* Of the two with a range_start, the other one backs off. */
-	if (*callback == RANGE_START)
-		events->callback = fake_failing_start;
-	fake->backs_off = *callback;
-	KUNIT_EXPECT_EQ(test, nonblock_pass(fake), -EAGAIN);
+	driver->fake.error = -EAGAIN;
+	KUNIT_EXPECT_EQ(test, nonblock_pass(driver), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, events->nr, 1);
-	KUNIT_EXPECT_EQ(test, events->ret, -EAGAIN);
-	/* Of that, start and the end that unwinds it; nobody finishes what was not started. */
-	KUNIT_EXPECT_EQ(test, events->nr_others, *callback == RANGE_START ? 2 : 0);
+	KUNIT_EXPECT_EQ(test, events->nr_failed, 1);
+	KUNIT_EXPECT_EQ(test, events->nr_others, 0);
 }
 
 /* Set-up of the suite */
@@ -648,7 +547,8 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE_PARAM(misuse_is_reported_of_each_callback, callback_gen_params),
 	KUNIT_CASE(lockdep_off_is_no_misuse),
 	KUNIT_CASE_PARAM(each_nonblock_call_is_an_event, callback_gen_params),
-	KUNIT_CASE_PARAM(back_off_is_in_the_event, backing_off_gen_params),
+	KUNIT_CASE(back_off_is_in_the_event),
+	KUNIT_CASE_PARAM(false_is_eagain_in_the_event, returning_false_gen_params),
 	{}
 };
 

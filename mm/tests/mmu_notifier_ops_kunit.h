@@ -7,7 +7,6 @@
 
 #include <kunit/report.h>
 #include <linux/anon_inodes.h>
-#include <linux/atomic.h>
 #include <linux/bit_spinlock.h>
 #include <linux/completion.h>
 #include <linux/cpu.h>
@@ -18,7 +17,6 @@
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/jiffies.h>
-#include <linux/kref.h>
 #include <linux/kthread.h>
 #include <linux/local_lock.h>
 #include <linux/lockdep.h>
@@ -98,9 +96,6 @@ static DEFINE_SEMAPHORE(semaphore, 1);
 DEFINE_STATIC_PERCPU_RWSEM(percpu_rwsem);
 static DEFINE_WD_CLASS(ww_class);
 static struct ww_mutex ww_mutex;
-static DEFINE_SPINLOCK(spinlock);
-static DEFINE_RAW_SPINLOCK(raw_spinlock);
-static DEFINE_RWLOCK(rwlock);
 static DEFINE_SEQLOCK(seqlock);
 static unsigned long bit_lock;
 static struct mm_struct *other_mm;
@@ -124,172 +119,89 @@ static DEFINE_PER_CPU(struct locked, locked) = {
 	.lock = INIT_LOCAL_LOCK(lock),
 };
 
+/* What most of them do, in a line */
+
+#define CALL_OP(op, call)						\
+static void op_##op(gfp_t gfp)						\
+{									\
+	call;								\
+}
+
+#define PAIR_OP(op, first, second)					\
+static void op_##op(gfp_t gfp)						\
+{									\
+	first;								\
+	second;								\
+}
+
+#define COND_OP(op, first, second)					\
+static void op_##op(gfp_t gfp)						\
+{									\
+	if (first)							\
+		second;							\
+}
+
+#define SPINLOCK_OPS(type, define)					\
+static define(type##lock);						\
+PAIR_OP(type##_lock, type##_lock(&type##lock), type##_unlock(&type##lock)) \
+PAIR_OP(type##_lock_bh, type##_lock_bh(&type##lock),			\
+	type##_unlock_bh(&type##lock))					\
+static void op_##type##_lock_irqsave(gfp_t gfp)				\
+{									\
+	unsigned long flags;						\
+									\
+	type##_lock_irqsave(&type##lock, flags);			\
+	type##_unlock_irqrestore(&type##lock, flags);			\
+}
+
 /* Sleeping locks */
 
-static void op_mutex_lock(gfp_t gfp)
-{
-	mutex_lock(&mutex);
-	mutex_unlock(&mutex);
-}
-
-static void op_mutex_lock_nested(gfp_t gfp)
-{
-	mutex_lock_nested(&mutex, SINGLE_DEPTH_NESTING);
-	mutex_unlock(&mutex);
-}
-
-static void op_mutex_lock_interruptible(gfp_t gfp)
-{
-	if (!mutex_lock_interruptible(&mutex))
-		mutex_unlock(&mutex);
-}
-
-static void op_mutex_lock_killable(gfp_t gfp)
-{
-	if (!mutex_lock_killable(&mutex))
-		mutex_unlock(&mutex);
-}
-
-static void op_mutex_trylock(gfp_t gfp)
-{
-	if (mutex_trylock(&mutex))
-		mutex_unlock(&mutex);
-}
-
-static void op_down_read(gfp_t gfp)
-{
-	down_read(&rwsem);
-	up_read(&rwsem);
-}
-
-static void op_down_read_killable(gfp_t gfp)
-{
-	if (!down_read_killable(&rwsem))
-		up_read(&rwsem);
-}
-
-static void op_down_read_trylock(gfp_t gfp)
-{
-	if (down_read_trylock(&rwsem))
-		up_read(&rwsem);
-}
-
-static void op_down_write(gfp_t gfp)
-{
-	down_write(&rwsem);
-	up_write(&rwsem);
-}
-
-static void op_down_write_killable(gfp_t gfp)
-{
-	if (!down_write_killable(&rwsem))
-		up_write(&rwsem);
-}
-
-static void op_down_write_trylock(gfp_t gfp)
-{
-	if (down_write_trylock(&rwsem))
-		up_write(&rwsem);
-}
-
-static void op_mmap_read_lock(gfp_t gfp)
-{
-	mmap_read_lock(other_mm);
-	mmap_read_unlock(other_mm);
-}
-
-static void op_mmap_read_trylock(gfp_t gfp)
-{
-	if (mmap_read_trylock(other_mm))
-		mmap_read_unlock(other_mm);
-}
-
-static void op_ww_mutex_lock(gfp_t gfp)
-{
-	if (!ww_mutex_lock(&ww_mutex, NULL))
-		ww_mutex_unlock(&ww_mutex);
-}
-
-static void op_ww_mutex_trylock(gfp_t gfp)
-{
-	if (ww_mutex_trylock(&ww_mutex, NULL))
-		ww_mutex_unlock(&ww_mutex);
-}
+PAIR_OP(mutex_lock, mutex_lock(&mutex), mutex_unlock(&mutex))
+PAIR_OP(mutex_lock_nested, mutex_lock_nested(&mutex, SINGLE_DEPTH_NESTING),
+	mutex_unlock(&mutex))
+COND_OP(mutex_lock_interruptible, !mutex_lock_interruptible(&mutex), mutex_unlock(&mutex))
+COND_OP(mutex_lock_killable, !mutex_lock_killable(&mutex), mutex_unlock(&mutex))
+COND_OP(mutex_trylock, mutex_trylock(&mutex), mutex_unlock(&mutex))
+PAIR_OP(down_read, down_read(&rwsem), up_read(&rwsem))
+COND_OP(down_read_killable, !down_read_killable(&rwsem), up_read(&rwsem))
+COND_OP(down_read_trylock, down_read_trylock(&rwsem), up_read(&rwsem))
+PAIR_OP(down_write, down_write(&rwsem), up_write(&rwsem))
+COND_OP(down_write_killable, !down_write_killable(&rwsem), up_write(&rwsem))
+COND_OP(down_write_trylock, down_write_trylock(&rwsem), up_write(&rwsem))
+PAIR_OP(mmap_read_lock, mmap_read_lock(other_mm), mmap_read_unlock(other_mm))
+COND_OP(mmap_read_trylock, mmap_read_trylock(other_mm), mmap_read_unlock(other_mm))
+COND_OP(ww_mutex_lock, !ww_mutex_lock(&ww_mutex, NULL), ww_mutex_unlock(&ww_mutex))
+COND_OP(ww_mutex_trylock, ww_mutex_trylock(&ww_mutex, NULL), ww_mutex_unlock(&ww_mutex))
 
 #ifdef CONFIG_RT_MUTEXES
 #define NO_RT_MUTEX NULL
 static DEFINE_RT_MUTEX(rt_mutex);
 
-static void op_rt_mutex_lock(gfp_t gfp)
-{
-	rt_mutex_lock(&rt_mutex);
-	rt_mutex_unlock(&rt_mutex);
-}
-
-static void op_rt_mutex_trylock(gfp_t gfp)
-{
-	if (rt_mutex_trylock(&rt_mutex))
-		rt_mutex_unlock(&rt_mutex);
-}
+PAIR_OP(rt_mutex_lock, rt_mutex_lock(&rt_mutex), rt_mutex_unlock(&rt_mutex))
+COND_OP(rt_mutex_trylock, rt_mutex_trylock(&rt_mutex), rt_mutex_unlock(&rt_mutex))
 #else
 #define NO_RT_MUTEX "no rt_mutex without CONFIG_RT_MUTEXES"
 #define op_rt_mutex_lock NULL
 #define op_rt_mutex_trylock NULL
 #endif
 
-static void op_percpu_down_read(gfp_t gfp)
-{
-	percpu_down_read(&percpu_rwsem);
-	percpu_up_read(&percpu_rwsem);
-}
-
-static void op_percpu_down_read_trylock(gfp_t gfp)
-{
-	if (percpu_down_read_trylock(&percpu_rwsem))
-		percpu_up_read(&percpu_rwsem);
-}
-
-static void op_down(gfp_t gfp)
-{
-	down(&semaphore);
-	up(&semaphore);
-}
-
-static void op_down_trylock(gfp_t gfp)
-{
-	if (!down_trylock(&semaphore))
-		up(&semaphore);
-}
+PAIR_OP(percpu_down_read, percpu_down_read(&percpu_rwsem), percpu_up_read(&percpu_rwsem))
+COND_OP(percpu_down_read_trylock, percpu_down_read_trylock(&percpu_rwsem),
+	percpu_up_read(&percpu_rwsem))
+PAIR_OP(down, down(&semaphore), up(&semaphore))
+COND_OP(down_trylock, !down_trylock(&semaphore), up(&semaphore))
 
 static const struct file_operations no_fops;
 static struct file *file;
 
-static void op_inode_lock(gfp_t gfp)
-{
-	inode_lock(file_inode(file));
-	inode_unlock(file_inode(file));
-}
-
-static void op_inode_trylock(gfp_t gfp)
-{
-	if (inode_trylock(file_inode(file)))
-		inode_unlock(file_inode(file));
-}
+PAIR_OP(inode_lock, inode_lock(file_inode(file)), inode_unlock(file_inode(file)))
+COND_OP(inode_trylock, inode_trylock(file_inode(file)), inode_unlock(file_inode(file)))
 
 #define NO_CPU_LOCK							\
 	(IS_ENABLED(CONFIG_HOTPLUG_CPU) ? NULL : "no lock of CPUs without CONFIG_HOTPLUG_CPU")
 
-static void op_cpus_read_lock(gfp_t gfp)
-{
-	cpus_read_lock();
-	cpus_read_unlock();
-}
-
-static void op_cpus_read_trylock(gfp_t gfp)
-{
-	if (cpus_read_trylock())
-		cpus_read_unlock();
-}
+PAIR_OP(cpus_read_lock, cpus_read_lock(), cpus_read_unlock())
+COND_OP(cpus_read_trylock, cpus_read_trylock(), cpus_read_unlock())
 
 /* Waits for another task as mutex_lock() does, but neither sleeps nor tells lockdep. */
 static void op_mutex_trylock_spinning(gfp_t gfp)
@@ -299,72 +211,24 @@ static void op_mutex_trylock_spinning(gfp_t gfp)
 	mutex_unlock(&mutex);
 }
 
-static void op_folio_lock(gfp_t gfp)
-{
-	folio_lock(folio);
-	folio_unlock(folio);
-}
-
-static void op_folio_trylock(gfp_t gfp)
-{
-	if (folio_trylock(folio))
-		folio_unlock(folio);
-}
+PAIR_OP(folio_lock, folio_lock(folio), folio_unlock(folio))
+COND_OP(folio_trylock, folio_trylock(folio), folio_unlock(folio))
 
 /* Waiting */
 
-static void op_might_sleep(gfp_t gfp)
-{
-	might_sleep();
-}
+CALL_OP(might_sleep, might_sleep())
+CALL_OP(wait_event, wait_event(wait_queue, true))
 
-static void op_wait_event(gfp_t gfp)
-{
-	wait_event(wait_queue, true);
-}
-
-static void op_wait_for_completion(gfp_t gfp)
-{
-	complete(&completion);
-	wait_for_completion(&completion);
-}
-
-static void op_complete(gfp_t gfp)
-{
-	complete(&completion);
-	reinit_completion(&completion);
-}
-
-static void op_wake_up(gfp_t gfp)
-{
-	wake_up(&wait_queue);
-}
+PAIR_OP(wait_for_completion, complete(&completion), wait_for_completion(&completion))
+PAIR_OP(complete, complete(&completion), reinit_completion(&completion))
+CALL_OP(wake_up, wake_up(&wait_queue))
 
 /* With shorter timeouts, a slow CPU has them over before it comes to schedule. */
-static void op_msleep(gfp_t gfp)
-{
-	msleep(50);
-}
-
-static void op_schedule_timeout(gfp_t gfp)
-{
-	schedule_timeout_uninterruptible(HZ / 20);
-}
-
-static void op_usleep_range(gfp_t gfp)
-{
-	usleep_range(50000, 60000);
-}
-
-static void op_cond_resched(gfp_t gfp)
-{
-	cond_resched();
-}
-
-static void op_yield(gfp_t gfp)
-{
-	yield();
-}
+CALL_OP(msleep, msleep(50))
+CALL_OP(schedule_timeout, schedule_timeout_uninterruptible(HZ / 20))
+CALL_OP(usleep_range, usleep_range(50000, 60000))
+CALL_OP(cond_resched, cond_resched())
+CALL_OP(yield, yield())
 
 static int prepare_mmput(void)
 {
@@ -372,10 +236,7 @@ static int prepare_mmput(void)
 	return 0;
 }
 
-static void op_mmput(gfp_t gfp)
-{
-	mmput(other_mm);
-}
+CALL_OP(mmput, mmput(other_mm))
 
 static void op_get_user(gfp_t gfp)
 {
@@ -403,20 +264,9 @@ static int prepare_kthread(void)
 	return PTR_ERR_OR_ZERO(kthread);
 }
 
-static void op_kthread_stop(gfp_t gfp)
-{
-	kthread_stop(kthread);
-}
-
-static void op_synchronize_rcu(gfp_t gfp)
-{
-	synchronize_rcu();
-}
-
-static void op_synchronize_srcu(gfp_t gfp)
-{
-	synchronize_srcu(&srcu_struct);
-}
+CALL_OP(kthread_stop, kthread_stop(kthread))
+CALL_OP(synchronize_rcu, synchronize_rcu())
+CALL_OP(synchronize_srcu, synchronize_srcu(&srcu_struct))
 
 #ifdef CONFIG_DMA_SHARED_BUFFER
 #define NO_DMA_FENCE NULL
@@ -448,10 +298,7 @@ static int prepare_fence(void)
 }
 
 /* Over already, but it does not know before. */
-static void op_dma_fence_wait(gfp_t gfp)
-{
-	dma_fence_wait(fence, false);
-}
+CALL_OP(dma_fence_wait, dma_fence_wait(fence, false))
 
 static void put_fence(void)
 {
@@ -487,32 +334,14 @@ static DECLARE_WORK(idle_work, nothing);
 static DECLARE_WORK(allocating_work, allocate);
 static DECLARE_DELAYED_WORK(delayed_work, nothing);
 
-static void op_queue_work(gfp_t gfp)
-{
-	queue_work(system_long_wq, &idle_work);
-}
-
-static void op_mod_delayed_work(gfp_t gfp)
-{
-	mod_delayed_work(system_long_wq, &delayed_work, 1);
-}
-
-static void op_flush_work(gfp_t gfp)
-{
-	flush_work(&idle_work);
-}
-
-static void op_cancel_work_sync(gfp_t gfp)
-{
-	cancel_work_sync(&idle_work);
-}
+CALL_OP(queue_work, queue_work(system_long_wq, &idle_work))
+CALL_OP(mod_delayed_work, mod_delayed_work(system_long_wq, &delayed_work, 1))
+CALL_OP(flush_work, flush_work(&idle_work))
+CALL_OP(cancel_work_sync, cancel_work_sync(&idle_work))
 
 static struct workqueue_struct *workqueue;
 
-static void op_flush_workqueue(gfp_t gfp)
-{
-	flush_workqueue(workqueue);
-}
+CALL_OP(flush_workqueue, flush_workqueue(workqueue))
 
 static void timer_over(struct timer_list *timer)
 {
@@ -521,11 +350,7 @@ static void timer_over(struct timer_list *timer)
 static DEFINE_TIMER(timer, timer_over);
 
 /* Waits for timer_over() only, which cannot sleep. */
-static void op_timer_delete_sync(gfp_t gfp)
-{
-	mod_timer(&timer, jiffies + HZ);
-	timer_delete_sync(&timer);
-}
+PAIR_OP(timer_delete_sync, mod_timer(&timer, jiffies + HZ), timer_delete_sync(&timer))
 
 /*
  * Indirect dependencies on an allocation: what is waited for here allocates
@@ -549,93 +374,15 @@ static void op_flush_allocating_work(gfp_t gfp)
 static struct lockdep_map held_by_allocator =
 	STATIC_LOCKDEP_MAP_INIT("held_by_allocator", &held_by_allocator);
 
-static void op_held_by_allocator(gfp_t gfp)
-{
-	lock_map_acquire(&held_by_allocator);
-	lock_map_release(&held_by_allocator);
-}
+PAIR_OP(held_by_allocator, lock_map_acquire(&held_by_allocator),
+	lock_map_release(&held_by_allocator))
 
 /* Locks that spin, and what else never sleeps */
 
-static void op_spin_lock(gfp_t gfp)
-{
-	spin_lock(&spinlock);
-	spin_unlock(&spinlock);
-}
-
-static void op_spin_lock_bh(gfp_t gfp)
-{
-	spin_lock_bh(&spinlock);
-	spin_unlock_bh(&spinlock);
-}
-
-static void op_spin_lock_irqsave(gfp_t gfp)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&spinlock, flags);
-	spin_unlock_irqrestore(&spinlock, flags);
-}
-
-static void op_raw_spin_lock(gfp_t gfp)
-{
-	raw_spin_lock(&raw_spinlock);
-	raw_spin_unlock(&raw_spinlock);
-}
-
-static void op_raw_spin_lock_bh(gfp_t gfp)
-{
-	raw_spin_lock_bh(&raw_spinlock);
-	raw_spin_unlock_bh(&raw_spinlock);
-}
-
-static void op_raw_spin_lock_irqsave(gfp_t gfp)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&raw_spinlock, flags);
-	raw_spin_unlock_irqrestore(&raw_spinlock, flags);
-}
-
-static void op_read_lock(gfp_t gfp)
-{
-	read_lock(&rwlock);
-	read_unlock(&rwlock);
-}
-
-static void op_read_lock_bh(gfp_t gfp)
-{
-	read_lock_bh(&rwlock);
-	read_unlock_bh(&rwlock);
-}
-
-static void op_read_lock_irqsave(gfp_t gfp)
-{
-	unsigned long flags;
-
-	read_lock_irqsave(&rwlock, flags);
-	read_unlock_irqrestore(&rwlock, flags);
-}
-
-static void op_write_lock(gfp_t gfp)
-{
-	write_lock(&rwlock);
-	write_unlock(&rwlock);
-}
-
-static void op_write_lock_bh(gfp_t gfp)
-{
-	write_lock_bh(&rwlock);
-	write_unlock_bh(&rwlock);
-}
-
-static void op_write_lock_irqsave(gfp_t gfp)
-{
-	unsigned long flags;
-
-	write_lock_irqsave(&rwlock, flags);
-	write_unlock_irqrestore(&rwlock, flags);
-}
+SPINLOCK_OPS(spin, DEFINE_SPINLOCK)
+SPINLOCK_OPS(raw_spin, DEFINE_RAW_SPINLOCK)
+SPINLOCK_OPS(read, DEFINE_RWLOCK)
+SPINLOCK_OPS(write, DEFINE_RWLOCK)
 
 static void op_seqlock(gfp_t gfp)
 {
@@ -648,23 +395,9 @@ static void op_seqlock(gfp_t gfp)
 	} while (read_seqretry(&seqlock, seq));
 }
 
-static void op_local_lock(gfp_t gfp)
-{
-	local_lock(&locked.lock);
-	local_unlock(&locked.lock);
-}
-
-static void op_bit_spin_lock(gfp_t gfp)
-{
-	bit_spin_lock(0, &bit_lock);
-	bit_spin_unlock(0, &bit_lock);
-}
-
-static void op_rcu_read_lock(gfp_t gfp)
-{
-	rcu_read_lock();
-	rcu_read_unlock();
-}
+PAIR_OP(local_lock, local_lock(&locked.lock), local_unlock(&locked.lock))
+PAIR_OP(bit_spin_lock, bit_spin_lock(0, &bit_lock), bit_spin_unlock(0, &bit_lock))
+PAIR_OP(rcu_read_lock, rcu_read_lock(), rcu_read_unlock())
 
 static void op_srcu_read_lock(gfp_t gfp)
 {
@@ -673,11 +406,7 @@ static void op_srcu_read_lock(gfp_t gfp)
 	srcu_read_unlock(&srcu_struct, idx);
 }
 
-static void op_preempt_disable(gfp_t gfp)
-{
-	preempt_disable();
-	preempt_enable();
-}
+PAIR_OP(preempt_disable, preempt_disable(), preempt_enable())
 
 static void op_local_irq_save(gfp_t gfp)
 {
@@ -695,35 +424,11 @@ static void op_preempted(gfp_t gfp)
 	preempt_enable();
 }
 
-static void kref_released(struct kref *kref)
-{
-}
-
-static void op_kref(gfp_t gfp)
-{
-	struct kref kref;
-
-	kref_init(&kref);
-	kref_get(&kref);
-	kref_put(&kref, kref_released);
-	kref_put(&kref, kref_released);
-}
-
-static void op_atomic(gfp_t gfp)
-{
-	static atomic_t counter;
-
-	atomic_inc(&counter);
-}
-
 struct rcu_object {
 	struct rcu_head rcu;
 };
 
-static void op_kfree(gfp_t gfp)
-{
-	kfree(kmalloc(64, GFP_NOWAIT));
-}
+CALL_OP(kfree, kfree(kmalloc(64, GFP_NOWAIT)))
 
 static void op_kvfree_rcu(gfp_t gfp)
 {
@@ -748,10 +453,7 @@ static void op_call_rcu(gfp_t gfp)
 
 /* Allocators */
 
-static void op_kmalloc(gfp_t gfp)
-{
-	kfree(kmalloc(64, gfp));
-}
+CALL_OP(kmalloc, kfree(kmalloc(64, gfp)))
 
 /* Locks of their own: the others do not depend on reclaim. */
 
@@ -807,10 +509,7 @@ static void op_alloc_page(gfp_t gfp)
 		__free_page(page);
 }
 
-static void op_kvmalloc(gfp_t gfp)
-{
-	kvfree(kvmalloc(64, gfp));
-}
+CALL_OP(kvmalloc, kvfree(kvmalloc(64, gfp)))
 
 /* vfree() may sleep itself, so a test of that or mn_ops_exit() does it. */
 static void free_vmalloced(void)
@@ -837,10 +536,7 @@ static int prepare_vfree(void)
 	return vmalloced ? 0 : -ENOMEM;
 }
 
-static void op_vfree(gfp_t gfp)
-{
-	free_vmalloced();
-}
+CALL_OP(vfree, free_vmalloced())
 
 static void op_kvfree(gfp_t gfp)
 {
@@ -855,10 +551,7 @@ static void op_vmap(gfp_t gfp)
 	vunmap(vmap(&page, 1, VM_MAP, PAGE_KERNEL));
 }
 
-static void op_alloc_percpu(gfp_t gfp)
-{
-	free_percpu(alloc_percpu_gfp(int, gfp));
-}
+CALL_OP(alloc_percpu, free_percpu(alloc_percpu_gfp(int, gfp)))
 
 static void op_mempool_alloc(gfp_t gfp)
 {
@@ -868,11 +561,7 @@ static void op_mempool_alloc(gfp_t gfp)
 		mempool_free(object, mempool);
 }
 
-static void op_xa_insert(gfp_t gfp)
-{
-	if (!xa_insert(&xarray, 1000, xa_mk_value(1), gfp))
-		xa_erase(&xarray, 1000);
-}
+COND_OP(xa_insert, !xa_insert(&xarray, 1000, xa_mk_value(1), gfp), xa_erase(&xarray, 1000))
 
 static void op_radix_tree_insert(gfp_t gfp)
 {
@@ -1010,8 +699,6 @@ static const struct mn_op protected_ops[] = {
 	{ OP(kfree) },
 	{ OP(kvfree_rcu) },
 	{ OP(call_rcu) },
-	{ OP(kref) },
-	{ OP(atomic) },
 	{ OP(kmem_cache_alloc), .gfp = GFP_NOWAIT },
 	{ OP(alloc_page), .gfp = GFP_NOWAIT },
 	{ OP(kvmalloc), .gfp = GFP_NOWAIT },
@@ -1067,15 +754,12 @@ static void unlock_srcu(void)
 }
 
 static DEFINE_MUTEX(outer_mutex);
+static unsigned int memalloc_flags;
 
-static void lock_outer_mutex(void)
-{
-	mutex_lock(&outer_mutex);
-}
-
-static void drop_outer_mutex(void)
-{
-	mutex_unlock(&outer_mutex);
+#define STEP(name, step)						\
+static void name(void)							\
+{									\
+	step;								\
 }
 
 static void exchange_locks(void)
@@ -1084,57 +768,18 @@ static void exchange_locks(void)
 	keep_srcu_read_lock();
 }
 
-static void disable_preempt(void)
-{
-	preempt_disable();
-}
-
-static void enable_preempt(void)
-{
-	preempt_enable();
-}
-
-static void disable_irqs(void)
-{
-	local_irq_disable();
-}
-
-static void enable_irqs(void)
-{
-	local_irq_enable();
-}
-
-static void disable_pagefaults(void)
-{
-	pagefault_disable();
-}
-
-static void enable_pagefaults(void)
-{
-	pagefault_enable();
-}
-
-static unsigned int memalloc_flags;
-
-static void enter_memalloc_nofs(void)
-{
-	memalloc_flags = memalloc_nofs_save();
-}
-
-static void leave_memalloc_nofs(void)
-{
-	memalloc_nofs_restore(memalloc_flags);
-}
-
-static void start_non_block(void)
-{
-	non_block_start();
-}
-
-static void end_non_block(void)
-{
-	non_block_end();
-}
+STEP(lock_outer_mutex, mutex_lock(&outer_mutex))
+STEP(drop_outer_mutex, mutex_unlock(&outer_mutex))
+STEP(disable_preempt, preempt_disable())
+STEP(enable_preempt, preempt_enable())
+STEP(disable_irqs, local_irq_disable())
+STEP(enable_irqs, local_irq_enable())
+STEP(disable_pagefaults, pagefault_disable())
+STEP(enable_pagefaults, pagefault_enable())
+STEP(enter_memalloc_nofs, memalloc_flags = memalloc_nofs_save())
+STEP(leave_memalloc_nofs, memalloc_nofs_restore(memalloc_flags))
+STEP(start_non_block, non_block_start())
+STEP(end_non_block, non_block_end())
 
 /* The core goes on to take a spinlock. */
 #define RT_SLEEPS							\

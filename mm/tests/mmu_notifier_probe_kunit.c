@@ -23,45 +23,7 @@
 #include <trace/events/mmu_notifier.h>
 #include <trace/events/printk.h>
 
-#include "mmu_notifier_kunit.h"
-
-/* Passes of the real sort, by whether they may block, and probes */
-enum pass { NONBLOCK, BLOCKABLE, PROBE, NR_PASSES };
-
-enum kind {
-	RANGE,		/* without range_end, as who backs off must be */
-	RANGE_WITH_END,
-	INTERVAL,
-	TWO_PASS,
-	NR_KINDS
-};
-
-/**
- * struct probed - a fake notifier
- * @kind: which callbacks it has
- * @error: what it says in a probe or nonblocking pass: an error code of range_start,
- *	   or anything but 0 for an interval notifier to return false
- * @run: what its last callback does, or NULL
- * @starts: calls of its first callback
- * @ends: calls of range_end or invalidate_finish
- * @range: its subscription, if it is for ranges
- * @interval: its subscription otherwise
- * @finish: what invalidate_start hands to invalidate_finish
- * @finish_pass: and in which pass that was
- */
-struct probed {
-	enum kind kind;
-	int error;
-	void (*run)(void);
-	unsigned int starts[NR_PASSES];
-	unsigned int ends[NR_PASSES];
-	struct mmu_notifier range;
-	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-	struct mmu_interval_notifier_finish finish;
-	enum pass finish_pass;
-#endif
-};
+#include "mmu_notifier_fake_kunit.h"
 
 /**
  * struct probing - a test
@@ -69,118 +31,15 @@ struct probed {
  * @start: of its memory, a page
  * @attr: of the probe, to be put back
  * @module: likewise, the filter
- * @probed: its notifiers, by kind
+ * @fake: its notifiers, by kind
  */
 struct probing {
 	struct kunit *test;
 	unsigned long start;
 	struct fault_attr attr;
 	char *module;
-	struct probed probed[NR_KINDS];
+	struct fake fake[NR_KINDS];
 };
-
-static bool has_end(enum kind kind)
-{
-	return kind == RANGE_WITH_END || kind == TWO_PASS;
-}
-
-static enum pass pass_of(const struct mmu_notifier_range *range)
-{
-	if (range->flags & MMU_NOTIFIER_RANGE_PROBE)
-		return PROBE;
-	return mmu_notifier_range_blockable(range) ? BLOCKABLE : NONBLOCK;
-}
-
-static int probed_start(struct probed *probed, const struct mmu_notifier_range *range)
-{
-	enum pass pass = pass_of(range);
-
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return 0;
-
-	probed->starts[pass]++;
-	if (probed->run && !has_end(probed->kind))
-		probed->run();
-	return pass == BLOCKABLE ? 0 : probed->error;
-}
-
-static void probed_end(struct probed *probed, enum pass pass)
-{
-	probed->ends[pass]++;
-	if (probed->run)
-		probed->run();
-}
-
-static int probed_range_start(struct mmu_notifier *subscription,
-			      const struct mmu_notifier_range *range)
-{
-	return probed_start(container_of(subscription, struct probed, range), range);
-}
-
-static const struct mmu_notifier_ops probed_range_ops = {
-	.invalidate_range_start = probed_range_start,
-};
-
-static void probed_range_end(struct mmu_notifier *subscription,
-			     const struct mmu_notifier_range *range)
-{
-	if (range->event == KUNIT_MMU_NOTIFY)
-		probed_end(container_of(subscription, struct probed, range), pass_of(range));
-}
-
-static const struct mmu_notifier_ops probed_range_with_end_ops = {
-	.invalidate_range_start = probed_range_start,
-	.invalidate_range_end = probed_range_end,
-};
-
-static bool probed_invalidate(struct mmu_interval_notifier *subscription,
-			      const struct mmu_notifier_range *range,
-			      unsigned long seq)
-{
-	mmu_interval_set_seq(subscription, seq);
-	return !probed_start(container_of(subscription, struct probed, interval), range);
-}
-
-static const struct mmu_interval_notifier_ops probed_interval_ops = {
-	.invalidate = probed_invalidate,
-};
-
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-static bool probed_invalidate_start(struct mmu_interval_notifier *subscription,
-				    const struct mmu_notifier_range *range,
-				    unsigned long seq,
-				    struct mmu_interval_notifier_finish **finish)
-{
-	struct probed *probed = container_of(subscription, struct probed, interval);
-
-	mmu_interval_set_seq(subscription, seq);
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-	if (probed_start(probed, range))
-		return false;
-
-	probed->finish_pass = pass_of(range);
-	*finish = &probed->finish;
-	return true;
-}
-
-static void probed_invalidate_finish(struct mmu_interval_notifier_finish *finish)
-{
-	struct probed *probed = container_of(finish, struct probed, finish);
-
-	probed_end(probed, probed->finish_pass);
-}
-
-static const struct mmu_interval_notifier_ops probed_two_pass_ops = {
-	.invalidate_start = probed_invalidate_start,
-	.invalidate_finish = probed_invalidate_finish,
-};
-
-#define PROBED_INVALIDATE_FINISH	probed_invalidate_finish
-#else
-#define probed_two_pass_ops		probed_interval_ops
-#define PROBED_INVALIDATE_FINISH	NULL
-#endif
 
 /**
  * struct kind_param - a kind of notifier
@@ -190,15 +49,15 @@ static const struct mmu_interval_notifier_ops probed_two_pass_ops = {
  */
 struct kind_param {
 	const char *name;
-	enum kind kind;
+	enum fake_kind kind;
 	const void *last_callback;
 };
 
 static const struct kind_param kinds[] = {
-	{ .name = "range", .kind = RANGE, .last_callback = probed_range_start },
-	{ .name = "interval", .kind = INTERVAL, .last_callback = probed_invalidate },
-	{ .name = "two_pass", .kind = TWO_PASS, .last_callback = PROBED_INVALIDATE_FINISH },
-	{ .name = "range_with_end", .kind = RANGE_WITH_END, .last_callback = probed_range_end },
+	{ .name = "range", .kind = RANGE, .last_callback = fake_range_start },
+	{ .name = "interval", .kind = INTERVAL, .last_callback = fake_invalidate },
+	{ .name = "two_pass", .kind = TWO_PASS, .last_callback = FAKE_INVALIDATE_FINISH },
+	{ .name = "range_with_end", .kind = RANGE_WITH_END, .last_callback = fake_range_end },
 };
 
 static void kind_describe(const struct kind_param *param, char *description)
@@ -248,24 +107,12 @@ static int mmu_notifier_probe_init_test(struct kunit *test)
 	return 0;
 }
 
-static struct probed *subscribe(struct probing *probing, enum kind kind)
+static struct fake *subscribe(struct probing *probing, enum fake_kind kind)
 {
-	struct probed *probed = &probing->probed[kind];
-	struct kunit *test = probing->test;
+	struct fake *fake = &probing->fake[kind];
 
-	if (kind == TWO_PASS && !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
-		kunit_skip(test, "this kernel has no two-pass interval notifiers");
-
-	probed->kind = kind;
-	if (kind == RANGE || kind == RANGE_WITH_END)
-		kunit_mmu_notifier_register(test, &probed->range, kind == RANGE ?
-					    &probed_range_ops : &probed_range_with_end_ops);
-	else
-		kunit_mmu_interval_notifier_insert(test, &probed->interval, probing->start,
-						   PAGE_SIZE, kind == INTERVAL ?
-						   &probed_interval_ops :
-						   &probed_two_pass_ops);
-	return probed;
+	fake_subscribe(probing->test, fake, kind, probing->start, PAGE_SIZE);
+	return fake;
 }
 
 static void blockable_pass(struct probing *probing)
@@ -279,15 +126,15 @@ static int nonblock_pass(struct probing *probing)
 }
 
 /* How often both of its callbacks were called, if it has two */
-static void expect_calls(struct kunit *test, const struct probed *probed,
+static void expect_calls(struct kunit *test, const struct fake *fake,
 			 unsigned int probes, unsigned int passes)
 {
-	KUNIT_EXPECT_EQ(test, probed->starts[PROBE], probes);
-	KUNIT_EXPECT_EQ(test, probed->starts[BLOCKABLE], passes);
-	KUNIT_EXPECT_EQ(test, probed->ends[PROBE], has_end(probed->kind) ? probes : 0);
-	KUNIT_EXPECT_EQ(test, probed->ends[BLOCKABLE], has_end(probed->kind) ? passes : 0);
-	KUNIT_EXPECT_EQ(test, probed->starts[NONBLOCK], 0);
-	KUNIT_EXPECT_EQ(test, probed->ends[NONBLOCK], 0);
+	KUNIT_EXPECT_EQ(test, fake->starts[PROBE], probes);
+	KUNIT_EXPECT_EQ(test, fake->starts[BLOCKABLE], passes);
+	KUNIT_EXPECT_EQ(test, fake->ends[PROBE], fake_has_end(fake) ? probes : 0);
+	KUNIT_EXPECT_EQ(test, fake->ends[BLOCKABLE], fake_has_end(fake) ? passes : 0);
+	KUNIT_EXPECT_EQ(test, fake->starts[NONBLOCK], 0);
+	KUNIT_EXPECT_EQ(test, fake->ends[NONBLOCK], 0);
 }
 
 /* An extra pass, from start to end, and nothing of it in the real one */
@@ -295,20 +142,20 @@ static void probe_is_an_extra_pass(struct kunit *test)
 {
 	const struct kind_param *param = test->param_value;
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, param->kind);
+	struct fake *fake = subscribe(probing, param->kind);
 	struct mmu_notifier_range range;
 
 	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
-	expect_calls(test, probed, 1, 1);
+	expect_calls(test, fake, 1, 1);
 
 	/* It comes first, and is over when the real one has begun. */
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm, probing->start,
 				probing->start + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	KUNIT_EXPECT_EQ(test, range.flags, MMU_NOTIFIER_RANGE_BLOCKABLE);
-	KUNIT_EXPECT_EQ(test, probed->ends[PROBE], has_end(param->kind) ? 2 : 0);
+	KUNIT_EXPECT_EQ(test, fake->ends[PROBE], fake_has_end(fake) ? 2 : 0);
 	mmu_notifier_invalidate_range_end(&range);
-	expect_calls(test, probed, 2, 2);
+	expect_calls(test, fake, 2, 2);
 }
 
 /* All that have started are ended, as if nothing had been, and then comes the real one. */
@@ -316,19 +163,19 @@ static void back_off_is_followed_by_real_pass(struct kunit *test)
 {
 	const struct kind_param *param = test->param_value;
 	struct probing *probing = test->priv;
-	struct probed *probed, *with_end;
+	struct fake *fake, *with_end;
 
 	if (param->kind == RANGE_WITH_END)
 		return;	/* must not back off */
 
-	probed = subscribe(probing, param->kind);
+	fake = subscribe(probing, param->kind);
 	with_end = subscribe(probing, RANGE_WITH_END);
-	probed->error = -EAGAIN;
+	fake->error = -EAGAIN;
 	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
-	KUNIT_EXPECT_EQ(test, probed->starts[PROBE], 1);
-	KUNIT_EXPECT_EQ(test, probed->ends[PROBE], 0);
-	KUNIT_EXPECT_EQ(test, probed->starts[BLOCKABLE], 1);
-	KUNIT_EXPECT_EQ(test, probed->ends[BLOCKABLE], has_end(probed->kind));
+	KUNIT_EXPECT_EQ(test, fake->starts[PROBE], 1);
+	KUNIT_EXPECT_EQ(test, fake->ends[PROBE], 0);
+	KUNIT_EXPECT_EQ(test, fake->starts[BLOCKABLE], 1);
+	KUNIT_EXPECT_EQ(test, fake->ends[BLOCKABLE], fake_has_end(fake));
 	/* Interval notifiers come first, and the first of them to back off is the last. */
 	expect_calls(test, with_end, param->kind == RANGE, 1);
 }
@@ -337,52 +184,52 @@ static void back_off_is_followed_by_real_pass(struct kunit *test)
 static void nonblock_pass_is_not_probed(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, RANGE);
+	struct fake *fake = subscribe(probing, RANGE);
 
-	probed->error = -EAGAIN;
+	fake->error = -EAGAIN;
 	KUNIT_EXPECT_EQ(test, nonblock_pass(probing), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, probed->starts[NONBLOCK], 1);
-	KUNIT_EXPECT_EQ(test, probed->starts[PROBE], 0);
+	KUNIT_EXPECT_EQ(test, fake->starts[NONBLOCK], 1);
+	KUNIT_EXPECT_EQ(test, fake->starts[PROBE], 0);
 }
 
 /* The framework decides when. */
 static void attributes_are_honoured(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, RANGE_WITH_END);
+	struct fake *fake = subscribe(probing, RANGE_WITH_END);
 	unsigned int i;
 
 	attr->probability = 0;
 	blockable_pass(probing);
-	expect_calls(test, probed, 0, 1);
+	expect_calls(test, fake, 0, 1);
 	attr->probability = 100;
 
 	current->make_it_fail = 0;
 	blockable_pass(probing);
-	expect_calls(test, probed, 0, 2);
+	expect_calls(test, fake, 0, 2);
 	current->make_it_fail = 1;
 
 	/* In pages, until when it does not begin */
 	atomic_set(&attr->space, 2);
 	blockable_pass(probing);
-	expect_calls(test, probed, 0, 3);
+	expect_calls(test, fake, 0, 3);
 
 	atomic_set(&attr->times, 2);
 	for (i = 0; i < 4; i++)
 		blockable_pass(probing);
-	expect_calls(test, probed, 2, 7);
+	expect_calls(test, fake, 2, 7);
 }
 
 static void fail_nth_is_left_alone(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, RANGE_WITH_END);
+	struct fake *fake = subscribe(probing, RANGE_WITH_END);
 
 	current->fail_nth = 1;
 	blockable_pass(probing);
 	KUNIT_EXPECT_EQ(test, current->fail_nth, 1);
 	current->fail_nth = 0;
-	expect_calls(test, probed, 0, 1);
+	expect_calls(test, fake, 0, 1);
 }
 
 /* Whom: the filter, a module's name */
@@ -427,20 +274,20 @@ static void filter_leaves_out_others(struct kunit *test)
 	set_filter(filter->module);
 	blockable_pass(probing);
 	for (kind = RANGE; kind <= INTERVAL; kind++)
-		expect_calls(test, &probing->probed[kind], filter->probed, 1);
+		expect_calls(test, &probing->fake[kind], filter->probed, 1);
 }
 
 static void filter_knows_two_pass(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, TWO_PASS);
+	struct fake *fake = subscribe(probing, TWO_PASS);
 
 	set_filter("no_such_module");
 	blockable_pass(probing);
-	expect_calls(test, probed, 0, 1);
+	expect_calls(test, fake, 0, 1);
 }
 
-static void change_filter(void)
+static void change_filter(void *unused)
 {
 	set_filter("no_such_module");
 }
@@ -449,10 +296,10 @@ static void change_filter(void)
 static void filter_may_change_in_a_probe(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *interval = subscribe(probing, INTERVAL);
-	struct probed *with_end = subscribe(probing, RANGE_WITH_END);
+	struct fake *interval = subscribe(probing, INTERVAL);
+	struct fake *with_end = subscribe(probing, RANGE_WITH_END);
 
-	interval->run = change_filter;
+	interval->at_start = change_filter;
 	blockable_pass(probing);
 	expect_calls(test, interval, 1, 1);
 	expect_calls(test, with_end, 1, 1);
@@ -462,7 +309,7 @@ static void filter_may_change_in_a_probe(struct kunit *test)
 
 /* What is wrong, lockdep sees in an ordinary pass, and of those who were chosen. */
 
-static void lock_mutex(void)
+static void lock_mutex(void *unused)
 {
 	static DEFINE_MUTEX(mutex);
 
@@ -474,8 +321,12 @@ static void wrong_is_reported(struct kunit *test)
 {
 	const struct kind_param *param = test->param_value;
 	struct probing *probing = test->priv;
+	struct fake *fake = subscribe(probing, param->kind);
 
-	subscribe(probing, param->kind)->run = lock_mutex;
+	if (fake_has_end(fake))
+		fake->at_end = lock_mutex;
+	else
+		fake->at_start = lock_mutex;
 	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test,
 					 KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP,
 					 param->last_callback, blockable_pass(probing));
@@ -487,11 +338,11 @@ static void wrong_is_reported(struct kunit *test)
 static void wrong_error_is_warned_of(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, RANGE);
+	struct fake *fake = subscribe(probing, RANGE);
 
-	probed->error = -EINVAL;
+	fake->error = -EINVAL;
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, blockable_pass(probing));
-	expect_calls(test, probed, 1, 1);
+	expect_calls(test, fake, 1, 1);
 }
 
 /* What others see of it */
@@ -554,10 +405,10 @@ static struct watch *watch_begin(struct kunit *test)
 static void back_off_is_traced_and_not_printed(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct probed *probed = subscribe(probing, RANGE);
+	struct fake *fake = subscribe(probing, RANGE);
 	struct watch *watch = watch_begin(test);
 
-	probed->error = -EAGAIN;
+	fake->error = -EAGAIN;
 	blockable_pass(probing);
 	KUNIT_EXPECT_EQ(test, watch->lines, 0);
 	KUNIT_EXPECT_EQ(test, watch->events, 1);

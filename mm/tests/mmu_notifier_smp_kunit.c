@@ -25,9 +25,13 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
-#include <linux/wait.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
-#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_fake_kunit.h"
+
+/* Then a thread has got stuck, and the test fails. */
+#define TIMEOUT		(120 * HZ)
 
 /* Threads */
 
@@ -62,13 +66,17 @@ static int helper_thread(void *data)
 	return 0;
 }
 
+/* One that is stuck is left to itself: who waits for it would get stuck, too. */
 static void helper_stop(void *data)
 {
 	struct helper *helper = data;
 
+	if (!try_wait_for_completion(&helper->done))
+		return;
 	kthread_stop(helper->task);
 	put_task_struct(helper->task);
 	mmput(helper->mm);
+	kfree(helper);
 }
 
 static const struct cpumask *cpu_of(unsigned int nr)
@@ -80,7 +88,7 @@ static const struct cpumask *cpu_of(unsigned int nr)
 static struct helper *helper_start(struct kunit *test, unsigned int nr,
 				   void (*code)(void *data), void *data)
 {
-	struct helper *helper = kunit_kzalloc(test, sizeof(*helper), GFP_KERNEL);
+	struct helper *helper = kzalloc(sizeof(*helper), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, helper);
 	helper->test = test;
@@ -94,14 +102,21 @@ static struct helper *helper_start(struct kunit *test, unsigned int nr,
 	get_task_struct(helper->task);
 	/* The task of the test may go first, if an assertion fails. */
 	mmget(helper->mm);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, helper_stop, helper));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, helper_stop, helper));
 	wake_up_process(helper->task);
 	return helper;
 }
 
+static void expect_completion(struct kunit *test, struct completion *completion)
+{
+	KUNIT_ASSERT_NE_MSG(test, wait_for_completion_timeout(completion, TIMEOUT), 0,
+			    "a thread is stuck");
+}
+
 static void helper_wait(struct helper *helper)
 {
-	wait_for_completion(&helper->done);
+	expect_completion(helper->test, &helper->done);
+	complete(&helper->done);	/* for helper_stop() */
 }
 
 /* Returns true once it waits for something, and false if it does not. */
@@ -129,11 +144,6 @@ static int pass_begin(struct mmu_notifier_range *range, bool blockable,
 	return 0;
 }
 
-static void pass_end(struct mmu_notifier_range *range)
-{
-	mmu_notifier_invalidate_range_end(range);
-}
-
 static void expect_idle(struct kunit *test)
 {
 	struct mmu_notifier_state state;
@@ -147,7 +157,7 @@ static void expect_idle(struct kunit *test)
 /* One thread has to wait for another's pass. */
 
 /**
- * struct encounter - a thread that is in a pass, and one that comes along
+ * struct waiting - a thread that is in a pass, and one that waits for its end
  * @test: the test
  * @start: of the memory, a page
  * @blockable: the pass may block
@@ -158,10 +168,9 @@ static void expect_idle(struct kunit *test)
  * @too_soon: the second did not wait for that
  * @interval: a notifier; removed by the second, maybe
  * @range: likewise
- * @newcomer: registered by the second, maybe
- * @calls: of the newcomer's start and end
+ * @late: registered by the second, maybe
  */
-struct encounter {
+struct waiting {
 	struct kunit *test;
 	unsigned long start;
 	bool blockable;
@@ -170,191 +179,144 @@ struct encounter {
 	struct completion go;
 	bool over;
 	bool too_soon;
-	struct mmu_interval_notifier interval;
-	struct mmu_notifier range;
-	struct mmu_notifier newcomer;
-	atomic_t calls[2];
+	struct fake interval;
+	struct fake range;
+	struct fake late;
 };
 
-static void encounter_stay(struct encounter *encounter)
+static void stay_in_pass(void *data)
 {
-	complete(&encounter->begun);
-	wait_for_completion(&encounter->go);
-	WRITE_ONCE(encounter->over, true);
+	struct waiting *waiting = data;
+
+	complete(&waiting->begun);
+	wait_for_completion(&waiting->go);
+	WRITE_ONCE(waiting->over, true);
 }
-
-static int encounter_range_start(struct mmu_notifier *subscription,
-				 const struct mmu_notifier_range *range)
-{
-	struct encounter *encounter = container_of(subscription, struct encounter, range);
-
-	if (range->event == KUNIT_MMU_NOTIFY && encounter->in_callback)
-		encounter_stay(encounter);
-	return 0;
-}
-
-static const struct mmu_notifier_ops encounter_range_ops = {
-	.invalidate_range_start = encounter_range_start,
-};
-
-static bool encounter_invalidate(struct mmu_interval_notifier *subscription,
-				 const struct mmu_notifier_range *range,
-				 unsigned long seq)
-{
-	mmu_interval_set_seq(subscription, seq);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops encounter_interval_ops = {
-	.invalidate = encounter_invalidate,
-};
-
-static int newcomer_range_start(struct mmu_notifier *subscription,
-				const struct mmu_notifier_range *range)
-{
-	struct encounter *encounter = container_of(subscription, struct encounter, newcomer);
-
-	if (range->event == KUNIT_MMU_NOTIFY)
-		atomic_inc(&encounter->calls[0]);
-	return 0;
-}
-
-static void newcomer_range_end(struct mmu_notifier *subscription,
-			       const struct mmu_notifier_range *range)
-{
-	struct encounter *encounter = container_of(subscription, struct encounter, newcomer);
-
-	if (range->event == KUNIT_MMU_NOTIFY)
-		atomic_inc(&encounter->calls[1]);
-}
-
-static const struct mmu_notifier_ops newcomer_ops = {
-	.invalidate_range_start = newcomer_range_start,
-	.invalidate_range_end = newcomer_range_end,
-};
 
 static void be_in_pass(void *data)
 {
-	struct encounter *encounter = data;
+	struct waiting *waiting = data;
 	struct mmu_notifier_range range;
 	int ret;
 
 	mmap_read_lock(current->mm);
-	ret = pass_begin(&range, encounter->blockable, encounter->start, PAGE_SIZE);
-	KUNIT_EXPECT_EQ(encounter->test, ret, 0);
-	if (!encounter->in_callback)
-		encounter_stay(encounter);
+	ret = pass_begin(&range, waiting->blockable, waiting->start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(waiting->test, ret, 0);
+	if (!waiting->in_callback)
+		stay_in_pass(waiting);
 	if (!ret)
-		pass_end(&range);
+		mmu_notifier_invalidate_range_end(&range);
 	mmap_read_unlock(current->mm);
 }
 
-static void come_to_read(void *data)
+static void read_meanwhile(void *data)
 {
-	struct encounter *encounter = data;
-	unsigned long seq = mmu_interval_read_begin(&encounter->interval);
+	struct waiting *waiting = data;
+	struct mmu_interval_notifier *interval = &waiting->interval.interval;
+	unsigned long seq = mmu_interval_read_begin(interval);
 
-	encounter->too_soon = !READ_ONCE(encounter->over);
-	KUNIT_EXPECT_FALSE(encounter->test,
-			   mmu_interval_read_retry(&encounter->interval, seq));
+	waiting->too_soon = !READ_ONCE(waiting->over);
+	KUNIT_EXPECT_FALSE(waiting->test, mmu_interval_read_retry(interval, seq));
 }
 
-static void come_to_remove(void *data)
+static void remove_meanwhile(void *data)
 {
-	struct encounter *encounter = data;
+	struct waiting *waiting = data;
 
-	kunit_mmu_interval_notifier_remove(encounter->test, &encounter->interval);
-	encounter->too_soon = !READ_ONCE(encounter->over);
+	kunit_mmu_interval_notifier_remove(waiting->test, &waiting->interval.interval);
+	waiting->too_soon = !READ_ONCE(waiting->over);
 }
 
-static void come_to_register(void *data)
+static void register_meanwhile(void *data)
 {
-	struct encounter *encounter = data;
+	struct waiting *waiting = data;
+	struct fake *late = &waiting->late;
 
-	encounter->newcomer.ops = &newcomer_ops;
-	KUNIT_EXPECT_EQ(encounter->test, 0,
-			mmu_notifier_register(&encounter->newcomer, current->mm));
-	encounter->too_soon = !READ_ONCE(encounter->over);
+	late->range.ops = &fake_range_with_end_ops;
+	KUNIT_EXPECT_EQ(waiting->test, 0, mmu_notifier_register(&late->range, current->mm));
+	waiting->too_soon = !READ_ONCE(waiting->over);
 	/* It was there neither for the start nor for the end. */
-	mmu_notifier_unregister(&encounter->newcomer, current->mm);
-	KUNIT_EXPECT_EQ(encounter->test, atomic_read(&encounter->calls[0]), 0);
-	KUNIT_EXPECT_EQ(encounter->test, atomic_read(&encounter->calls[1]), 0);
+	mmu_notifier_unregister(&late->range, current->mm);
+	KUNIT_EXPECT_EQ(waiting->test, late->starts[waiting->blockable], 0);
+	KUNIT_EXPECT_EQ(waiting->test, late->ends[waiting->blockable], 0);
 }
 
-static void come_to_unregister(void *data)
+static void unregister_meanwhile(void *data)
 {
-	struct encounter *encounter = data;
+	struct waiting *waiting = data;
 
-	mmu_notifier_unregister(&encounter->range, current->mm);
-	encounter->too_soon = !READ_ONCE(encounter->over);
+	mmu_notifier_unregister(&waiting->range.range, current->mm);
+	waiting->too_soon = !READ_ONCE(waiting->over);
 }
 
-struct newcomer {
+struct waiting_case {
 	const char *name;
-	void (*come)(void *data);
+	void (*meanwhile)(void *data);
 	bool blockable;
 	bool in_callback;
 };
 
-static const struct newcomer newcomers[] = {
-	{ "read/blockable", come_to_read, true, false },
-	{ "read/nonblocking", come_to_read, false, false },
-	{ "remove/blockable", come_to_remove, true, false },
-	{ "remove/nonblocking", come_to_remove, false, false },
-	{ "register/blockable", come_to_register, true, false },
-	{ "register/nonblocking", come_to_register, false, false },
-	{ "unregister/in_callback", come_to_unregister, true, true },
+static const struct waiting_case waiting_cases[] = {
+	{ .name = "read/blockable", .meanwhile = read_meanwhile, .blockable = true },
+	{ .name = "read/nonblocking", .meanwhile = read_meanwhile },
+	{ .name = "remove/blockable", .meanwhile = remove_meanwhile, .blockable = true },
+	{ .name = "remove/nonblocking", .meanwhile = remove_meanwhile },
+	{ .name = "register/blockable", .meanwhile = register_meanwhile, .blockable = true },
+	{ .name = "register/nonblocking", .meanwhile = register_meanwhile },
+	{ .name = "unregister/in_callback", .meanwhile = unregister_meanwhile,
+	  .blockable = true, .in_callback = true },
 };
 
-static void newcomer_describe(const struct newcomer *newcomer, char *description)
+static void waiting_describe(const struct waiting_case *c, char *description)
 {
-	strscpy(description, newcomer->name, KUNIT_PARAM_DESC_SIZE);
+	strscpy(description, c->name, KUNIT_PARAM_DESC_SIZE);
 }
 
-KUNIT_ARRAY_PARAM(newcomer, newcomers, newcomer_describe);
+KUNIT_ARRAY_PARAM(waiting, waiting_cases, waiting_describe);
 
-static struct encounter *encounter_create(struct kunit *test)
+static struct waiting *waiting_create(struct kunit *test, const struct waiting_case *c)
 {
-	struct encounter *encounter = kunit_kzalloc(test, sizeof(*encounter), GFP_KERNEL);
+	struct waiting *waiting = kunit_kzalloc(test, sizeof(*waiting), GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(test, encounter);
-	encounter->test = test;
-	init_completion(&encounter->begun);
-	init_completion(&encounter->go);
-	encounter->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
-	kunit_mmu_interval_notifier_insert(test, &encounter->interval, encounter->start,
-					   PAGE_SIZE, &encounter_interval_ops);
-	return encounter;
+	KUNIT_ASSERT_NOT_NULL(test, waiting);
+	waiting->test = test;
+	waiting->blockable = c->blockable;
+	waiting->in_callback = c->in_callback;
+	init_completion(&waiting->begun);
+	init_completion(&waiting->go);
+	waiting->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	fake_subscribe(test, &waiting->interval, INTERVAL, waiting->start, PAGE_SIZE);
+	if (c->in_callback) {
+		waiting->range.at_start = stay_in_pass;
+		waiting->range.data = waiting;
+		waiting->range.range.ops = &fake_range_ops;
+		KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&waiting->range.range,
+							       current->mm));
+	}
+	return waiting;
 }
 
-static void newcomer_waits_for_pass(struct kunit *test)
+static void who_comes_in_a_pass_waits(struct kunit *test)
 {
-	const struct newcomer *newcomer = test->param_value;
-	struct encounter *encounter = encounter_create(test);
+	const struct waiting_case *c = test->param_value;
+	struct waiting *waiting = waiting_create(test, c);
 	struct helper *first, *second;
 
-	encounter->blockable = newcomer->blockable;
-	encounter->in_callback = newcomer->in_callback;
-	if (newcomer->come == come_to_unregister) {
-		encounter->range.ops = &encounter_range_ops;
-		KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&encounter->range, current->mm));
-	}
-
-	first = helper_start(test, 0, be_in_pass, encounter);
-	wait_for_completion(&encounter->begun);
-	second = helper_start(test, 1, newcomer->come, encounter);
+	first = helper_start(test, 0, be_in_pass, waiting);
+	expect_completion(test, &waiting->begun);
+	second = helper_start(test, 1, c->meanwhile, waiting);
 	KUNIT_EXPECT_TRUE_MSG(test, helper_waits(second), "it does not wait");
-	complete(&encounter->go);
+	complete(&waiting->go);
 	helper_wait(second);
 	helper_wait(first);
-	KUNIT_EXPECT_FALSE(test, encounter->too_soon);
+	KUNIT_EXPECT_FALSE(test, waiting->too_soon);
 	expect_idle(test);
 }
 
-/* What one task does in its section is nothing to the passes of another. */
+/* What one task does in its pass is nothing to the passes of another. */
 
 /**
- * struct others_section - a pass of this task during a callback of another's
+ * struct two_passes - a pass of this task during a callback of another's
  * @test: the test
  * @start: of the memory; the other's first, then this task's, a page each
  * @other_blockable: the other pass may block
@@ -363,672 +325,442 @@ static void newcomer_waits_for_pass(struct kunit *test)
  * @other: its notifier
  * @mine: that of this task
  * @lock: held by the other's callback, if that may block
- * @calls: of @mine
  */
-struct others_section {
+struct two_passes {
 	struct kunit *test;
 	unsigned long start;
 	bool other_blockable;
 	struct completion begun;
 	struct completion go;
-	struct mmu_interval_notifier other;
-	struct mmu_interval_notifier mine;
+	struct fake other;
+	struct fake mine;
 	struct mutex lock;	/* nothing but itself */
-	unsigned int calls;
 };
 
-static bool other_invalidate(struct mmu_interval_notifier *subscription,
-			     const struct mmu_notifier_range *range, unsigned long seq)
+static void other_stays(void *data)
 {
-	struct others_section *section = container_of(subscription, struct others_section, other);
+	struct two_passes *two = data;
 
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	mmu_interval_set_seq(subscription, seq);
-	if (mmu_notifier_range_blockable(range)) {
-		mutex_lock(&section->lock);
-		complete(&section->begun);
-		wait_for_completion(&section->go);
-		mutex_unlock(&section->lock);
+	if (two->other_blockable) {
+		mutex_lock(&two->lock);
+		complete(&two->begun);
+		wait_for_completion(&two->go);
+		mutex_unlock(&two->lock);
 	} else {
-		complete(&section->begun);
-		while (!completion_done(&section->go))
+		complete(&two->begun);
+		while (!completion_done(&two->go))
 			cpu_relax();
 	}
-	return true;
 }
 
-static const struct mmu_interval_notifier_ops other_ops = {
-	.invalidate = other_invalidate,
-};
-
-/* May be called in a pass that may block, and in no other. */
-static bool my_invalidate(struct mmu_interval_notifier *subscription,
-			  const struct mmu_notifier_range *range, unsigned long seq)
+/* Right in a pass that may block, and in no other */
+static void lock_mine(void *data)
 {
-	struct others_section *section = container_of(subscription, struct others_section, mine);
-	static DEFINE_MUTEX(my_lock);
+	static DEFINE_MUTEX(lock);
 
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	mutex_lock(&my_lock);
-	mmu_interval_set_seq(subscription, seq);
-	section->calls++;
-	mutex_unlock(&my_lock);
-	return true;
+	mutex_lock(&lock);
+	mutex_unlock(&lock);
 }
 
-static const struct mmu_interval_notifier_ops my_ops = {
-	.invalidate = my_invalidate,
-};
-
-/* The same lock as in other_invalidate(), with the trylock that is its right form */
-static bool trylock_invalidate(struct mmu_interval_notifier *subscription,
-			       const struct mmu_notifier_range *range, unsigned long seq)
+/* The same lock as in other_stays(), with the trylock that is its right form */
+static void try_lock(void *data)
 {
-	struct others_section *section = container_of(subscription, struct others_section, mine);
+	struct two_passes *two = data;
 
-	if (range->event != KUNIT_MMU_NOTIFY)
-		return true;
-
-	section->calls++;
-	if (!mutex_trylock(&section->lock))
-		return false;
-	mmu_interval_set_seq(subscription, seq);
-	mutex_unlock(&section->lock);
-	return true;
+	two->mine.error = mutex_trylock(&two->lock) ? 0 : -EAGAIN;
+	if (!two->mine.error)
+		mutex_unlock(&two->lock);
 }
 
-static const struct mmu_interval_notifier_ops trylock_ops = {
-	.invalidate = trylock_invalidate,
-};
-
-static void be_in_section(void *data)
-{
-	struct others_section *section = data;
-	struct mmu_notifier_range range;
-
-	mmap_read_lock(current->mm);
-	if (!pass_begin(&range, section->other_blockable, section->start, PAGE_SIZE))
-		pass_end(&range);
-	mmap_read_unlock(current->mm);
-}
-
-/* Returns when the other is in its callback; this task then is on another CPU. */
-static struct helper *others_section_begin(struct others_section *section, bool blockable,
-					   const struct mmu_interval_notifier_ops *ops)
-{
-	struct kunit *test = section->test;
-	struct helper *other;
-
-	mutex_init(&section->lock);
-	init_completion(&section->begun);
-	init_completion(&section->go);
-	section->other_blockable = blockable;
-	section->start = kunit_mmu_notifier_mmap(test, 2, MAP_PRIVATE);
-	kunit_mmu_interval_notifier_insert(test, &section->other, section->start,
-					   PAGE_SIZE, &other_ops);
-	kunit_mmu_interval_notifier_insert(test, &section->mine, section->start + PAGE_SIZE,
-					   PAGE_SIZE, ops);
-	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpu_of(0)));
-	other = helper_start(test, 1, be_in_section, section);
-	wait_for_completion(&section->begun);
-	return other;
-}
-
-static int my_pass(struct others_section *section, bool blockable)
+static int whole_pass(bool blockable, unsigned long start)
 {
 	struct mmu_notifier_range range;
 	int ret;
 
 	mmap_read_lock(current->mm);
-	ret = pass_begin(&range, blockable, section->start + PAGE_SIZE, PAGE_SIZE);
+	ret = pass_begin(&range, blockable, start, PAGE_SIZE);
 	if (!ret)
-		pass_end(&range);
+		mmu_notifier_invalidate_range_end(&range);
 	mmap_read_unlock(current->mm);
 	return ret;
 }
 
-static struct others_section *others_section_create(struct kunit *test)
+static int my_pass(struct two_passes *two, bool blockable)
 {
-	struct others_section *section = kunit_kzalloc(test, sizeof(*section), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, section);
-	section->test = test;
-	return section;
+	return whole_pass(blockable, two->start + PAGE_SIZE);
 }
 
-static void others_section_end(struct others_section *section, struct helper *other)
+static void other_pass(void *data)
 {
-	complete_all(&section->go);
+	struct two_passes *two = data;
+
+	whole_pass(two->other_blockable, two->start);
+}
+
+static struct two_passes *two_passes_create(struct kunit *test, bool blockable,
+					    void (*mine)(void *data))
+{
+	struct two_passes *two = kunit_kzalloc(test, sizeof(*two), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, two);
+	two->test = test;
+	mutex_init(&two->lock);
+	init_completion(&two->begun);
+	init_completion(&two->go);
+	two->other_blockable = blockable;
+	two->start = kunit_mmu_notifier_mmap(test, 2, MAP_PRIVATE);
+	two->other.at_start = other_stays;
+	two->other.data = two;
+	fake_subscribe(test, &two->other, INTERVAL, two->start, PAGE_SIZE);
+	two->mine.at_start = mine;
+	two->mine.data = two;
+	fake_subscribe(test, &two->mine, INTERVAL, two->start + PAGE_SIZE, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpu_of(0)));
+	return two;
+}
+
+/* Returns when the other is in its callback; this task then is on another CPU. */
+static struct helper *two_passes_begin(struct two_passes *two)
+{
+	struct helper *other = helper_start(two->test, 1, other_pass, two);
+
+	expect_completion(two->test, &two->begun);
+	return other;
+}
+
+static void two_passes_end(struct two_passes *two, struct helper *other)
+{
+	complete_all(&two->go);
 	helper_wait(other);
-	KUNIT_EXPECT_EQ(section->test, section->calls, 1);
-	expect_idle(section->test);
+	KUNIT_EXPECT_EQ(two->test, two->mine.starts[NONBLOCK] + two->mine.starts[BLOCKABLE], 1);
+	expect_idle(two->test);
 }
 
 /* What another may not do now, this task may. */
 static void others_nonblock_is_not_mine(struct kunit *test)
 {
-	struct others_section *section = others_section_create(test);
+	struct two_passes *two;
 	struct helper *other;
 
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "needs two CPUs");
 
-	other = others_section_begin(section, false, &my_ops);
+	two = two_passes_create(test, false, lock_mine);
+	other = two_passes_begin(two);
 	/* It keeps its CPU, and the end of an expectation waits for RCU. */
 	KUNIT_EXPECT_NO_REPORT(test,
-			       KUNIT_EXPECT_EQ(test, 0, my_pass(section, true));
-			       complete_all(&section->go));
-	others_section_end(section, other);
+			       KUNIT_EXPECT_EQ(test, 0, my_pass(two, true));
+			       complete_all(&two->go));
+	two_passes_end(two, other);
 }
 
 /* And what another may do now, this task may not. */
 static void others_blockable_is_not_mine(struct kunit *test)
 {
-	struct others_section *section = others_section_create(test);
-	struct helper *other = others_section_begin(section, true, &my_ops);
+	struct two_passes *two = two_passes_create(test, true, lock_mine);
+	struct helper *other = two_passes_begin(two);
 
-	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP,
-			    "mmu_notifier_nonblock", my_invalidate,
-			    KUNIT_EXPECT_EQ(test, 0, my_pass(section, false)));
-	others_section_end(section, other);
+	KUNIT_EXPECT_MMU_NOTIFIER_REPORT(test,
+					 KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_MIGHT_SLEEP,
+					 fake_invalidate,
+					 KUNIT_EXPECT_EQ(test, 0, my_pass(two, false)));
+	two_passes_end(two, other);
 }
 
 static void contention_is_backed_off_from(struct kunit *test)
 {
-	struct others_section *section = others_section_create(test);
-	struct helper *other = others_section_begin(section, true, &trylock_ops);
+	struct two_passes *two = two_passes_create(test, true, try_lock);
+	struct helper *other = two_passes_begin(two);
 
-	KUNIT_EXPECT_NO_REPORT(test,
-			       KUNIT_EXPECT_EQ(test, -EAGAIN, my_pass(section, false)));
-	others_section_end(section, other);
-	KUNIT_EXPECT_EQ(test, 0, my_pass(section, false));
+	KUNIT_EXPECT_NO_REPORT(test, KUNIT_EXPECT_EQ(test, -EAGAIN, my_pass(two, false)));
+	two_passes_end(two, other);
+	KUNIT_EXPECT_EQ(test, 0, my_pass(two, false));
 }
 
 /*
- * All at once: invalidations that change a page table of this test's own, which
- * interval notifiers mirror, as a driver does with that of the CPU.
+ * All at once: invalidations that change a value, of which an interval notifier has
+ * a copy, as a driver has of the page table.
  */
 
-#define NR_PAGES	8
-#define NR_MIRRORS	2
 #define NR_ROUNDS	300
-/* Two of each role: they meet others of their own kind as well. */
-#define NR_ROLES	4
-#define NR_HELPERS	(2 * NR_ROLES)
+/* Two threads of each kind: they meet others of their own kind as well. */
+#define NR_KINDS	4
+#define NR_THREADS	(2 * NR_KINDS)
 
 /* A nonblocking call of so many is backed off from, whatever else. */
 #define BACK_OFF_EVERY	5
 
 /**
- * struct mirror - an interval notifier with a copy of the table
- * @crowd: whose table
- * @interval: the notifier, over all of it
- * @lock: held to change @pte
- * @pte: the copy; 0: no copy
- * @nonblock_calls: of its callback
- * @back_offs: how many of these it backed off from
- */
-struct mirror {
-	struct crowd *crowd;
-	struct mmu_interval_notifier interval;
-	struct mutex lock;	/* @pte */
-	int pte[NR_PAGES];
-	atomic_t nonblock_calls;
-	atomic_t back_offs;
-};
-
-/**
- * struct counter - a notifier that counts
- * @range: the notifier, if it is of a range
- * @interval: else
- * @finish: what invalidate_start() hands to invalidate_finish()
- * @starts: how often it was called, and did not back off
- * @ends: of starts that have an end, how many ended
- * @nonblock_calls: if it backs off
- * @back_offs: likewise
- * @gone: is not subscribed, and must not be called
- */
-struct counter {
-	struct mmu_notifier range;
-	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-	struct mmu_interval_notifier_finish finish;
-#endif
-	atomic_t starts;
-	atomic_t ends;
-	atomic_t nonblock_calls;
-	atomic_t back_offs;
-	bool gone;
-};
-
-/**
- * struct crowd - all that the threads share
- * @start: of the memory
- * @arrived: how many threads are at the end of their round, of all rounds
- * @meeting: where they wait for each other
- * @pte: the table; grows with each change
- * @mirror: two copies
- * @backs_off: a range notifier that backs off now and then
- * @has_end: one with invalidate_range_end()
- * @two_pass: an interval notifier with invalidate_finish(), where there is such a thing
+ * struct load - all that the threads share
+ * @start: of the memory, a page
+ * @value: grows with each change
+ * @lock: held to change @copy
+ * @copy: of @value; 0: none
+ * @mirror: the interval notifier with the copy
+ * @no_end: a range notifier that backs off now and then
+ * @has_end: a range notifier
+ * @calls: nonblocking ones of @mirror and @no_end
+ * @back_offs: how many of these were backed off from
+ * @starts: of @has_end
+ * @ends: likewise
  * @passes: that were not backed off from
  * @again: those that were
- * @stale: a copy was there when it could not be right
- * @called_when_gone: a notifier was called after its removal
- * @errors: of registrations
+ * @stale: there was a copy when it could not be right
+ * @errors: of subscriptions
  */
-struct crowd {
+struct load {
 	unsigned long start;
-	atomic_t arrived;
-	wait_queue_head_t meeting;
-	atomic_t pte[NR_PAGES];
-	struct mirror mirror[NR_MIRRORS];
-	struct counter backs_off;
-	struct counter has_end;
-	struct counter two_pass;
+	atomic_t value;
+	struct mutex lock;	/* @copy */
+	int copy;
+	struct mmu_interval_notifier mirror;
+	struct mmu_notifier no_end;
+	struct mmu_notifier has_end;
+	atomic_t calls;
+	atomic_t back_offs;
+	atomic_t starts;
+	atomic_t ends;
 	atomic_t passes;
 	atomic_t again;
 	atomic_t stale;
-	atomic_t called_when_gone;
 	atomic_t errors;
 };
 
 /**
- * struct member - a thread of the crowd
- * @crowd: the crowd
- * @nr: its number
+ * struct thread - one of the threads
+ * @load: what it shares
  * @step: what it does in each round
- * @counter: the notifier that it subscribes, if it does so
+ * @fake: the notifier that it subscribes, if it does so
  */
-struct member {
-	struct crowd *crowd;
-	unsigned int nr;
-	void (*step)(struct member *member, unsigned int round);
-	struct counter counter;
+struct thread {
+	struct load *load;
+	void (*step)(struct thread *thread);
+	struct fake fake;
 };
 
-static bool backs_off_now(atomic_t *nonblock_calls)
+static bool backs_off_now(struct load *load)
 {
-	return atomic_inc_return(nonblock_calls) % BACK_OFF_EVERY == 0;
+	return atomic_inc_return(&load->calls) % BACK_OFF_EVERY == 0;
 }
 
-static bool mirror_lock(struct mirror *mirror, bool blockable)
+static bool load_lock(struct load *load, bool blockable)
 {
 	if (blockable) {
-		mutex_lock(&mirror->lock);
+		mutex_lock(&load->lock);
 		return true;
 	}
-	if (!backs_off_now(&mirror->nonblock_calls) && mutex_trylock(&mirror->lock))
+	if (!backs_off_now(load) && mutex_trylock(&load->lock))
 		return true;
-	atomic_inc(&mirror->back_offs);
+	atomic_inc(&load->back_offs);
 	return false;
 }
 
-static bool mirror_invalidate(struct mmu_interval_notifier *subscription,
-			      const struct mmu_notifier_range *range, unsigned long seq)
+static bool load_invalidate(struct mmu_interval_notifier *subscription,
+			    const struct mmu_notifier_range *range, unsigned long seq)
 {
-	struct mirror *mirror = container_of(subscription, struct mirror, interval);
-	unsigned long i;
+	struct load *load = container_of(subscription, struct load, mirror);
 
 	if (range->event != KUNIT_MMU_NOTIFY)
 		return true;
-	if (!mirror_lock(mirror, mmu_notifier_range_blockable(range)))
+	if (!load_lock(load, mmu_notifier_range_blockable(range)))
 		return false;
 
 	mmu_interval_set_seq(subscription, seq);
-	for (i = range->start; i < range->end; i += PAGE_SIZE)
-		mirror->pte[(i - mirror->crowd->start) / PAGE_SIZE] = 0;
-	mutex_unlock(&mirror->lock);
+	load->copy = 0;
+	mutex_unlock(&load->lock);
 	return true;
 }
 
-static const struct mmu_interval_notifier_ops mirror_ops = {
-	.invalidate = mirror_invalidate,
+static const struct mmu_interval_notifier_ops load_interval_ops = {
+	.invalidate = load_invalidate,
 };
 
-static int backs_off_range_start(struct mmu_notifier *subscription,
-				 const struct mmu_notifier_range *range)
+static int no_end_range_start(struct mmu_notifier *subscription,
+			      const struct mmu_notifier_range *range)
 {
-	struct counter *counter = container_of(subscription, struct counter, range);
+	struct load *load = container_of(subscription, struct load, no_end);
 
-	if (range->event != KUNIT_MMU_NOTIFY)
+	if (range->event != KUNIT_MMU_NOTIFY || mmu_notifier_range_blockable(range) ||
+	    !backs_off_now(load))
 		return 0;
-	if (!mmu_notifier_range_blockable(range) && backs_off_now(&counter->nonblock_calls)) {
-		atomic_inc(&counter->back_offs);
-		return -EAGAIN;
-	}
-	atomic_inc(&counter->starts);
-	return 0;
+	atomic_inc(&load->back_offs);
+	return -EAGAIN;
 }
 
-static const struct mmu_notifier_ops backs_off_ops = {
-	.invalidate_range_start = backs_off_range_start,
+static const struct mmu_notifier_ops no_end_ops = {
+	.invalidate_range_start = no_end_range_start,
 };
 
-static int count_range_start(struct mmu_notifier *subscription,
-			     const struct mmu_notifier_range *range)
+static int has_end_range_start(struct mmu_notifier *subscription,
+			       const struct mmu_notifier_range *range)
 {
-	struct counter *counter = container_of(subscription, struct counter, range);
-
 	if (range->event == KUNIT_MMU_NOTIFY)
-		atomic_inc(&counter->starts);
+		atomic_inc(&container_of(subscription, struct load, has_end)->starts);
 	return 0;
 }
 
-static void count_range_end(struct mmu_notifier *subscription,
-			    const struct mmu_notifier_range *range)
+static void has_end_range_end(struct mmu_notifier *subscription,
+			      const struct mmu_notifier_range *range)
 {
-	struct counter *counter = container_of(subscription, struct counter, range);
-
 	if (range->event == KUNIT_MMU_NOTIFY)
-		atomic_inc(&counter->ends);
+		atomic_inc(&container_of(subscription, struct load, has_end)->ends);
 }
 
 static const struct mmu_notifier_ops has_end_ops = {
-	.invalidate_range_start = count_range_start,
-	.invalidate_range_end = count_range_end,
+	.invalidate_range_start = has_end_range_start,
+	.invalidate_range_end = has_end_range_end,
 };
 
-static bool count_invalidate(struct mmu_interval_notifier *subscription,
-			     const struct mmu_notifier_range *range, unsigned long seq)
+/* From start to end of a pass, there is no copy. */
+static void expect_no_copy(struct load *load)
 {
-	struct counter *counter = container_of(subscription, struct counter, interval);
-
-	mmu_interval_set_seq(subscription, seq);
-	if (range->event == KUNIT_MMU_NOTIFY)
-		atomic_inc(&counter->starts);
-	return true;
+	mutex_lock(&load->lock);
+	if (load->copy)
+		atomic_inc(&load->stale);
+	mutex_unlock(&load->lock);
 }
 
-static const struct mmu_interval_notifier_ops count_ops = {
-	.invalidate = count_invalidate,
-};
-
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
-/* There is one finish: a pass that comes meanwhile does without, and is not counted. */
-static bool two_pass_start(struct mmu_interval_notifier *subscription,
-			   const struct mmu_notifier_range *range, unsigned long seq,
-			   struct mmu_interval_notifier_finish **finish)
+static bool change_begin(struct load *load, struct mmu_notifier_range *range, bool blockable)
 {
-	struct counter *counter = container_of(subscription, struct counter, interval);
-
-	mmu_interval_set_seq(subscription, seq);
-	if (range->event != KUNIT_MMU_NOTIFY ||
-	    cmpxchg(&counter->finish.notifier, NULL, subscription))
-		return true;
-
-	atomic_inc(&counter->starts);
-	*finish = &counter->finish;
-	return true;
-}
-
-static void two_pass_finish(struct mmu_interval_notifier_finish *finish)
-{
-	atomic_inc(&container_of(finish, struct counter, finish)->ends);
-	/* Pairs with cmpxchg(): the next pass may have it. */
-	smp_store_release(&finish->notifier, NULL);
-}
-
-static const struct mmu_interval_notifier_ops two_pass_ops = {
-	.invalidate_start = two_pass_start,
-	.invalidate_finish = two_pass_finish,
-};
-
-static void two_pass_insert(struct kunit *test, struct crowd *crowd)
-{
-	kunit_mmu_interval_notifier_insert(test, &crowd->two_pass.interval, crowd->start,
-					   NR_PAGES * PAGE_SIZE, &two_pass_ops);
-}
-#else
-static void two_pass_insert(struct kunit *test, struct crowd *crowd)
-{
-}
-#endif
-
-/* From start to end of a pass, nobody has a copy of what it is about. */
-static void expect_no_copy(struct crowd *crowd, unsigned int first, unsigned int nr)
-{
-	unsigned int i, page;
-
-	for (i = 0; i < NR_MIRRORS; i++) {
-		mutex_lock(&crowd->mirror[i].lock);
-		for (page = first; page < first + nr; page++) {
-			if (crowd->mirror[i].pte[page])
-				atomic_inc(&crowd->stale);
-		}
-		mutex_unlock(&crowd->mirror[i].lock);
-	}
-}
-
-static bool change_begin(struct crowd *crowd, struct mmu_notifier_range *range,
-			 bool blockable, unsigned int first, unsigned int nr)
-{
-	unsigned int page;
-
-	if (pass_begin(range, blockable, crowd->start + first * PAGE_SIZE, nr * PAGE_SIZE)) {
-		atomic_inc(&crowd->again);
+	if (pass_begin(range, blockable, load->start, PAGE_SIZE)) {
+		atomic_inc(&load->again);
 		return false;
 	}
-	atomic_inc(&crowd->passes);
-	expect_no_copy(crowd, first, nr);
-	for (page = first; page < first + nr; page++)
-		atomic_inc(&crowd->pte[page]);
+	atomic_inc(&load->passes);
+	expect_no_copy(load);
+	atomic_inc(&load->value);
 	return true;
 }
 
-static void change_end(struct crowd *crowd, struct mmu_notifier_range *range,
-		       unsigned int first, unsigned int nr)
+static void change_end(struct load *load, struct mmu_notifier_range *range)
 {
-	expect_no_copy(crowd, first, nr);
-	pass_end(range);
+	expect_no_copy(load);
+	mmu_notifier_invalidate_range_end(range);
 }
 
-/* Two passes at a time, one within the other or with a part in common */
-static void change_blockable(struct member *member, unsigned int round)
+static void change_blockable(struct thread *thread)
 {
-	struct crowd *crowd = member->crowd;
-	unsigned int page = round % (NR_PAGES - 4);
-	struct mmu_notifier_range outer, inner;
-
-	mmap_read_lock(current->mm);
-	change_begin(crowd, &outer, true, page, 4);
-	change_begin(crowd, &inner, true, page + 2, round & 1 ? 1 : 3);
-	if (round & 2) {
-		change_end(crowd, &outer, page, 4);
-		change_end(crowd, &inner, page + 2, round & 1 ? 1 : 3);
-	} else {
-		change_end(crowd, &inner, page + 2, round & 1 ? 1 : 3);
-		change_end(crowd, &outer, page, 4);
-	}
-	mmap_read_unlock(current->mm);
-}
-
-static void change_nonblock(struct member *member, unsigned int round)
-{
-	unsigned int first = round % NR_PAGES, nr = NR_PAGES - first;
 	struct mmu_notifier_range range;
 
 	mmap_read_lock(current->mm);
-	if (change_begin(member->crowd, &range, false, first, nr))
-		change_end(member->crowd, &range, first, nr);
+	change_begin(thread->load, &range, true);
+	change_end(thread->load, &range);
 	mmap_read_unlock(current->mm);
 }
 
-static void copy_page_table(struct member *member, unsigned int round)
+static void change_nonblock(struct thread *thread)
 {
-	struct mirror *mirror = &member->crowd->mirror[member->nr % NR_MIRRORS];
-	unsigned int page = round % NR_PAGES;
+	struct mmu_notifier_range range;
+
+	mmap_read_lock(current->mm);
+	if (change_begin(thread->load, &range, false))
+		change_end(thread->load, &range);
+	mmap_read_unlock(current->mm);
+}
+
+static void copy_value(struct thread *thread)
+{
+	struct load *load = thread->load;
 	unsigned long seq;
-	int pte;
+	int value;
 
 	for (;;) {
-		seq = mmu_interval_read_begin(&mirror->interval);
-		pte = atomic_read(&member->crowd->pte[page]);
-		mutex_lock(&mirror->lock);
-		if (!mmu_interval_read_retry(&mirror->interval, seq))
+		seq = mmu_interval_read_begin(&load->mirror);
+		value = atomic_read(&load->value);
+		mutex_lock(&load->lock);
+		if (!mmu_interval_read_retry(&load->mirror, seq))
 			break;
-		mutex_unlock(&mirror->lock);
+		mutex_unlock(&load->lock);
 	}
-	mirror->pte[page] = pte;
-	mutex_unlock(&mirror->lock);
+	load->copy = value;
+	mutex_unlock(&load->lock);
 }
 
-static void expect_not_called(struct member *member, int starts)
+static void subscribe(struct thread *thread)
 {
-	if (atomic_read(&member->counter.starts) != starts)
-		atomic_inc(&member->crowd->called_when_gone);
-}
-
-/* It takes a while to unregister, hence not each time. */
-static void subscribe(struct member *member, unsigned int round)
-{
-	struct counter *counter = &member->counter;
-	struct mm_struct *mm = current->mm;
-	bool interval = round % 8;
-	int ret, starts;
-
-	counter->range.ops = &has_end_ops;
-	ret = interval ?
-	      mmu_interval_notifier_insert(&counter->interval, mm, member->crowd->start,
-					   NR_PAGES * PAGE_SIZE, &count_ops) :
-	      mmu_notifier_register(&counter->range, mm);
-	if (ret) {
-		atomic_inc(&member->crowd->errors);
+	if (mmu_interval_notifier_insert(&thread->fake.interval, current->mm, thread->load->start,
+					 PAGE_SIZE, &fake_interval_ops)) {
+		atomic_inc(&thread->load->errors);
 		return;
 	}
-
 	cond_resched();
-	if (interval)
-		mmu_interval_notifier_remove(&counter->interval);
-	else
-		mmu_notifier_unregister(&counter->range, mm);
-	starts = atomic_read(&counter->starts);
-	cond_resched();
-	expect_not_called(member, starts);
+	mmu_interval_notifier_remove(&thread->fake.interval);
+	/* A call from now on would find no callback. */
+	memset(&thread->fake, 0, sizeof(thread->fake));
 }
 
-/* All begin a round at the same time, so that they are in each other's way. */
-static void meet(struct crowd *crowd, unsigned int round)
+static void run_thread(void *data)
 {
-	int all = NR_HELPERS * (round + 1);
-
-	if (atomic_inc_return(&crowd->arrived) == all)
-		wake_up_all(&crowd->meeting);
-	else
-		wait_event(crowd->meeting, atomic_read(&crowd->arrived) >= all);
-}
-
-static void take_part(void *data)
-{
-	struct member *member = data;
+	struct thread *thread = data;
 	unsigned int round;
 
 	for (round = 0; round < NR_ROUNDS; round++) {
-		meet(member->crowd, round);
-		member->step(member, round + member->nr);
+		thread->step(thread);
+		/* On a single CPU, others are to come in between. */
+		cond_resched();
 	}
 }
 
-static struct crowd *crowd_create(struct kunit *test)
+static struct load *load_create(struct kunit *test)
 {
-	struct crowd *crowd = kunit_kzalloc(test, sizeof(*crowd), GFP_KERNEL);
-	unsigned int i;
+	struct load *load = kunit_kzalloc(test, sizeof(*load), GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(test, crowd);
-	crowd->start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
-	init_waitqueue_head(&crowd->meeting);
-	for (i = 0; i < NR_PAGES; i++)
-		atomic_set(&crowd->pte[i], 1);
-	for (i = 0; i < NR_MIRRORS; i++) {
-		mutex_init(&crowd->mirror[i].lock);
-		crowd->mirror[i].crowd = crowd;
-		kunit_mmu_interval_notifier_insert(test, &crowd->mirror[i].interval, crowd->start,
-						   NR_PAGES * PAGE_SIZE, &mirror_ops);
-	}
-	kunit_mmu_notifier_register(test, &crowd->backs_off.range, &backs_off_ops);
-	kunit_mmu_notifier_register(test, &crowd->has_end.range, &has_end_ops);
-	two_pass_insert(test, crowd);
-	return crowd;
+	KUNIT_ASSERT_NOT_NULL(test, load);
+	load->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	atomic_set(&load->value, 1);
+	mutex_init(&load->lock);
+	kunit_mmu_interval_notifier_insert(test, &load->mirror, load->start, PAGE_SIZE,
+					   &load_interval_ops);
+	kunit_mmu_notifier_register(test, &load->no_end, &no_end_ops);
+	kunit_mmu_notifier_register(test, &load->has_end, &has_end_ops);
+	return load;
 }
 
-static void crowd_run(struct kunit *test, struct crowd *crowd)
+static void load_run(struct kunit *test, struct load *load)
 {
-	static void (* const steps[NR_ROLES])(struct member *member, unsigned int round) = {
-		change_blockable, change_nonblock, copy_page_table, subscribe,
+	static void (* const steps[NR_KINDS])(struct thread *thread) = {
+		change_blockable, change_nonblock, copy_value, subscribe,
 	};
-	struct member *members = kunit_kcalloc(test, NR_HELPERS, sizeof(*members), GFP_KERNEL);
-	struct helper *helpers[NR_HELPERS];
+	struct thread *threads = kunit_kcalloc(test, NR_THREADS, sizeof(*threads), GFP_KERNEL);
+	struct helper *helpers[NR_THREADS];
 	unsigned int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, members);
-	for (i = 0; i < NR_HELPERS; i++) {
-		members[i].crowd = crowd;
-		members[i].nr = i;
-		/* With two CPUs, each has one of each role. */
-		members[i].step = steps[i / 2];
-		helpers[i] = helper_start(test, i, take_part, &members[i]);
+	KUNIT_ASSERT_NOT_NULL(test, threads);
+	for (i = 0; i < NR_THREADS; i++) {
+		threads[i].load = load;
+		/* With two CPUs, each has one of each kind. */
+		threads[i].step = steps[i / 2];
+		helpers[i] = helper_start(test, i, run_thread, &threads[i]);
 	}
-	for (i = 0; i < NR_HELPERS; i++)
+	for (i = 0; i < NR_THREADS; i++)
 		helper_wait(helpers[i]);
-}
-
-/* Each copy that there is, is right. */
-static void expect_right_copies(struct kunit *test, struct crowd *crowd)
-{
-	unsigned int i, page;
-
-	for (i = 0; i < NR_MIRRORS; i++) {
-		for (page = 0; page < NR_PAGES; page++) {
-			if (crowd->mirror[i].pte[page])
-				KUNIT_EXPECT_EQ(test, crowd->mirror[i].pte[page],
-						atomic_read(&crowd->pte[page]));
-		}
-	}
-}
-
-/* Each pass that was backed off from, was by just one, and no other pass was. */
-static void expect_counts_balance(struct kunit *test, struct crowd *crowd)
-{
-	int passes = atomic_read(&crowd->passes), again = atomic_read(&crowd->again);
-	int by_range = atomic_read(&crowd->backs_off.back_offs), back_offs = by_range;
-	unsigned int i;
-
-	for (i = 0; i < NR_MIRRORS; i++)
-		back_offs += atomic_read(&crowd->mirror[i].back_offs);
-	kunit_info(test, "%d passes, %d backed off from\n", passes, again);
-
-	/* Of each two threads, the blockable one makes two passes a round. */
-	KUNIT_EXPECT_EQ(test, passes + again, (2 * 2 + 2) * NR_ROUNDS);
-	KUNIT_EXPECT_EQ(test, again, back_offs);
-	KUNIT_EXPECT_GT(test, by_range, 0);
-	KUNIT_EXPECT_GT(test, back_offs, by_range);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->backs_off.starts), passes);
-	/* Range notifiers are all called, whoever backs off. */
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->has_end.starts), passes + by_range);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->has_end.ends), passes + by_range);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->two_pass.starts),
-			atomic_read(&crowd->two_pass.ends));
 }
 
 static void all_at_once(struct kunit *test)
 {
-	struct crowd *crowd = crowd_create(test);
+	struct load *load = load_create(test);
+	int passes, again;
 
-	crowd_run(test, crowd);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->stale), 0);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->called_when_gone), 0);
-	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->errors), 0);
-	expect_right_copies(test, crowd);
-	expect_counts_balance(test, crowd);
+	load_run(test, load);
+	passes = atomic_read(&load->passes);
+	again = atomic_read(&load->again);
+	kunit_info(test, "%d passes, %d backed off from\n", passes, again);
+	KUNIT_EXPECT_EQ(test, atomic_read(&load->stale), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&load->errors), 0);
+	if (load->copy)
+		KUNIT_EXPECT_EQ(test, load->copy, atomic_read(&load->value));
+
+	/* Each pass that was backed off from, was by just one, and no other pass was. */
+	KUNIT_EXPECT_EQ(test, passes + again, (2 + 2) * NR_ROUNDS);
+	KUNIT_EXPECT_GT(test, again, 0);
+	KUNIT_EXPECT_EQ(test, again, atomic_read(&load->back_offs));
+	KUNIT_EXPECT_GE(test, atomic_read(&load->starts), passes);
+	KUNIT_EXPECT_EQ(test, atomic_read(&load->starts), atomic_read(&load->ends));
 	expect_idle(test);
 }
 
 static struct kunit_case mmu_notifier_smp_cases[] = {
-	KUNIT_CASE_PARAM(newcomer_waits_for_pass, newcomer_gen_params),
+	KUNIT_CASE_PARAM(who_comes_in_a_pass_waits, waiting_gen_params),
 	KUNIT_CASE(others_nonblock_is_not_mine),
 	KUNIT_CASE(others_blockable_is_not_mine),
 	KUNIT_CASE(contention_is_backed_off_from),

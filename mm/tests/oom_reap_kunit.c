@@ -21,7 +21,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
-#include "mmu_notifier_kunit.h"
+#include "mmu_notifier_fake_kunit.h"
 
 #define NR_AREAS	5
 #define AREA_PAGES	2
@@ -140,12 +140,12 @@ struct backing_off {
 };
 
 static const struct backing_off backing_off[] = {
-	{ "none", 0 },
-	{ "first", BIT(0) },
-	{ "middle", BIT(2) },
-	{ "last", BIT(4) },
-	{ "two", BIT(1) | BIT(3) },
-	{ "all", GENMASK(4, 0) },
+	{ .name = "none", .mask = 0 },
+	{ .name = "first", .mask = BIT(0) },
+	{ .name = "middle", .mask = BIT(2) },
+	{ .name = "last", .mask = BIT(4) },
+	{ .name = "two", .mask = BIT(1) | BIT(3) },
+	{ .name = "all", .mask = GENMASK(4, 0) },
 };
 
 static void backing_off_describe(const struct backing_off *who, char *description)
@@ -194,29 +194,17 @@ static void backed_off_is_left_and_reaped_later(struct kunit *test)
 
 /* An interval notifier has no say in what happens next to its interval. */
 
-static bool refuse(struct mmu_interval_notifier *subscription,
-		   const struct mmu_notifier_range *range, unsigned long seq)
-{
-	mmu_interval_set_seq(subscription, seq);
-	return mmu_notifier_range_blockable(range);
-}
-
-static const struct mmu_interval_notifier_ops refuse_ops = {
-	.invalidate = refuse,
-};
-
 static void interval_protects_its_vma_only(struct kunit *test)
 {
-	struct mmu_interval_notifier *interval = kunit_kzalloc(test, sizeof(*interval),
-							       GFP_KERNEL);
+	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
 	struct victim *victim = victim_create(test);
 	unsigned int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, interval);
+	KUNIT_ASSERT_NOT_NULL(test, fake);
 	for (i = 0; i < NR_AREAS; i++)
 		area_map(victim, i, MAP_PRIVATE);
-	kunit_mmu_interval_notifier_insert(test, interval, victim->area[2].start,
-					   PAGE_SIZE, &refuse_ops);
+	fake->error = -EAGAIN;
+	fake_subscribe(test, fake, INTERVAL, victim->area[2].start, PAGE_SIZE);
 
 	KUNIT_EXPECT_FALSE(test, kunit_mmu_notifier_reap(test));
 	for (i = 0; i < NR_AREAS; i++) {

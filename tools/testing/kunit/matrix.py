@@ -17,7 +17,7 @@ from common import EXIT_TREE, Failure
 from verdict import Log, Result, SkipRule, Verdict
 
 # Hooks with this in their name are what makes ours of mainline.
-ANNOTATION = '^(annotation|trace-probe)/'
+ANNOTATION = '-annotate-'
 MAINLINE, OURS = RUNS = 'mainline', 'ours'
 # Options of .kunitconfig that come with them
 NOT_IN_MAINLINE = ('--kconfig_add=CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE=n',)
@@ -31,8 +31,7 @@ WRONG, PROTECTED = CASES.values()
 # The kinds of report that lib/kunit/report.c tells apart
 LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
            'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
-           'inconsistent lock state': 'L',
-           'another lockdep report': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
+           'inconsistent lock state': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
            'scheduler': 'S', 'maybe scheduler': 'S', 'WARN()': 'W'}
 LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
           'MISS nothing did, though it must be; FALSE reported, though it must not be; '
