@@ -77,11 +77,23 @@ void mmu_notifier_probe(const struct mmu_notifier_range *range)
 }
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe);
 
+/* Kept for later: setup_fault_attr() may allocate, and here nobody can yet. */
+static char *boot_attr __initdata;
+
 static int __init mmu_notifier_probe_setup(char *str)
 {
-	return setup_fault_attr(&mmu_notifier_probe_attr, str);
+	boot_attr = str;
+	return 1;
 }
 __setup("mmu_notifier_nonblock_probe=", mmu_notifier_probe_setup);
+
+static int __init mmu_notifier_probe_boot(void)
+{
+	if (boot_attr)
+		setup_fault_attr(&mmu_notifier_probe_attr, boot_attr);
+	return 0;
+}
+core_initcall(mmu_notifier_probe_boot);
 
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static int __init mmu_notifier_probe_init(void)
