@@ -115,8 +115,9 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
         stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
                        if hook.name in present]
     else:
-        say(f'{base.origin} has already: {", ".join(present)}; and {len(known)} files of the '
-            'series, which stay as they are there')
+        names = ', '.join(hook.name for hook in hooks if hook.name in present)
+        say(f'{base.origin} has already: {names}; and {len(known)} files of the series, which '
+            'stay as they are there')
         stage.files = {name for patch in present.values() for name in touched_files(patch)}
     if not stage.hooks:
         for hook in read_hooks(repo, without):
