@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The nonblocking probe: ahead of an invalidation that may block comes one that
- * may not, as the OOM reaper runs it, when the fault-injection framework says so.
- * To invalidate once more than needed is always allowed.
+ * may not, when the fault-injection framework says so. To invalidate once more than
+ * needed is always allowed.
  */
 
 #include <kunit/visibility.h>
@@ -32,12 +32,13 @@ struct probe {
 /**
  * mmu_notifier_probe_skips() - is a notifier left out of the extra pass?
  * @range: of the pass
- * @callback: a callback of the notifier
+ * @ops: the operations of the notifier
  *
  * Context: Any.
- * Return: true if @range is of an extra pass, and the filter does not want @callback.
+ * Return: true if @range is of an extra pass, and the filter does not want the module
+ * that @ops are in.
  */
-bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void *callback)
+bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void *ops)
 {
 	const struct probe *probe = container_of(range, struct probe, range);
 
@@ -45,7 +46,7 @@ bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void
 		return false;
 
 	guard(preempt)();
-	return strcmp(module_name(__module_address((unsigned long)callback)), probe->module);
+	return strcmp(module_name(__module_address((unsigned long)ops)), probe->module);
 }
 
 /**
@@ -58,8 +59,8 @@ bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void
  */
 void mmu_notifier_probe(const struct mmu_notifier_range *range)
 {
-	struct probe probe = { .range = *range };
 	const char *module;
+	struct probe probe;
 
 	/* The framework would count this as one of the faults that the task asked for. */
 	if (current->fail_nth || !should_fail_ex(&mmu_notifier_probe_attr,
@@ -67,11 +68,12 @@ void mmu_notifier_probe(const struct mmu_notifier_range *range)
 						 FAULT_NOWARN))
 		return;
 
+	probe.range = *range;
+	probe.range.flags = MMU_NOTIFIER_RANGE_PROBE;
 	rcu_read_lock();
 	module = rcu_dereference(mmu_notifier_probe_module);
 	strscpy(probe.module, module ?: "");
 	rcu_read_unlock();
-	probe.range.flags = MMU_NOTIFIER_RANGE_PROBE;
 	if (!mmu_notifier_invalidate_range_start_nonblock(&probe.range))
 		mmu_notifier_invalidate_range_end(&probe.range);
 }

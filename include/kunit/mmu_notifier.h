@@ -22,6 +22,7 @@
 
 #include <kunit/report.h>
 #include <linux/mmu_notifier.h>
+#include <linux/oom.h>
 #include <linux/types.h>
 
 struct kunit;
@@ -43,7 +44,7 @@ void mmu_notifier_read_state(struct mm_struct *mm,
 			     struct mmu_notifier_state *state);
 
 /* The event of the passes below. Others come when the mm goes away. */
-#define KUNIT_MMU_NOTIFY	MMU_NOTIFY_CLEAR
+#define KUNIT_MMU_NOTIFY	KUNIT_OOM_REAP_NOTIFY
 
 unsigned long kunit_mmu_notifier_mmap(struct kunit *test, unsigned long nr_pages,
 				      unsigned long flags);

@@ -39,9 +39,8 @@
  *	place in the code
  * @KUNIT_REPORT_MIGHT_SLEEP: "sleeping function called from invalid context";
  *	needs CONFIG_DEBUG_ATOMIC_SLEEP and is not expected without
- * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling while atomic" and
- *	"scheduling in a non-blocking section"; as for
- *	@KUNIT_REPORT_MIGHT_SLEEP
+ * @KUNIT_REPORT_SCHEDULE: the scheduler, "scheduling in a non-blocking section"; as
+ *	for @KUNIT_REPORT_MIGHT_SLEEP
  * @KUNIT_REPORT_MAYBE_SCHEDULE: to expect only: @KUNIT_REPORT_SCHEDULE, or none.
  *	Who waits for another CPU need not sleep if that is fast
  * @KUNIT_REPORT_WARN: WARN() and its kin. These are printed, expected or not. Not
@@ -60,6 +59,11 @@ enum kunit_report_kind {
 	KUNIT_REPORT_MAYBE_SCHEDULE	= BIT(8),
 	KUNIT_REPORT_RCU		= BIT(9),
 };
+
+/* Lockdep's, of an acquisition */
+#define KUNIT_REPORT_LOCKDEP						\
+	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_RECURSION |		\
+	 KUNIT_REPORT_CIRCULAR | KUNIT_REPORT_USAGE)
 
 struct kunit;
 struct kunit_report_scope;
@@ -86,24 +90,36 @@ struct kunit_report_scope;
 static inline bool kunit_claim_report(enum kunit_report_kind kind, const char *lock,
 				      unsigned long ip)
 {
-	return static_branch_unlikely(&kunit_running) && kunit_hooks.claim_report &&
-	       kunit_hooks.claim_report(kind, lock, ip);
+	typeof(kunit_hooks.claim_report) claim;
+
+	if (!static_branch_unlikely(&kunit_running))
+		return false;
+
+	claim = READ_ONCE(kunit_hooks.claim_report);
+	return claim && claim(kind, lock, ip);
 }
 
 /**
- * kunit_report_unchecked() - for lockdep: has the task's expectation had its report?
+ * kunit_report_claimed() - for lockdep: has the task's expectation had a report?
+ * @kinds: of these kinds
  *
- * Lockdep then goes on to keep its record of the locks held, and checks and learns
- * nothing of the task until the expectation ends.
+ * After one of lockdep, it goes on to keep its record of the locks held, and checks
+ * and learns nothing of the task until the expectation ends. After any, interrupts
+ * that are enabled may well not be meant to be.
  *
  * Context: Any. Takes no locks.
  *
  * Return: true if it has.
  */
-static inline bool kunit_report_unchecked(void)
+static inline bool kunit_report_claimed(unsigned int kinds)
 {
-	return static_branch_unlikely(&kunit_running) && kunit_hooks.report_unchecked &&
-	       kunit_hooks.report_unchecked();
+	typeof(kunit_hooks.report_claimed) claimed;
+
+	if (!static_branch_unlikely(&kunit_running))
+		return false;
+
+	claimed = READ_ONCE(kunit_hooks.report_claimed);
+	return claimed && claimed(kinds);
 }
 
 #else
@@ -114,7 +130,7 @@ static inline bool kunit_claim_report(enum kunit_report_kind kind, const char *l
 	return false;
 }
 
-static inline bool kunit_report_unchecked(void)
+static inline bool kunit_report_claimed(unsigned int kinds)
 {
 	return false;
 }
@@ -216,8 +232,8 @@ do {									\
  * out of it fails the test. Once lockdep has reported something, it does not check
  * the task until the end of the expression: there is at most one report of lockdep.
  *
- * Other reports of lockdep than those above, of a lock that is released twice for
- * example, cannot be expected: they turn lockdep off, and fail the test.
+ * Other reports, of a lock that is released twice or "scheduling while atomic" for
+ * example, cannot be expected: those of lockdep turn it off, and fail the test.
  *
  * Expectations nest; the innermost gets the report. Only one task of a test can
  * have them at a time.

@@ -78,6 +78,7 @@ static void kunit_mmu_notifier_unregister(void *data)
 void kunit_mmu_notifier_register(struct kunit *test, struct mmu_notifier *subscription,
 				 const struct mmu_notifier_ops *ops)
 {
+	KUNIT_ASSERT_NOT_NULL_MSG(test, current->mm, "kunit_mmu_notifier_mmap() comes first");
 	subscription->ops = ops;
 	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(subscription, current->mm));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kunit_mmu_notifier_unregister,
@@ -111,6 +112,7 @@ void kunit_mmu_interval_notifier_insert(struct kunit *test,
 					unsigned long start, unsigned long length,
 					const struct mmu_interval_notifier_ops *ops)
 {
+	KUNIT_ASSERT_NOT_NULL_MSG(test, current->mm, "kunit_mmu_notifier_mmap() comes first");
 	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(subscription, current->mm,
 							      start, length, ops));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, interval_remove_action,
@@ -284,6 +286,9 @@ bool kunit_mmu_notifier_was_waited_for(struct kunit *test)
 
 /* Passes */
 
+/* How long an invalidation of others may take, in jiffies */
+#define KUNIT_MMU_NOTIFIER_WAIT		(HZ / 20)
+
 /* For one end too many: begins a pass over nothing, which has no end then. */
 static void kunit_mmu_notifier_begin_again(void)
 {
@@ -304,8 +309,15 @@ static void kunit_mmu_notifier_expect_state(struct kunit *test,
 					    const struct mmu_notifier_state *before)
 {
 	struct mmu_notifier_state state;
+	int i;
 
-	mmu_notifier_read_state(current->mm, &state);
+	/* On another CPU, memory may be migrated just now. */
+	for (i = 0; i < KUNIT_MMU_NOTIFIER_WAIT; i++) {
+		mmu_notifier_read_state(current->mm, &state);
+		if (state.active_ranges == before->active_ranges)
+			break;
+		schedule_timeout_uninterruptible(1);
+	}
 	KUNIT_EXPECT_EQ_MSG(test, state.active_ranges, before->active_ranges,
 			    "the pass is over, but its range is still being invalidated");
 	KUNIT_EXPECT_EQ_MSG(test, state.seq & 1, before->seq & 1,

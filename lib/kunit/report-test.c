@@ -150,18 +150,18 @@ struct wrong {
 };
 
 static const struct wrong wrongs[] = {
-	{ "wait_context", mutex_in_spinlock, SLEEPING_LOCK, "outer_lock" },
-	{ "wait_context_bh", mutex_in_spinlock_bh, SLEEPING_LOCK, "lock_a" },
-	{ "recursion", recursion, KUNIT_REPORT_RECURSION, "lock_a" },
-	{ "circular", a_then_b_then_a, KUNIT_REPORT_CIRCULAR, "lock_b" },
-	{ "deadlock", recursion, KUNIT_REPORT_DEADLOCK, "lock_a" },
-	{ "usage", usage, KUNIT_REPORT_USAGE, NULL },
-	{ "irq_dependency", irq_dependency, KUNIT_REPORT_USAGE, "irq_lock" },
-	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP, NULL },
-	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE, NULL },
-	{ "maybe_schedule", schedule_in_non_block, KUNIT_REPORT_MAYBE_SCHEDULE, NULL },
-	{ "warn", warn, KUNIT_REPORT_WARN, NULL },
-	{ "rcu", suspicious_rcu, KUNIT_REPORT_RCU, NULL },
+	{ .name = "wait_context", .code = mutex_in_spinlock, .kinds = SLEEPING_LOCK, .map = "outer_lock" },
+	{ .name = "wait_context_bh", .code = mutex_in_spinlock_bh, .kinds = SLEEPING_LOCK, .map = "lock_a" },
+	{ .name = "recursion", .code = recursion, .kinds = KUNIT_REPORT_RECURSION, .map = "lock_a" },
+	{ .name = "circular", .code = a_then_b_then_a, .kinds = KUNIT_REPORT_CIRCULAR, .map = "lock_b" },
+	{ .name = "deadlock", .code = recursion, .kinds = KUNIT_REPORT_DEADLOCK, .map = "lock_a" },
+	{ .name = "usage", .code = usage, .kinds = KUNIT_REPORT_USAGE },
+	{ .name = "irq_dependency", .code = irq_dependency, .kinds = KUNIT_REPORT_USAGE, .map = "irq_lock" },
+	{ .name = "might_sleep", .code = might_sleep_in_atomic, .kinds = KUNIT_REPORT_MIGHT_SLEEP },
+	{ .name = "schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_SCHEDULE },
+	{ .name = "maybe_schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_MAYBE_SCHEDULE },
+	{ .name = "warn", .code = warn, .kinds = KUNIT_REPORT_WARN },
+	{ .name = "rcu", .code = suspicious_rcu, .kinds = KUNIT_REPORT_RCU },
 };
 
 static void wrong_describe(const struct wrong *wrong, char *description)
@@ -244,8 +244,9 @@ static void wrong_kind_is_described(struct kunit *test)
 	recursion();
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_CIRCULAR, NULL, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
-	KUNIT_EXPECT_STREQ(test, message,
-			   "expected circular locking dependency, got recursive locking; ");
+	KUNIT_EXPECT_TRUE_MSG(test,
+			      strstarts(message, "expected circular locking dependency, got recursive locking; recursive locking of lock_a at recursion+"),
+			      "%s", message);
 }
 
 /* Two, of which one is expected */
@@ -259,8 +260,11 @@ static void additional_kind_is_described(struct kunit *test)
 	scope = kunit_report_scope_begin(test);
 	mutex_in_spinlock();
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL);
-	KUNIT_EXPECT_STREQ(test, message ?: "",
-			   "expected might_sleep, got invalid wait context and might_sleep; ");
+	KUNIT_EXPECT_NOT_NULL_MSG(test,
+				  strstr(message ?: "", "expected might_sleep, got invalid wait context and might_sleep; "),
+				  "%s", message);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message ?: "", "invalid wait context of inner_lock at "),
+				  "%s", message);
 }
 
 static void wrong_map_is_described(struct kunit *test)
@@ -355,6 +359,21 @@ static void second_report_is_not_made(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL,
 			    recursion();
 			    mutex_in_lock_a());
+}
+
+/* As many as before, but not the same */
+static void other_lock_held_is_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	spin_acquire(&lock_a.dep_map, 0, 0, _THIS_IP_);
+	scope = kunit_report_scope_begin(test);
+	spin_release(&lock_a.dep_map, _THIS_IP_);
+	spin_acquire(&lock_b.dep_map, 0, 0, _THIS_IP_);
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	KUNIT_EXPECT_STREQ(test, message ?: "", "holds other locks than before; ");
+	KUNIT_EXPECT_EQ(test, current->lockdep_depth, 0);
 }
 
 static void raised_non_block_count_is_described(struct kunit *test)
@@ -598,9 +617,9 @@ struct interrupt {
 };
 
 static const struct interrupt interrupts[] = {
-	{ "softirq", run_softirq, 1 },
-	{ "irq_work", run_irq_work, 1 },
-	{ "other_cpu", run_ipi, 2 },
+	{ .name = "softirq", .run = run_softirq, .cpus = 1 },
+	{ .name = "irq_work", .run = run_irq_work, .cpus = 1 },
+	{ .name = "other_cpu", .run = run_ipi, .cpus = 2 },
 };
 
 static void interrupt_describe(const struct interrupt *interrupt, char *description)
@@ -645,6 +664,17 @@ static void recursion_with_irqs_off(void)
 	raw_spin_unlock_irqrestore(&lock_of_irq, flags);
 }
 
+/* What it sleeps in enables interrupts, and the lock is still held. */
+static void sleep_with_irqs_off(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&lock_of_irq, flags);
+	might_sleep();
+	local_irq_enable();
+	raw_spin_unlock_irqrestore(&lock_of_irq, flags);
+}
+
 static void take_lock(struct irq_work *work)
 {
 	raw_spin_lock(&lock_of_irq);
@@ -657,6 +687,9 @@ static void lock_with_irqs_off_is_forgotten(struct kunit *test)
 
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "twice_map", NULL,
 			    recursion_with_irqs_off());
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, "lock_of_irq", NULL,
+				    sleep_with_irqs_off());
 	irq_work_queue(&work);
 	irq_work_sync(&work);
 	KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "an interrupt took the lock, and was reported");
@@ -772,10 +805,10 @@ static void stray_report_is_told(struct kunit *test)
 
 /* Another test on another CPU, which makes its reports while expectations are open */
 
-#define RIVAL_ROUNDS	20
+#define OTHER_ROUNDS	20
 
 /**
- * struct rival - that test
+ * struct second_test - that test
  * @test: its context
  * @wrong: what it does, and this test as well
  * @task: the thread that runs it
@@ -783,7 +816,7 @@ static void stray_report_is_told(struct kunit *test)
  * @did: it has done it
  * @stop: and shall no more
  */
-struct rival {
+struct second_test {
 	struct kunit test;
 	const struct wrong *wrong;
 	struct task_struct *task;
@@ -792,84 +825,84 @@ struct rival {
 	bool stop;
 };
 
-static int rival_thread(void *data)
+static int second_thread(void *data)
 {
-	struct rival *rival = data;
+	struct second_test *second = data;
 
-	current->kunit_test = &rival->test;
+	current->kunit_test = &second->test;
 	for (;;) {
-		wait_for_completion(&rival->go);
-		if (rival->stop)
+		wait_for_completion(&second->go);
+		if (second->stop)
 			break;
-		rival->wrong->code();
-		complete(&rival->did);
+		second->wrong->code();
+		complete(&second->did);
 	}
 	current->kunit_test = NULL;
 	return 0;
 }
 
-static void rival_end(void *data)
+static void second_end(void *data)
 {
-	struct rival *rival = data;
+	struct second_test *second = data;
 
-	rival->stop = true;
-	complete(&rival->go);
-	kthread_stop(rival->task);
-	put_task_struct(rival->task);
+	second->stop = true;
+	complete(&second->go);
+	kthread_stop(second->task);
+	put_task_struct(second->task);
 }
 
-static struct rival *rival_start(struct kunit *test, const struct wrong *wrong)
+static struct second_test *second_start(struct kunit *test, const struct wrong *wrong)
 {
-	struct rival *rival = kunit_kzalloc(test, sizeof(*rival), GFP_KERNEL);
+	struct second_test *second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(test, rival);
-	kunit_init_test(&rival->test, "rival", NULL);
-	rival->test.status = KUNIT_SUCCESS;
-	rival->wrong = wrong;
-	init_completion(&rival->go);
-	init_completion(&rival->did);
-	rival->task = kthread_create(rival_thread, rival, "kunit_report");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(rival->task));
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	kunit_init_test(&second->test, "second test", NULL);
+	second->test.status = KUNIT_SUCCESS;
+	second->wrong = wrong;
+	init_completion(&second->go);
+	init_completion(&second->did);
+	second->task = kthread_create(second_thread, second, "kunit_report");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(second->task));
 	/* This task then is on another CPU, if there is another. */
-	kthread_bind(rival->task, cpumask_last(cpu_online_mask));
-	get_task_struct(rival->task);
-	wake_up_process(rival->task);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, rival_end, rival));
+	kthread_bind(second->task, cpumask_last(cpu_online_mask));
+	get_task_struct(second->task);
+	wake_up_process(second->task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, second_end, second));
 	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(0)));
-	return rival;
+	return second;
 }
 
-/* @mine is done while the rival does what it does. */
-static void both(struct rival *rival, void (*mine)(void))
+/* @mine is done while the second test does what it does. */
+static void both(struct second_test *second, void (*mine)(void))
 {
-	complete(&rival->go);
+	complete(&second->go);
 	mine();
-	wait_for_completion(&rival->did);
+	wait_for_completion(&second->did);
 }
 
-static const struct wrong rivals[] = {
-	{ "might_sleep", might_sleep_in_atomic, KUNIT_REPORT_MIGHT_SLEEP },
-	{ "schedule", schedule_in_non_block, KUNIT_REPORT_SCHEDULE },
-	{ "warn", warn, KUNIT_REPORT_WARN },
-	{ "rcu", suspicious_rcu, KUNIT_REPORT_RCU },
+static const struct wrong other_wrongs[] = {
+	{ .name = "might_sleep", .code = might_sleep_in_atomic, .kinds = KUNIT_REPORT_MIGHT_SLEEP },
+	{ .name = "schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_SCHEDULE },
+	{ .name = "warn", .code = warn, .kinds = KUNIT_REPORT_WARN },
+	{ .name = "rcu", .code = suspicious_rcu, .kinds = KUNIT_REPORT_RCU },
 };
 
-KUNIT_ARRAY_PARAM(rival, rivals, wrong_describe);
+KUNIT_ARRAY_PARAM(other_wrong, other_wrongs, wrong_describe);
 
 static void each_claims_its_own(struct kunit *test)
 {
 	const struct wrong *wrong = test->param_value;
-	struct rival *rival;
+	struct second_test *second;
 	int i;
 
 	skip_if_never_made(test, wrong);
-	rival = rival_start(test, wrong);
-	for (i = 0; i < RIVAL_ROUNDS; i++) {
-		KUNIT_EXPECT_REPORT(test, wrong->kinds, NULL, NULL, both(rival, wrong->code));
-		KUNIT_EXPECT_NO_REPORT(test, both(rival, no_code));
+	second = second_start(test, wrong);
+	for (i = 0; i < OTHER_ROUNDS; i++) {
+		KUNIT_EXPECT_REPORT(test, wrong->kinds, NULL, NULL, both(second, wrong->code));
+		KUNIT_EXPECT_NO_REPORT(test, both(second, no_code));
 	}
-	/* The rival expected none of its own; WARN() fails no test. */
-	KUNIT_EXPECT_EQ(test, READ_ONCE(rival->test.status),
+	/* The second test expected none of its own; WARN() fails no test. */
+	KUNIT_EXPECT_EQ(test, READ_ONCE(second->test.status),
 			wrong->kinds == KUNIT_REPORT_WARN ? KUNIT_SUCCESS : KUNIT_FAILURE);
 }
 
@@ -880,10 +913,15 @@ static void jump_by_return(struct kunit *other)
 	KUNIT_EXPECT_NO_REPORT(other, return);
 }
 
+/* Out of what the macro is made of, and no further */
 static void jump_by_break(struct kunit *other)
 {
-	for (;;)
-		KUNIT_EXPECT_NO_REPORT(other, if (other) goto out);
+	KUNIT_EXPECT_NO_REPORT(other, break);
+}
+
+static void jump_by_goto(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, goto out);
 out:
 	return;
 }
@@ -899,9 +937,10 @@ static const struct jump {
 	const char *name;
 	void (*code)(struct kunit *other);
 } jumps[] = {
-	{ "return", jump_by_return },
-	{ "goto", jump_by_break },
-	{ "after_report", jump_after_report },
+	{ .name = "return", .code = jump_by_return },
+	{ .name = "break", .code = jump_by_break },
+	{ .name = "goto", .code = jump_by_goto },
+	{ .name = "after_report", .code = jump_after_report },
 };
 
 static void jump_describe(const struct jump *jump, char *description)
@@ -1069,7 +1108,7 @@ static void lockdep_off_fails_test(struct kunit *test)
 	debug_locks = 1;
 	KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
 	KUNIT_EXPECT_STREQ(test, kunit_report_lockdep_off,
-			   "other test turned it off by this: a report of lockdep");
+			   "it went off while other test ran: a report of lockdep");
 	kunit_report_lockdep_off[0] = '\0';
 }
 
@@ -1085,6 +1124,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(wrong_place_is_described),
 	KUNIT_CASE(lock_left_held_is_described),
 	KUNIT_CASE(held_locks_survive),
+	KUNIT_CASE(other_lock_held_is_described),
 	KUNIT_CASE(raised_non_block_count_is_described),
 	KUNIT_CASE(second_report_is_not_made),
 	KUNIT_CASE(what_follows_is_not_learned),
@@ -1097,7 +1137,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(stray_report_fails_test),
 	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE(stray_report_is_told),
-	KUNIT_CASE_PARAM(each_claims_its_own, rival_gen_params),
+	KUNIT_CASE_PARAM(each_claims_its_own, other_wrong_gen_params),
 	KUNIT_CASE_PARAM(jump_out_fails_test, jump_gen_params),
 	KUNIT_CASE(second_task_is_refused),
 	KUNIT_CASE(report_is_claimed_while_lockdep_learns),

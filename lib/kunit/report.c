@@ -28,13 +28,9 @@
 
 #include "report-impl.h"
 
-/* One expression seldom makes more than two; the rest is only counted */
-#define KUNIT_REPORT_MAX 4
-
-/* Of these, lockdep makes one: what follows from it says nothing new. */
-#define KUNIT_REPORT_LOCKDEP						\
-	(KUNIT_REPORT_WAIT_CONTEXT | KUNIT_REPORT_RECURSION |		\
-	 KUNIT_REPORT_CIRCULAR | KUNIT_REPORT_USAGE)
+/* One expression seldom makes more; the last place is kept for that of lockdep */
+#define KUNIT_REPORT_MAX 3
+#define KUNIT_REPORT_NAME 48
 
 /**
  * struct kunit_report - one report
@@ -43,14 +39,16 @@
  * @ip: where; or where the WARN() is
  * @nr_held: number of locks that the task held, the length of @held
  * @held: name of each lock, and the ip it was acquired at; outermost first
+ *
+ * The names are copies: the locks may be gone when somebody reads this.
  */
 struct kunit_report {
 	enum kunit_report_kind kind;
-	const char *lock;
+	char lock[KUNIT_REPORT_NAME];
 	unsigned long ip;
 	unsigned int nr_held;
 	struct {
-		const char *name;
+		char name[KUNIT_REPORT_NAME];
 		unsigned long ip;
 	} held[MAX_LOCK_DEPTH];
 };
@@ -62,12 +60,12 @@ struct kunit_report {
  * @key: class of @map, registered for this scope only
  * @map: held through the scope
  * @lockdep_depth: number of locks that the task held at the start, with @map
+ * @chain_key: lockdep's key of them
  * @non_block_count: of the task at the start
- * @unchecked: lockdep has had its report
  * @ended: the expression is over
  * @kinds: all kinds of report made so far
- * @nr_reports: their number, which may be larger than the array
- * @reports: the first ones
+ * @nr_reports: number of @reports
+ * @reports: the first ones, that of lockdep among them
  * @message: what was wrong, once the scope has ended
  */
 struct kunit_report_scope {
@@ -76,13 +74,13 @@ struct kunit_report_scope {
 	struct lock_class_key key;
 	struct lockdep_map map;
 	unsigned int lockdep_depth;
+	u64 chain_key;
 	int non_block_count;
-	bool unchecked;
 	bool ended;
 	unsigned int kinds;
 	unsigned int nr_reports;
 	struct kunit_report reports[KUNIT_REPORT_MAX];
-	char message[512];
+	char message[1024];
 };
 
 static const struct {
@@ -157,20 +155,21 @@ static struct kunit_report_scope *kunit_report_my_scope(void)
 static void kunit_report_add(struct kunit_report_scope *scope, enum kunit_report_kind kind,
 			     const char *lock, unsigned long ip)
 {
+	const unsigned int max = KUNIT_REPORT_MAX - !(kind & KUNIT_REPORT_LOCKDEP);
 	struct kunit_report *report;
 	unsigned int i;
 
 	scope->kinds |= kind;
-	if (scope->nr_reports++ >= KUNIT_REPORT_MAX)
+	if (scope->nr_reports >= max)
 		return;
 
-	report = &scope->reports[scope->nr_reports - 1];
+	report = &scope->reports[scope->nr_reports++];
 	report->kind = kind;
-	report->lock = lock;
+	strscpy(report->lock, lock ?: "");
 	report->ip = ip;
 	report->nr_held = current->lockdep_depth;
 	for (i = 0; i < report->nr_held; i++) {
-		report->held[i].name = current->held_locks[i].instance->name;
+		strscpy(report->held[i].name, current->held_locks[i].instance->name);
 		report->held[i].ip = current->held_locks[i].acquire_ip;
 	}
 }
@@ -189,20 +188,17 @@ static bool kunit_report_claim(unsigned int kind, const char *lock, unsigned lon
 		kunit_set_failure(current->kunit_test);
 		return false;
 	}
-	if (kind & KUNIT_REPORT_LOCKDEP) {
-		if (scope->unchecked)
-			return true;
-		scope->unchecked = true;
-	}
-	kunit_report_add(scope, kind, lock, ip);
+	/* Lockdep makes one: what follows from it says nothing new. */
+	if (!(kind & KUNIT_REPORT_LOCKDEP) || !(scope->kinds & KUNIT_REPORT_LOCKDEP))
+		kunit_report_add(scope, kind, lock, ip);
 	return true;
 }
 
-static bool kunit_report_is_unchecked(void)
+static bool kunit_report_has_claimed(unsigned int kinds)
 {
 	struct kunit_report_scope *scope = in_task() ? kunit_report_my_scope() : NULL;
 
-	return scope && scope->unchecked;
+	return scope && scope->kinds & kinds;
 }
 
 /* A WARN() is a trap on some architectures, which looks like an NMI. */
@@ -221,8 +217,9 @@ static void kunit_report_warn(void *unused, enum error_detector detector, unsign
 static void kunit_report_watch(struct kunit_report_scope *scope)
 {
 	kunit_report_current = scope;
+	/* Pairs with the cmpxchg() of the next task: it must not find an old scope. */
 	if (!scope)
-		WRITE_ONCE(kunit_report_task, NULL);
+		smp_store_release(&kunit_report_task, NULL);
 }
 
 /* May run in another task, if that of the test has ended within the scope. */
@@ -264,7 +261,7 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 
 	scope->test = test;
 	scope->outer = kunit_report_my_scope();
-	KUNIT_ASSERT_FALSE_MSG(test, scope->outer && scope->outer->unchecked,
+	KUNIT_ASSERT_FALSE_MSG(test, scope->outer && (scope->outer->kinds & KUNIT_REPORT_LOCKDEP),
 			       "lockdep has reported in the enclosing expectation");
 
 	lockdep_register_key(&scope->key);
@@ -280,11 +277,17 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 	scope->non_block_count = *kunit_report_non_block_count();
 	lock_map_acquire(&scope->map);
 	scope->lockdep_depth = current->lockdep_depth;
+	scope->chain_key = current->curr_chain_key;
 	kunit_report_watch(scope);
 
 	return scope;
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_begin);
+
+static bool kunit_report_same(const char *kept, const char *name)
+{
+	return !strncmp(kept, name, KUNIT_REPORT_NAME - 1);
+}
 
 /* Is @report about @map, acquired at @at? */
 static bool kunit_report_is_about(const struct kunit_report *report,
@@ -292,11 +295,11 @@ static bool kunit_report_is_about(const struct kunit_report *report,
 {
 	unsigned int i;
 
-	if (report->kind == KUNIT_REPORT_RECURSION && strcmp(report->lock, map))
+	if (report->kind == KUNIT_REPORT_RECURSION && !kunit_report_same(report->lock, map))
 		return false;
 
 	for (i = 0; i < report->nr_held; i++) {
-		if (!strcmp(report->held[i].name, map) &&
+		if (kunit_report_same(report->held[i].name, map) &&
 		    (!at || report->held[i].ip == (unsigned long)at))
 			return true;
 	}
@@ -312,6 +315,8 @@ static void kunit_report_print_held(struct seq_buf *s,
 		seq_buf_printf(s, "%s %s at %ps", i ? "," : "",
 			       report->held[i].name,
 			       (void *)report->held[i].ip);
+	if (!i)
+		seq_buf_puts(s, " nothing");
 }
 
 static bool kunit_report_kinds_match(unsigned int got, unsigned int expected)
@@ -350,13 +355,24 @@ bool kunit_report_is_expected(void)
 }
 EXPORT_SYMBOL_GPL(kunit_report_is_expected);
 
+/* A claimed report is not printed, so say what it was about. */
+static void kunit_report_describe(struct seq_buf *s, const struct kunit_report *report)
+{
+	kunit_report_print_kinds(s, report->kind);
+	if (*report->lock)
+		seq_buf_printf(s, " of %s", report->lock);
+	seq_buf_printf(s, " at %pS, with", (void *)report->ip);
+	kunit_report_print_held(s, report);
+	seq_buf_puts(s, " held; ");
+}
+
 /* Compare what was reported with what was expected. */
 static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf *s,
 			       unsigned int kinds, const char *map,
 			       const void *at)
 {
 	unsigned int got = scope->kinds & ~KUNIT_REPORT_UNAVAILABLE;
-	unsigned int i, nr = min(scope->nr_reports, KUNIT_REPORT_MAX);
+	unsigned int i;
 
 	kinds &= ~KUNIT_REPORT_UNAVAILABLE;
 	if (!kunit_report_kinds_match(got, kinds)) {
@@ -365,9 +381,11 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 		seq_buf_puts(s, ", got ");
 		kunit_report_print_kinds(s, got);
 		seq_buf_puts(s, "; ");
+		for (i = 0; i < scope->nr_reports; i++)
+			kunit_report_describe(s, &scope->reports[i]);
 	}
 
-	for (i = 0; map && i < nr; i++) {
+	for (i = 0; map && i < scope->nr_reports; i++) {
 		const struct kunit_report *report = &scope->reports[i];
 
 		if (kunit_report_is_about(report, map, at))
@@ -394,7 +412,10 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 	if (!debug_locks)
 		seq_buf_puts(s, "lockdep is off: a report that cannot be expected, or another task's; ");
 	else if (locks)
-		seq_buf_printf(s, "holds %d locks more than before; ", locks);
+		seq_buf_printf(s, "holds %d locks %s than before; ", abs(locks),
+			       locks > 0 ? "more" : "less");
+	else if (current->curr_chain_key != scope->chain_key)
+		seq_buf_puts(s, "holds other locks than before; ");
 
 	if (*non_block != scope->non_block_count)
 		seq_buf_printf(s, "non_block_count is %d, was %d; ",
@@ -406,9 +427,10 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 /* To lockdep, locks that were taken within and not released are free: it stays on. */
 static void kunit_report_leave(struct kunit_report_scope *scope)
 {
+	unsigned int depth = debug_locks ? current->lockdep_depth : 0;
 	const struct held_lock *top;
 
-	while (debug_locks && current->lockdep_depth) {
+	for (; depth; depth--) {
 		top = &current->held_locks[current->lockdep_depth - 1];
 		if (top->instance == &scope->map)
 			break;
@@ -472,7 +494,7 @@ EXPORT_SYMBOL_GPL(kunit_report_scope_left);
 /* Of those that are made together, that of lockdep says most, and a WARN() more than others. */
 static unsigned int kunit_report_weight(const struct kunit_report *report)
 {
-	return report->lock ? 2 : report->kind == KUNIT_REPORT_WARN;
+	return *report->lock ? 2 : report->kind == KUNIT_REPORT_WARN;
 }
 
 /**
@@ -492,17 +514,17 @@ void kunit_report_scope_info(const struct kunit_report_scope *scope, const char 
 	*info = (struct kunit_report_info){
 		.kinds = scope->kinds & ~KUNIT_REPORT_UNAVAILABLE,
 	};
-	for (i = 0; i < min(scope->nr_reports, KUNIT_REPORT_MAX); i++) {
+	for (i = 0; i < scope->nr_reports; i++) {
 		if (!best || kunit_report_weight(&scope->reports[i]) > kunit_report_weight(best))
 			best = &scope->reports[i];
 	}
 	if (!best)
 		return;
 
-	info->lock = best->lock;
+	info->lock = *best->lock ? best->lock : NULL;
 	info->lock_at = (void *)best->ip;
 	for (i = 0; i < best->nr_held; i++) {
-		if (!strcmp(best->held[i].name, map))
+		if (kunit_report_same(best->held[i].name, map))
 			info->map_at = (void *)best->held[i].ip;
 	}
 }
@@ -547,7 +569,7 @@ void kunit_report_case_end(struct kunit *test)
 		return;
 
 	snprintf(kunit_report_lockdep_off, sizeof(kunit_report_lockdep_off),
-		 "%s turned it off by this: %s", test->name, seq_buf_str(&s));
+		 "it went off while %s ran: %s", test->name, seq_buf_str(&s));
 	kunit_err(test, "lockdep is off now: %s\n", seq_buf_str(&s));
 	kunit_set_failure(test);
 }
@@ -558,7 +580,7 @@ void kunit_report_init(void)
 	kunit_report_lockdep_was_on = debug_locks;
 	if (WARN_ON(register_trace_error_report_end(kunit_report_warn, NULL)))
 		return;
-	kunit_hooks.report_unchecked = kunit_report_is_unchecked;
+	kunit_hooks.report_claimed = kunit_report_has_claimed;
 	kunit_hooks.claim_report = kunit_report_claim;
 }
 
