@@ -12,7 +12,6 @@
 
 #include <linux/atomic.h>
 #include <linux/capability.h>
-#include <linux/debug_locks.h>
 #include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/fs.h>
@@ -22,7 +21,6 @@
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/panic.h>
 #include <linux/sched.h>
 #include <linux/semaphore.h>
 #include <linux/slab.h>
@@ -40,7 +38,6 @@
  * @back_offs_left: for TEST_MMU_NOTIFIER_BACK_OFF; negative: without end
  * @calls: of its first and its second callback, each blockable and not
  * @back_offs: how often it backed off
- * @reports: in how many calls the kernel made a report
  * @range: its subscription, if it is of a RANGE kind
  * @interval: likewise, of the others
  * @finish: what invalidate_start hands to invalidate_finish
@@ -54,7 +51,6 @@ struct fake {
 	atomic_t back_offs_left;
 	atomic64_t calls[2][2];
 	atomic64_t back_offs;
-	atomic_t reports;
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
 #ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
@@ -143,18 +139,13 @@ static bool has_second_callback(const struct fake *fake)
 /* Returns false if it backs off. */
 static bool behave(struct fake *fake, bool second)
 {
-	bool lockdep_was_on = debug_locks;
-	bool warned = test_taint(TAINT_WARN);
-	bool backs_off = !second && wants_to_back_off(fake);
-
-	if (backs_off)
+	if (!second && wants_to_back_off(fake)) {
 		atomic64_inc(&fake->back_offs);
-	else if (second == has_second_callback(fake))
+		return false;
+	}
+	if (second == has_second_callback(fake))
 		do_wrong(READ_ONCE(fake->behaviour));
-
-	if ((lockdep_was_on && !debug_locks) || (!warned && test_taint(TAINT_WARN)))
-		atomic_inc(&fake->reports);
-	return !backs_off;
+	return true;
 }
 
 static bool fake_first_callback(struct fake *fake, bool blockable)
@@ -361,7 +352,7 @@ static long fake_add(struct fake_file *file, void __user *user)
 	return 0;
 }
 
-static struct fake *fake_find(struct fake_file *file, u32 id)
+static struct fake *fake_find(struct fake_file *file, u64 id)
 {
 	return id < TEST_MMU_NOTIFIER_MAX ? file->fakes[id] : NULL;
 }
@@ -410,7 +401,6 @@ static long fake_read(struct fake_file *file, void __user *user)
 	if (!fake)
 		return -ENOENT;
 
-	counts.reports = atomic_read(&fake->reports);
 	counts.starts = atomic64_read(&fake->calls[0][true]);
 	counts.ends = atomic64_read(&fake->calls[1][true]);
 	counts.nonblock_starts = atomic64_read(&fake->calls[0][false]);

@@ -78,8 +78,6 @@ struct test_mmu_notifier {
 /**
  * struct test_mmu_notifier_counts - what a notifier has seen of its range
  * @id: which
- * @reports: calls in which the kernel made a report: at most one of lockdep, and
- *	     one of the others, because it then no longer looks, or has said so
  * @starts: calls of its first callback in invalidations that may block
  * @ends: likewise, of its second
  * @nonblock_starts: calls of its first callback in those that may not
@@ -87,8 +85,7 @@ struct test_mmu_notifier {
  * @back_offs: how often it backed off
  */
 struct test_mmu_notifier_counts {
-	__u32 id;
-	__u32 reports;
+	__u64 id;
 	__u64 starts;
 	__u64 ends;
 	__u64 nonblock_starts;

@@ -19,7 +19,7 @@
 VISIBLE_IF_KUNIT DECLARE_FAULT_ATTR(mmu_notifier_probe_attr);
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe_attr);
 
-/* Only notifiers of this module; "-": only those built in; "" or NULL: all */
+/* Only notifiers of this module; "kernel": only those built in; "" or NULL: all */
 VISIBLE_IF_KUNIT char __rcu *mmu_notifier_probe_module;
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe_module);
 
@@ -40,14 +40,12 @@ struct probe {
 bool mmu_notifier_probe_skips(const struct mmu_notifier_range *range, const void *callback)
 {
 	const struct probe *probe = container_of(range, struct probe, range);
-	const struct module *module;
 
 	if (!(range->flags & MMU_NOTIFIER_RANGE_PROBE) || !*probe->module)
 		return false;
 
 	guard(preempt)();
-	module = __module_address((unsigned long)callback);
-	return strcmp(module ? module->name : "-", probe->module);
+	return strcmp(module_name(__module_address((unsigned long)callback)), probe->module);
 }
 
 /**
@@ -79,11 +77,23 @@ void mmu_notifier_probe(const struct mmu_notifier_range *range)
 }
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe);
 
+/* Kept for later: setup_fault_attr() may allocate, and here nobody can yet. */
+static char *boot_attr __initdata;
+
 static int __init mmu_notifier_probe_setup(char *str)
 {
-	return setup_fault_attr(&mmu_notifier_probe_attr, str);
+	boot_attr = str;
+	return 1;
 }
 __setup("mmu_notifier_nonblock_probe=", mmu_notifier_probe_setup);
+
+static int __init mmu_notifier_probe_boot(void)
+{
+	if (boot_attr)
+		setup_fault_attr(&mmu_notifier_probe_attr, boot_attr);
+	return 0;
+}
+core_initcall(mmu_notifier_probe_boot);
 
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static int __init mmu_notifier_probe_init(void)

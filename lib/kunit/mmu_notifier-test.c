@@ -12,6 +12,7 @@
 #include <kunit/test.h>
 #include <linux/bug.h>
 #include <linux/completion.h>
+#include <linux/debug_locks.h>
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/kthread.h>
@@ -319,58 +320,94 @@ struct wrong {
 };
 
 static const struct wrong wrongs[] = {
-	{ "takes_mutex", { .invalidate_range_start = takes_mutex },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "takes_mutex takes fake_mutex, a lock that sleeps, at ", "takes_mutex+",
-	  " leave that to a work item, or, unless this ends an invalidation, back off." },
-	{ "allocates", { .invalidate_range_start = allocates },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "allocates allocates memory at ", NULL,
-	  " or with GFP_NOWAIT, and back off if there is none." },
-	{ "waits_for_work", { .invalidate_range_start = waits_for_work },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "waits_for_work waits for fake_work at ", "waits_for_work+",
-	  " that is not waited for, or, unless this ends an invalidation, back off." },
-	{ "takes_twice", { .invalidate_range_start = takes_twice },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "takes_twice takes fake_spinlock at ", "takes_twice+",
-	  ", and has it already. Take it once." },
-	{ "sleeps", { .invalidate_range_start = sleeps },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "sleeps sleeps, or calls what may.", NULL,
-	  " that is not waited for, or, unless this ends an invalidation, back off." },
-	{ "keeps", { .invalidate_range_start = keeps_lock },
-	  kunit_mmu_notifier_check_backs_off, give_back,
-	  "keeps_lock+", " returned with locks +1",
-	  " on each way out, also on the one that backs off.", true },
-	{ "returns_einval", { .invalidate_range_start = returns_einval },
-	  kunit_mmu_notifier_check_backs_off, NULL,
-	  "returns_einval returns -EINVAL.", NULL,
-	  " Back off with -EAGAIN.", true },
-	{ "backs_off_with_end",
-	  { .invalidate_range_start = backs_off, .invalidate_range_end = end },
-	  kunit_mmu_notifier_check_backs_off, NULL,
-	  "backs_off backs off, but its notifier has an invalidate_range_end()", NULL,
-	  " Have none, or do not back off.", true },
-	{ "warns", { .invalidate_range_start = warns },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "there was a WARN(), \"this is odd\".", NULL,
-	  " The log shows where.", true },
-	{ "derefs", { .invalidate_range_start = derefs },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "expected nothing, got suspicious RCU usage", NULL, "; " },
-	{ "backs_off_with_no_need", { .invalidate_range_start = backs_off },
-	  kunit_mmu_notifier_check_clean, NULL,
-	  "backs_off backs off, and the OOM reaper goes without the range.", NULL,
-	  " Do the work if nothing is in the way." },
-	{ "backs_off_with_no_interest", { .invalidate_range_start = backs_off },
-	  kunit_mmu_notifier_check_ignores, NULL,
-	  "backs_off backs off from a range that it has no interest in", NULL,
-	  " the range is one of the driver's, or subscribe to that only." },
-	{ "does_not_back_off", { .invalidate_range_start = right_start },
-	  kunit_mmu_notifier_check_backs_off, NULL,
-	  "no callback backs off: ", NULL,
-	  " false from an interval notifier." },
+	{
+		.name = "takes_mutex",
+		.ops = { .invalidate_range_start = takes_mutex },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "takes_mutex takes fake_mutex, a lock that sleeps, at ",
+		.place = "takes_mutex+",
+		.advice = " leave that to a work item, or, unless this ends an invalidation, back off.",
+	}, {
+		.name = "allocates",
+		.ops = { .invalidate_range_start = allocates },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "allocates allocates memory at ",
+		.advice = " or with GFP_NOWAIT, and back off if there is none.",
+	}, {
+		.name = "waits_for_work",
+		.ops = { .invalidate_range_start = waits_for_work },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "waits_for_work waits for fake_work at ",
+		.place = "waits_for_work+",
+		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+	}, {
+		.name = "takes_twice",
+		.ops = { .invalidate_range_start = takes_twice },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "takes_twice takes fake_spinlock at ",
+		.place = "takes_twice+",
+		.advice = ", and has it already. Take it once.",
+	}, {
+		.name = "sleeps",
+		.ops = { .invalidate_range_start = sleeps },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "sleeps sleeps, or calls what may.",
+		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+	}, {
+		.name = "keeps",
+		.ops = { .invalidate_range_start = keeps_lock },
+		.check = kunit_mmu_notifier_check_backs_off,
+		.after = give_back,
+		.message = "keeps_lock makes a WARN() at mn_",
+		.advice = " on each way out, also on the one that backs off.",
+		.warned_of = true,
+	}, {
+		.name = "returns_einval",
+		.ops = { .invalidate_range_start = returns_einval },
+		.check = kunit_mmu_notifier_check_backs_off,
+		.message = "returns_einval returns -EINVAL.",
+		.advice = " Back off with -EAGAIN.",
+		.warned_of = true,
+	}, {
+		.name = "backs_off_with_end",
+		.ops = { .invalidate_range_start = backs_off, .invalidate_range_end = end },
+		.check = kunit_mmu_notifier_check_backs_off,
+		.message = "backs_off backs off, but its notifier has an invalidate_range_end()",
+		.advice = " Have none, or do not back off.",
+		.warned_of = true,
+	}, {
+		.name = "warns",
+		.ops = { .invalidate_range_start = warns },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "warns makes a WARN() at ",
+		.place = "warns+",
+		.advice = " on each way out, also on the one that backs off.",
+		.warned_of = true,
+	}, {
+		.name = "derefs",
+		.ops = { .invalidate_range_start = derefs },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "expected nothing, got suspicious RCU usage",
+		.advice = "; ",
+	}, {
+		.name = "backs_off_with_no_need",
+		.ops = { .invalidate_range_start = backs_off },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "backs_off backs off, and the OOM reaper goes without the range.",
+		.advice = " Do the work if nothing is in the way.",
+	}, {
+		.name = "backs_off_with_no_interest",
+		.ops = { .invalidate_range_start = backs_off },
+		.check = kunit_mmu_notifier_check_ignores,
+		.message = "backs_off backs off from a range that it has no interest in",
+		.advice = " the range is one of the driver's, or subscribe to that only.",
+	}, {
+		.name = "does_not_back_off",
+		.ops = { .invalidate_range_start = right_start },
+		.check = kunit_mmu_notifier_check_backs_off,
+		.message = "no callback backs off: ",
+		.advice = " false from an interval notifier.",
+	},
 };
 
 static void wrong_describe(const struct wrong *wrong, char *description)
@@ -589,6 +626,83 @@ static void own_back_off_is_not_named(struct kunit *test)
 			      "%s", message);
 }
 
+/* Outside of an expectation: the test fails, and lockdep stays on for the next one. */
+
+static int allocates_nofs(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	kfree(kmalloc(64, GFP_NOFS));
+	return 0;
+}
+
+static const struct mmu_notifier_ops allocates_nofs_ops = {
+	.invalidate_range_start = allocates_nofs,
+};
+
+static void reap(struct kunit *test, unsigned long start, unsigned long length)
+{
+	kunit_mmu_notifier_reap(test);
+}
+
+static void nonblock_pass(struct kunit *test, unsigned long start, unsigned long length)
+{
+	kunit_mmu_notifier_nonblock_pass(test, start, length);
+}
+
+static const struct fixture {
+	const char *name;
+	void (*call)(struct kunit *test, unsigned long start, unsigned long length);
+	bool may_block;
+} fixtures[] = {
+	{ .name = "unmap", .call = kunit_mmu_notifier_unmap, .may_block = true },
+	{ .name = "blockable_pass", .call = kunit_mmu_notifier_blockable_pass, .may_block = true },
+	{ .name = "nonblock_pass", .call = nonblock_pass },
+	{ .name = "reap", .call = reap },
+};
+
+static void fixture_describe(const struct fixture *fixture, char *description)
+{
+	strscpy(description, fixture->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(fixture, fixtures, fixture_describe);
+
+/* As @test is not to fail, it is another one's fixture for a moment. */
+static enum kunit_status call_as_other_test(struct kunit *test, const struct fixture *fixture,
+					    unsigned long start)
+{
+	struct kunit *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	kunit_init_test(other, "other test", NULL);
+	other->status = KUNIT_SUCCESS;
+	current->kunit_test = other;
+	fixture->call(other, start, LENGTH);
+	kunit_cleanup(other);
+	current->kunit_test = test;
+	return other->status;
+}
+
+static void fixture_claims_report(struct kunit *test)
+{
+	const struct fixture *fixture = test->param_value;
+	unsigned long start = map_for_range(test, &allocates_nofs_ops);
+
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, fixture, start), KUNIT_FAILURE);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+}
+
+/* An expectation around it comes first. */
+static void fixture_leaves_report_to_expectation(struct kunit *test)
+{
+	const struct fixture *fixture = test->param_value;
+	unsigned long start = map_for_range(test, &allocates_nofs_ops);
+
+	KUNIT_EXPECT_REPORT(test, fixture->may_block ? KUNIT_REPORT_RECURSION :
+			    KUNIT_REPORT_RECURSION | KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL,
+			    fixture->call(test, start, LENGTH));
+}
+
 /* State */
 
 static void half_done_is_explained(struct kunit *test)
@@ -678,6 +792,8 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(wait_for_held_lock_is_explained),
 	KUNIT_CASE(wait_for_held_mutex_ends),
 	KUNIT_CASE(second_hold_leaves_no_lock),
+	KUNIT_CASE_PARAM(fixture_claims_report, fixture_gen_params),
+	KUNIT_CASE_PARAM(fixture_leaves_report_to_expectation, fixture_gen_params),
 	KUNIT_CASE(first_to_back_off_is_named),
 	KUNIT_CASE(own_back_off_is_not_named),
 	KUNIT_CASE(half_done_is_explained),
@@ -690,7 +806,6 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 static struct kunit_suite kunit_mmu_notifier_suite = {
 	.name = "kunit_mmu_notifier",
 	.suite_init = allocate_in_fake_work,
-	.exit = kunit_report_test_exit,
 	.test_cases = kunit_mmu_notifier_cases,
 };
 

@@ -19,7 +19,6 @@
 #include <kunit/visibility.h>
 #include <linux/atomic.h>
 #include <linux/debug_locks.h>
-#include <linux/irqflags.h>
 #include <linux/lockdep.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
@@ -62,9 +61,8 @@ struct kunit_report {
  * @outer: the enclosing scope or NULL
  * @key: class of @map, registered for this scope only
  * @map: held through the scope
- * @lockdep_depth: the task's at the start of the scope, without @map
- * @chain_key: likewise
- * @non_block_count: likewise
+ * @lockdep_depth: number of locks that the task held at the start, with @map
+ * @non_block_count: of the task at the start
  * @unchecked: lockdep has had its report
  * @ended: the expression is over
  * @kinds: all kinds of report made so far
@@ -78,7 +76,6 @@ struct kunit_report_scope {
 	struct lock_class_key key;
 	struct lockdep_map map;
 	unsigned int lockdep_depth;
-	u64 chain_key;
 	int non_block_count;
 	bool unchecked;
 	bool ended;
@@ -107,18 +104,20 @@ static const struct {
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
 #define KUNIT_REPORT_UNAVAILABLE 0
 
-static int kunit_report_non_block_count(void)
+static int *kunit_report_non_block_count(void)
 {
-	return current->non_block_count;
+	return &current->non_block_count;
 }
 #else
 #define KUNIT_REPORT_UNAVAILABLE					\
 	(KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_SCHEDULE |		\
 	 KUNIT_REPORT_MAYBE_SCHEDULE)
 
-static int kunit_report_non_block_count(void)
+static int *kunit_report_non_block_count(void)
 {
-	return 0;
+	static int always_zero;
+
+	return &always_zero;
 }
 #endif
 
@@ -256,8 +255,9 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 	KUNIT_ASSERT_PTR_EQ_MSG(test, kunit_get_current_test(), test,
 				"reports can be expected in the task that runs the test only");
 	KUNIT_ASSERT_TRUE_MSG(test, debug_locks, "lockdep is off: %s",
-			      kunit_report_lockdep_was_on ? kunit_report_lockdep_off :
-			      "there was a report before the first test");
+			      !kunit_report_lockdep_was_on ? "there was a report before the first test" :
+			      kunit_report_lockdep_off[0] ? kunit_report_lockdep_off :
+			      "there was a report in this test");
 
 	scope = kunit_kzalloc(test, sizeof(*scope), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, scope);
@@ -277,10 +277,9 @@ struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 	KUNIT_ASSERT_TRUE_MSG(test, !other || other == current,
 			      "another task of this test has an expectation");
 
-	scope->lockdep_depth = current->lockdep_depth;
-	scope->chain_key = current->curr_chain_key;
-	scope->non_block_count = kunit_report_non_block_count();
+	scope->non_block_count = *kunit_report_non_block_count();
 	lock_map_acquire(&scope->map);
+	scope->lockdep_depth = current->lockdep_depth;
 	kunit_report_watch(scope);
 
 	return scope;
@@ -389,25 +388,35 @@ static void kunit_report_check(struct kunit_report_scope *scope, struct seq_buf 
 static void kunit_report_check_balance(struct kunit_report_scope *scope,
 				       struct seq_buf *s)
 {
-	int locks = current->lockdep_depth - scope->lockdep_depth - 1; /* scope->map */
-	int non_block = kunit_report_non_block_count();
+	int locks = current->lockdep_depth - scope->lockdep_depth;
+	int *non_block = kunit_report_non_block_count();
 
 	if (!debug_locks)
 		seq_buf_puts(s, "lockdep is off: a report that cannot be expected, or another task's; ");
 	else if (locks)
 		seq_buf_printf(s, "holds %d locks more than before; ", locks);
 
-	if (non_block != scope->non_block_count)
+	if (*non_block != scope->non_block_count)
 		seq_buf_printf(s, "non_block_count is %d, was %d; ",
-			       non_block, scope->non_block_count);
+			       *non_block, scope->non_block_count);
+	/* Or all that follows would be reported. */
+	*non_block = scope->non_block_count;
 }
 
-static void kunit_report_end(struct kunit_report_scope *scope)
+/* To lockdep, locks that were taken within and not released are free: it stays on. */
+static void kunit_report_leave(struct kunit_report_scope *scope)
 {
+	const struct held_lock *top;
+
+	while (debug_locks && current->lockdep_depth) {
+		top = &current->held_locks[current->lockdep_depth - 1];
+		if (top->instance == &scope->map)
+			break;
+		lock_release(top->instance, _THIS_IP_);
+	}
+	lock_map_release(&scope->map);
 	scope->ended = true;
 	kunit_report_watch(scope->outer);
-	lock_map_release(&scope->map);
-	kunit_release_action(scope->test, kunit_report_forget, scope);
 }
 
 /**
@@ -431,7 +440,8 @@ const char *kunit_report_scope_end(struct kunit_report_scope *scope,
 
 	seq_buf_init(&s, scope->message, sizeof(scope->message));
 	kunit_report_check_balance(scope, &s);
-	kunit_report_end(scope);
+	kunit_report_leave(scope);
+	kunit_release_action(scope->test, kunit_report_forget, scope);
 	kunit_report_log(scope);
 	kunit_report_check(scope, &s, kinds, map, at);
 
@@ -453,8 +463,9 @@ void kunit_report_scope_left(struct kunit_report_scope **scope)
 	if ((*scope)->ended)
 		return;
 
+	*kunit_report_non_block_count() = (*scope)->non_block_count;
+	kunit_report_leave(*scope);
 	KUNIT_FAIL((*scope)->test, "a jump out of an expectation: what was reported is not known");
-	kunit_report_end(*scope);
 }
 EXPORT_SYMBOL_GPL(kunit_report_scope_left);
 
@@ -500,24 +511,14 @@ EXPORT_SYMBOL_GPL(kunit_report_scope_info);
 /**
  * kunit_report_abort() - leave all scopes, because a failed assertion ends the task
  *
- * Lockdep forgets the locks that were taken within: the test has failed, and the
- * next ones are to have lockdep on.
- *
  * Context: The task that runs the test.
  */
 void kunit_report_abort(void)
 {
 	struct kunit_report_scope *scope;
-	unsigned long flags;
 
-	while ((scope = kunit_report_my_scope())) {
-		raw_local_irq_save(flags);
-		current->lockdep_depth = scope->lockdep_depth;
-		current->curr_chain_key = scope->chain_key;
-		raw_local_irq_restore(flags);
-		scope->ended = true;
-		kunit_report_watch(scope->outer);
-	}
+	while ((scope = kunit_report_my_scope()))
+		kunit_report_leave(scope);
 }
 
 /**

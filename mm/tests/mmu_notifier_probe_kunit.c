@@ -270,7 +270,7 @@ struct filter {
 static const struct filter filters[] = {
 	{ .name = "none", .module = NULL, .probed = true },
 	{ .name = "empty", .module = "", .probed = true },
-	{ .name = "built_in", .module = "-", .probed = !IN_MODULE },
+	{ .name = "built_in", .module = "kernel", .probed = !IN_MODULE },
 	{ .name = "this_module", .module = KBUILD_MODNAME, .probed = IN_MODULE },
 	{ .name = "other_module", .module = "no_such_module", .probed = false },
 };

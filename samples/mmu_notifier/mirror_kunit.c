@@ -134,7 +134,6 @@ static struct kunit_case mirror_cases[] = {
 
 static struct kunit_suite mirror_suite = {
 	.name = "mirror",
-	.exit = kunit_report_test_exit,
 	.test_cases = mirror_cases,
 };
 

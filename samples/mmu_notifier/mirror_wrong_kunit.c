@@ -93,7 +93,7 @@ static void wrong_keeps_lock(struct kunit *test)
 	empty_pool(test, mirror);
 	KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, mirror->start, MIRROR_SIZE, mirror->nr_mapped);
 
-	/* For the process to exit. To lockdep the lock was free since the expectation failed. */
+	/* To lockdep, the lock is free since the expectation ended. */
 	lockdep_off();
 	mutex_unlock(&mirror->lock);
 	lockdep_on();
@@ -131,7 +131,6 @@ static struct kunit_case mirror_wrong_cases[] = {
 
 static struct kunit_suite mirror_wrong_suite = {
 	.name = "mirror_wrong",
-	.exit = kunit_report_test_exit,
 	.test_cases = mirror_wrong_cases,
 };
 

@@ -24,8 +24,8 @@ import kselftests
 import kunit_run
 import turnaround
 from boot import Boot, build_initramfs, command_line, run_tool, start
-from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, capture, say, write_atomically
-from hooks import read_hooks, touched_files
+from common import EXIT_BUILD, EXIT_HANG, Failure, capture, say, write_atomically
+from hooks import touched_files
 from kbuild import ERROR, Builder, Config, base_options, includers
 from kconfig import read_config
 from machine import BENCH_CONFIG, X86_64_BENCH, Machine
@@ -33,20 +33,10 @@ from tree import Tree, overlay_files
 from verdict import Verdict
 
 HERE = Path(__file__).resolve().parent
-# The topics of the fixes, with which the rest is compared
-FIX_TOPIC = 'fixes-'
+# For Preparer's `without`: all but the fixes, with which the rest is compared
+ALL_BUT_FIXES = '^(?!fixes-)'
 FIXES, OURS = SIDES = 'fixes', 'ours'
 ROUNDS = 3
-
-
-def all_but_fixes(repo: Path) -> str:
-    """For Preparer's `without`."""
-    hooks = read_hooks(repo)
-    others = [re.escape(hook.name) for hook in hooks if not hook.topic.startswith(FIX_TOPIC)]
-    if len(others) == len(hooks):
-        raise Failure(EXIT_TREE, f'hooks/series has no topic {FIX_TOPIC}...: the fixes, which the '
-                      'rest is compared with')
-    return f'^({"|".join(others)})$'
 
 
 # Lockdep off: the same code?
@@ -206,12 +196,11 @@ def parse_suites(lines: list[str]) -> Measured:
 
 # What passes with only the fixes has to pass with all.
 NO_LESS = 'kunit_passed'
-# A ratio, ours to that with only the fixes. The first that matches counts. What the guide
-# has a reason for is more than the first goal was: 1.01 and 1.10.
+# A ratio, ours to that with only the fixes. The first that matches counts. A pass that may
+# not block is rare on a kernel with lockdep, so it has to be linear, and no more.
 GOALS: tuple[tuple[str, Optional[float]], ...] = (
-    (r'kmalloc', 1.01), (r'kmalloc_under_mutex', 1.05), (r'fault_munmap', 1.02),
-    (r'range_blockable_1|interval_blockable_\d+', 1.02), (r'range_blockable_\d+', 1.01),
-    (r'\w+_nonblocking_\d+', 1.35), (r'kunit_suites|locking_selftests', 1.05),
+    (r'kmalloc|kmalloc_under_mutex|fault_munmap|\w+_blockable_\d+', 1.01),
+    (r'\w+_nonblocking_\d+', 3), (r'kunit_suites|locking_selftests', 1.05),
     (r'.*', None))
 # What a notifier may cost at 4,096 of them, in relation to 16
 LINEAR, FEW, MANY = 1.2, 16, 4096
@@ -482,7 +471,7 @@ def boot_both_selftests(
 def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs: int,
         memory: Path, load: int = 0) -> Verdict:
     """All of it, up to the verdict. `prepare` takes the hooks to be left out."""
-    trees = {FIXES: prepare(all_but_fixes(repo)), OURS: prepare('')}
+    trees = {FIXES: prepare(ALL_BUT_FIXES), OURS: prepare('')}
     total, machine = Verdict(), X86_64_BENCH
     objects = compare_off(repo, trees, jobs, total)
     for side, tree in trees.items():

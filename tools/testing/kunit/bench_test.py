@@ -126,10 +126,10 @@ class JudgeTest(unittest.TestCase):
             self.assertEqual(verdict.passed, passed, ours)
 
     def test_goals(self) -> None:
-        for name, limit in (('kmalloc', 1.01), ('kmalloc_under_mutex', 1.05),
-                            ('fault_munmap', 1.02), ('interval_blockable_256', 1.02),
-                            ('range_blockable_1', 1.02), ('range_blockable_16', 1.01),
-                            ('range_nonblocking_4096', 1.35), ('kunit_suites', 1.05)):
+        for name, limit in (('kmalloc', 1.01), ('kmalloc_under_mutex', 1.01),
+                            ('fault_munmap', 1.01), ('interval_blockable_256', 1.01),
+                            ('range_blockable_1', 1.01), ('range_nonblocking_4096', 3),
+                            ('kunit_suites', 1.05)):
             self.assertEqual(bench.limit_of(name), limit, name)
 
 
@@ -195,14 +195,10 @@ class InterruptTest(ScratchTest):
 
 class TreeTest(ScratchTest):
     def test_fixes_come_first(self) -> None:
-        left = read_series(TOP, bench.all_but_fixes(TOP))
+        left = read_series(TOP, bench.ALL_BUT_FIXES)
         self.assertIn('mm-mmu_notifier-end-interval-state.patch', left)
         self.assertEqual(left, read_series(TOP)[:len(left)])
         self.assertFalse([name for name in left if 'kunit' in name or 'annotate' in name])
-
-    def test_no_fixes(self) -> None:
-        with self.assertRaisesRegex(Failure, bench.FIX_TOPIC):
-            bench.all_but_fixes(self.repo)
 
     def test_touched_sources(self) -> None:
         write(self.repo, {'hooks/foo.patch': '--- a/mm/foo.c\n+++ b/mm/foo.c\n'

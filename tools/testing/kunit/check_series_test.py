@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from check_series import (CONFIGS, Check, SeriesBuilder, Skipped, checkpatch, doc_warnings,
-                          is_built, never_built, sparse_warnings)
-from fixtures import ScratchTest, quiet, write
+from check_series import Check
+from check_whole import Skipped, checkpatch, doc_warnings, sparse_warnings
+from fixtures import FOO_PATCH, ScratchTest, diff, quiet, write
 from kbuild import Builder, Config, base_options
+from series_build import CONFIGS, SeriesBuilder, is_built, never_built
 from source import Base
+from verdict import expected_cases
 
 TREE = Path('/tree')
 
@@ -74,7 +78,7 @@ class CheckTest(ScratchTest):
         def skipped() -> str:
             raise Skipped('no sparse')
 
-        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', (7, 3), True), 1, [],
+        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1, [],
                       [])
         with quiet() as output:
             for name, answer in (('a', lambda: ''), ('b', lambda: 'no'), ('c', skipped)):
@@ -138,3 +142,86 @@ class TreeTest(ScratchTest):
             found = checkpatch(self.kernel, self.scratch / 'a.patch')
         self.assertEqual(found, ['mm/foo.c:1: WARNING:LONG_LINE: long', 'cannot read'])
         self.assertIn('waived (that each file', output.getvalue())
+
+
+class TopicTest(ScratchTest):
+    """A series of two topics, on a kernel whose make and kunit.py do as told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        write(self.kernel, {
+            'Makefile': 'VERSION = 6\nPATCHLEVEL = 12\n'
+                        'olddefconfig: ; @:\n'
+                        'syncconfig: ; @mkdir -p $(O)/include/config; '
+                        'cp $(O)/.config $(O)/include/config/auto.conf\n'
+                        '%.o: ; @echo "  CC      $@"\n',
+            'mm/Makefile': 'obj-y += foo.o bar.o tests/fake_kunit.o\n',
+            'mm/Kconfig': 'config KUNIT\nconfig LIST_KUNIT_TEST\n', 'scripts/checkpatch.pl': ''})
+        write(self.repo, {
+            'hooks/series': '# topic one\nbar.patch\n# topic two\nfoo.patch\n',
+            'hooks/cover/one': 'Subject: one\nDate: 2022-01-01T00:00:00Z\n\nText.\n',
+            'hooks/cover/two': 'Subject: two\nDate: 2022-01-01T00:00:00Z\nDepends: one\n\n'
+                               'Text.\n',
+            'hooks/files': 'foo.patch\n\tmm/tests/\n',
+            'hooks/bar.patch': 'Subject: change bar\n\nText.\n---\n'
+                               + diff('mm/bar.c', 'int bar;\n', 'int bar = 1;\n'),
+            'hooks/foo.patch': f'Subject: change foo\n\nText.\n---\n{FOO_PATCH}',
+            'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\nCONFIG_NOT_YET=y\n'})
+        self.cases = expected_cases(self.repo)
+
+    def check(self, topic: str, log: str) -> Check:
+        """With what the kernel prints when it boots."""
+        write(self.scratch, {'log': log})
+        base = Base('6.12', self.kernel, 'a kernel', '6.12.5', False)
+        check = Check(self.repo, base, 1, self.cases, [], (Config('test', 'um'),))
+        self.run_topic(check, topic)
+        return check
+
+    def run_topic(self, check: Check, topic: str) -> None:
+        with quiet() as output, mock.patch.dict(os.environ, {
+                'FAKE': 'passed', 'FAKE_LOG': str(self.scratch / 'log')}):
+            check.run(topic)
+        self.output = output.getvalue()
+
+    def log(self, *suites: str) -> str:
+        text = 'KTAP version 1\n'
+        for number, suite in enumerate(suites, 1):
+            names = [case.name for case in self.cases if case.suite == suite] or ['a']
+            text += f'    KTAP version 1\n    # Subtest: {suite}\n'
+            for case, name in enumerate(names, 1):
+                params = f'        # Subtest: {name}\n        ok 1 x\n' if name == 'many' else ''
+                text += f'{params}    ok {case} {name}\n'
+            text += f'ok {number} {suite}\n'
+        return text
+
+    def test_topic_without_suites(self) -> None:
+        """Its kernel boots, with the options that it has by then; nobody misses the others'."""
+        check = self.check('one', self.log('list-kunit-test'))
+        self.assertEqual(check.verdict.lines, [])
+        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],
+                         ['change bar', 'Linux 6.12.5'])
+        self.assertEqual((check.checkout.folder / 'topic.config').read_text(),
+                         'CONFIG_KUNIT=y\nCONFIG_LIST_KUNIT_TEST=y\n')
+
+    def test_topic_on_another(self) -> None:
+        check = self.check('two', self.log('list-kunit-test', 'fake'))
+        self.assertEqual(check.verdict.lines, [])
+        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:3],
+                         ['change foo', 'change bar', 'Linux 6.12.5'])
+        self.assertEqual([row[0] for row in check.rows], ['two 0001-change-foo'])
+
+    def test_one_after_the_other(self) -> None:
+        """The next topic begins from the kernel as it was, which is not copied again."""
+        check = self.check('two', self.log('list-kunit-test', 'fake'))
+        self.assertIn('git add of all files', self.output)
+        self.run_topic(check, 'one')
+        self.assertNotIn('git add of all files', self.output)
+        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],
+                         ['change bar', 'Linux 6.12.5'])
+        self.assertFalse((check.tree / 'mm/tests').exists())
+
+    def test_suite_that_does_not_run(self) -> None:
+        check = self.check('two', self.log('list-kunit-test'))
+        self.assertEqual(check.verdict.failed, 1)
+        self.assertIn('topic two: a kernel with it boots, and its suites pass: MISSING fake.one',
+                      check.verdict.lines[0])

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterable, Mapping, Optional
 
-import callbacks
 import kunit_run
 import sanitizer
 from boot import SELFTEST, Boot, build_initramfs, build_programs, command_line, start
-from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say, write_atomically
+from common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say
 from machine import Machine
 from verdict import PANIC, Result, SkipRule, Verdict
 
@@ -70,7 +69,7 @@ def probe_report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBo
                     wanted=wanted + held('probe', callback), unwanted=FATAL)
 
 
-# Each invalidation that may block is tried without first.
+# An extra pass comes ahead of each that may block.
 PROBE = 'kunit.enable=0 mmu_notifier_nonblock_probe=1,100,0,-1'
 
 
@@ -282,7 +281,6 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
     """Build all in the folder next to the prepared tree, boot all, and judge."""
     expected = expected_tests(tree, suite)
     ran = {boot.source: set[str]() for boot in suite.boots}
-    table: callbacks.Table = {}
     um = tree.with_name(machine.folder)
     outcome = kunit_run.build(tree, machine, jobs, memory)
     total = Verdict()
@@ -306,10 +304,5 @@ def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: 
             f'log: {os.path.relpath(path, repo)}')
         ran[boot.source] |= {result.name for result in log.results} | {log.open_test}
         total.add(verdict)
-        callbacks.add(table, callbacks.parse(text.splitlines()))
     total.add(missing_tests(expected, ran))
-    say(f'nonblocking calls in all boots:\n{callbacks.as_text(table)}')
-    path = um / f'callbacks-{suite.name}.json'
-    write_atomically(path, callbacks.as_json(table))
-    say(f'also in {os.path.relpath(path, repo)}')
     return total

@@ -13,6 +13,7 @@ from boot import SELFTEST
 from common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
 from e2e import E2E, TestBoot, expected_tests, missing_tests, parse_log, scan_tests
 from fixtures import HERE, TOP, ScratchTest, quiet, write
+from guide import PAGE
 from machine import UML_E2E
 from verdict import SkipRule
 
@@ -259,6 +260,14 @@ class TableTest(unittest.TestCase):
             self.assertLessEqual(len(boot.arguments), 30)
             for pattern in (*boot.wanted, *boot.unwanted):
                 re.compile(pattern)
+
+    def test_the_hist_trigger_is_the_one_that_is_shown(self) -> None:
+        """A test runs what the commit message and the guide show."""
+        [trigger] = re.findall(r'"(hist:[^"]+)"', (TOP / SELFTEST / 'trace.c').read_text())
+        for path, times in (('hooks/mm-mmu_notifier-trace-callbacks.patch', 1), (PAGE, 0)):
+            shown = re.findall(r"'(hist:[^']+)'", (TOP / path).read_text())
+            self.assertGreaterEqual(len(shown), times, path)
+            self.assertEqual(set(shown) | {trigger}, {trigger}, path)
 
 
 # A kernel that runs a program in the initramfs, as far as the runner can see

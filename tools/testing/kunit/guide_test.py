@@ -7,6 +7,7 @@ import re
 import unittest
 
 import check_series
+import check_whole
 import guide
 from common import Failure
 from fixtures import TOP, ScratchTest, quiet
@@ -56,7 +57,7 @@ class PageTest(unittest.TestCase):
         self.assertIn('documented', dir(check_series.Check))
         for command in guide.RUN_BY:
             self.assertTrue(command.endswith(
-                f'kunit.py run --kunitconfig={check_series.KUNITCONFIG_FOLDER}'))
+                f'kunit.py run --kunitconfig={check_whole.KUNITCONFIG_FOLDER}'))
 
     def test_the_kbuild_is_five_lines_at_most(self) -> None:
         text = (TOP / 'samples/mmu_notifier/out-of-tree/Kbuild').read_text(encoding='utf-8')

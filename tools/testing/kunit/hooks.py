@@ -19,9 +19,13 @@ from common import EXIT_TREE, Failure, capture
 
 SERIES = 'hooks/series'
 COVERS = 'cover'                # in hooks/: the cover letters of the topics, no variant
-TOPIC = re.compile(r'#\s*topic\s+(\S+)\s*$')
-# Behind the name of a fix that some kernels do not need: where one sees that they do
-CONDITION = re.compile(r'if (\S+(?: or \S+)*) has (\S.*)')
+# The comments of hooks/series that mean something
+TOPIC = re.compile(r'topic (\S+)')
+# A hook that some kernels do not need, and where one sees that they do. Its name is ahead
+# of the comment, or in it: quilt then goes without the hook.
+CONDITION = re.compile(r'if (\S+(?: or \S+)*) has (.+?)(?:: (\S+\.patch))?')
+# One that is but the message for files that the repository adds; quilt goes without.
+FILES_ONLY = re.compile(r'files only: (\S+\.patch)')
 FUZZ = 2                        # what patch(1) takes by default
 
 
@@ -50,7 +54,10 @@ class Attempt:
 # hooks/series
 
 def read_hooks(repo: Path, without: str = '') -> list[Hook]:
-    """The hooks in their order, but not those that `without` finds: a regular expression."""
+    """
+    The hooks in their order, but not those that `without` finds: a regular expression for
+    "topic/name".
+    """
     try:
         lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:
@@ -59,22 +66,24 @@ def read_hooks(repo: Path, without: str = '') -> list[Hook]:
     found: list[Hook] = []
     topic = ''
     for number, line in enumerate(lines, 1):
-        if match := TOPIC.match(line):
+        name, _, comment = (part.strip() for part in line.partition('#'))
+        files, text = '', ''
+        if match := TOPIC.fullmatch(comment):
             topic = match[1]
             if topic in (hook.topic for hook in found):
                 raise Failure(EXIT_TREE, f'{SERIES}:{number}: topic {topic} was there before; '
                               'put its hooks together')
-            continue
-        name, _, comment = (part.strip() for part in line.partition('#'))
-        if not name:
-            continue
-        condition = CONDITION.fullmatch(comment)
-        if comment and not condition:
-            raise Failure(EXIT_TREE, f'{SERIES}:{number}: # {comment}: want "# if FILE has TEXT", '
-                          'or "# if FILE or FILE has TEXT"')
-        found.append(Hook(name, topic, tuple(condition[1].split(' or ')), condition[2])
-                     if condition else Hook(name, topic))
-    return [hook for hook in found if not without or not re.search(without, hook.name)]
+        elif match := CONDITION.fullmatch(comment):
+            files, text, name = match[1], match[2], match[3] or name
+        elif match := FILES_ONLY.fullmatch(comment):
+            name = match[1]
+        elif comment.endswith('.patch') or name and comment.startswith('if '):
+            raise Failure(EXIT_TREE, f'{SERIES}:{number}: {line}: want "NAME # if FILE has TEXT", '
+                          '"# if FILE or FILE has TEXT: NAME", or "# files only: NAME"')
+        if name:
+            found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text))
+    return [hook for hook in found
+            if not without or not re.search(without, f'{hook.topic}/{hook.name}')]
 
 
 def read_series(repo: Path, without: str = '') -> list[str]:

@@ -159,6 +159,8 @@ class Builder:
     def build(self, files: Iterable[str], *arguments: str) -> tuple[int, str, set[tuple[str, str]]]:
         """How many objects were compiled, what went wrong, and the warnings."""
         objects = self.objects(files)
+        if not objects:
+            return 0, '', set()     # make without a target would build all
         status, output = self.make('W=1', '--keep-going', *arguments, *objects)
         compiled = len(re.findall(r'^  CC (?:\[M\])? +\S+\.o$', output, re.MULTILINE))
         trouble = ''

@@ -46,6 +46,13 @@ class BuilderTest(ScratchTest):
         self.assertEqual(builder.objects(['mm/a.c', 'mm/b.c', 'mm/tests/one.c', 'mm/tests/two.c']),
                          ['mm/a.o', 'mm/tests/one.o'])
 
+    def test_nothing_to_build(self) -> None:
+        write(self.kernel, {'Makefile': 'all: ; @echo "  CC      mm/a.o"\n',
+                            'mm/Makefile': 'obj-$(CONFIG_B) += b.o\n'})
+        builder = Builder(Config('test', 'um'), self.kernel, 1)
+        write(builder.out, {'include/config/auto.conf': 'CONFIG_A=y\n'})
+        self.assertEqual(builder.build(['mm/b.c']), (0, '', set()))
+
     def test_objects_of_this_config(self) -> None:
         """Not of the one that was built before."""
         write(self.kernel, {

@@ -195,9 +195,8 @@ class FrontDoorTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
         self.copy_runner()
-        write(self.repo, {'hooks/series': 'foo.patch\nmm-annotate-bar.patch\n',
-                          'hooks/mm-annotate-bar.patch': diff('mm/bar.c', 'int bar;\n',
-                                                              'int annotated;\n')})
+        write(self.repo, {'hooks/series': '# topic a\nfoo.patch\n# topic annotation\nbar.patch\n',
+                          'hooks/bar.patch': diff('mm/bar.c', 'int bar;\n', 'int annotated;\n')})
 
     def matrix(self, what: str, log: str = 'matrix/linux-6.12') -> subprocess.CompletedProcess[str]:
         return self.make('matrix', KDIR=str(self.kernel), FAKE=what,
@@ -211,7 +210,7 @@ class FrontDoorTest(ScratchTest):
             '32 passed, 0 failed, 28 skipped'])
         kernel, = json.loads((self.repo / 'build/matrix.json').read_text())
         self.assertEqual([run['hooks'] for run in kernel['runs'].values()], [
-            ['hooks/foo.patch'], ['hooks/foo.patch', 'hooks/mm-annotate-bar.patch']])
+            ['hooks/foo.patch'], ['hooks/foo.patch', 'hooks/bar.patch']])
         bars = {path.parents[2].name.endswith('-mainline'): path.read_text()
                 for path in self.repo.glob('build/*/linux/mm/bar.c')}
         self.assertEqual(bars, {True: 'int bar;\n', False: 'int annotated;\n'})
@@ -228,11 +227,11 @@ class FrontDoorTest(ScratchTest):
         self.assertEqual(result.stdout.splitlines()[-1], '0 passed, 3 failed')
 
     def test_another_hook_needs_the_annotation(self) -> None:
-        write(self.repo, {'hooks/series': 'mm-annotate-bar.patch\nfoo.patch\n',
+        write(self.repo, {'hooks/series': '# topic annotation\nbar.patch\n# topic b\nfoo.patch\n',
                           'hooks/foo.patch': diff('mm/bar.c', 'int annotated;\n', 'int more;\n')})
         self.assert_error(self.matrix('passed'), 3, 'mainline: FAILED hook foo.patch does not '
                           'apply', 'mm/bar.c: hunk 1')
 
     def test_no_annotation_in_the_series(self) -> None:
         write(self.repo, {'hooks/series': 'foo.patch\n', 'hooks/foo.patch': FOO_PATCH})
-        self.assert_error(self.matrix('passed'), 3, '"-annotate-"')
+        self.assert_error(self.matrix('passed'), 3, 'no topic ^(annotation|')

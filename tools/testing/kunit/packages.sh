@@ -40,8 +40,11 @@ libnl-3-dev adds a Soft-RoCE device
 libnl-route-3-dev is for libibverbs
 pkgconf finds its headers
 stress-ng is the load" ;;
-		modules | test | test-all) needed="$needed
+		modules) needed="$needed
 busybox-static is the shell for the commands of the guide" ;;
+		test | test-all) needed="$needed
+busybox-static is the shell for the commands of the guide
+quilt reads hooks/series" ;;
 		bench) needed="$needed
 gnuplot-nox draws what was measured" ;;
 		check-series) needed="$needed

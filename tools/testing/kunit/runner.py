@@ -70,6 +70,7 @@ class Options:
     rt: bool = False
     san: str = ''
     driver: str = ''            # the folder of a driver of the user's
+    topic: str = ''             # of make series and check-series
     load: int = 0               # in seconds, of make bench
 
 
@@ -97,9 +98,12 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
     options = Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
                       flag('V'), flag('UPDATE'), arch,
                       number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''),
-                      env.get('DRIVER', ''), number('LOAD', 0))
+                      env.get('DRIVER', ''), env.get('TOPIC', ''), number('LOAD', 0))
     if options.load and verb != 'bench':
         raise Failure(EXIT_USAGE, f'LOAD={options.load}: only with "bench", not "{verb}"')
+    if options.topic and verb not in ('series', 'check-series'):
+        raise Failure(EXIT_USAGE, f'TOPIC={options.topic}: only with "series" and '
+                      f'"check-series", not "{verb}"')
     if options.driver and verb != 'modules':
         raise Failure(EXIT_USAGE, f'DRIVER={options.driver}: only with "modules", not "{verb}"')
     check_machine(options)
@@ -168,7 +172,7 @@ def tree(options: Options) -> None:
 def write_series(options: Options) -> None:
     base = find_base(options)
     with lock(build_lock(base), f'build/{base.name}'):
-        series.series(REPO, base)
+        series.series(REPO, base, options.topic)
 
 
 def boot(options: Options, base: Base, machine: Machine, start: float, without: str = '',
@@ -293,8 +297,8 @@ def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
     rules = read_skip_rules(SKIP_RULES)
     if read_series(REPO) == read_series(REPO, matrix.ANNOTATION):
-        raise Failure(EXIT_TREE, f'hooks/series has no hook with "{matrix.ANNOTATION}" in its '
-                      'name, so that nothing tells mainline from ours')
+        raise Failure(EXIT_TREE, f'hooks/series has no topic {matrix.ANNOTATION}, so that nothing '
+                      'tells mainline from ours')
     total, kernels = Verdict(), []
     one = os.environ.get('KVER') or options.kdir
     for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
@@ -349,7 +353,8 @@ def check(options: Options) -> Verdict:
         try:
             base = find_base(chosen)
             with lock(build_lock(base), f'build/{base.name}'):
-                total.add(check_series.Check(REPO, base, options.jobs, cases, rules).run())
+                total.add(check_series.Check(REPO, base, options.jobs, cases, rules).run(
+                    options.topic))
         except (Failure, OSError) as error:
             failure = as_failure(error)
             total.fail(f'FAILED {chosen.kdir or chosen.kver}: {failure}', failure.code)

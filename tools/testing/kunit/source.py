@@ -43,7 +43,6 @@ class Base:
     path: Path
     origin: str                 # for people: the package, or the path
     release: str                # such as 6.12.117
-    version: tuple[int, int]
     immutable: bool             # an unpacked package: unchanged for ever
 
 
@@ -82,7 +81,7 @@ def from_kdir(text: str, build: Path) -> Base:
                       '(kunit_vm_mmap), which older kernels do not have.')
     label = re.sub(r'[^A-Za-z0-9._-]', '_', path.name)
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return Base(f'kdir-{label}-{digest}', path, str(path), release, version, False)
+    return Base(f'kdir-{label}-{digest}', path, str(path), release, False)
 
 
 def source_files(base: Base) -> list[str]:
@@ -161,8 +160,7 @@ def from_debian(kver: str, update: bool) -> Base:
         path = None if update else _newest(cache, package)
         if path is None:
             path = _unpack(_download(cache, kver, update))
-    version, release = read_version(path)
-    return Base(kver, path, path.name.replace('_', ' '), release, version, True)
+    return Base(kver, path, path.name.replace('_', ' '), read_version(path)[1], True)
 
 
 def _newest(cache: Path, package: str) -> Optional[Path]:

@@ -44,7 +44,7 @@ class KdirTest(ScratchTest):
 
     def test_version(self) -> None:
         base = self.base()
-        self.assertEqual((base.version, base.release), ((6, 12), '6.12.5'))
+        self.assertEqual(base.release, '6.12.5')
         self.assertRegex(base.name, r'^kdir-kernel-[0-9a-f]{8}$')
 
     def test_release_candidate(self) -> None:

@@ -115,8 +115,9 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
         stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
                        if hook.name in present]
     else:
-        say(f'{base.origin} has already: {", ".join(present)}; and {len(known)} files of the '
-            'series, which stay as they are there')
+        names = ', '.join(hook.name for hook in hooks if hook.name in present)
+        say(f'{base.origin} has already: {names}; and {len(known)} files of the series, which '
+            'stay as they are there')
         stage.files = {name for patch in present.values() for name in touched_files(patch)}
     if not stage.hooks:
         for hook in read_hooks(repo, without):
@@ -144,9 +145,11 @@ def check_hooks(repo: Path, base: Base, path: Path,
     hooks = read_hooks(repo, without)
     stage = begin_stage(repo, base, hooks, path)
     for hook in hooks:
+        before = len(stage.hooks)
         try:
             apply_hook(repo, base, stage, hook)
-            report(hook.name, None)
+            if len(stage.hooks) > before:
+                report(hook.name, None)
         except Failure as failure:
             report(hook.name, failure)
     shutil.rmtree(path)

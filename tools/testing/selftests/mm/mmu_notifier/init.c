@@ -21,24 +21,13 @@ static const struct {
 	const char *type;
 	const char *path;
 } mounts[] = {
-	{ "proc", "/proc" },
-	{ "sysfs", "/sys" },
-	{ "devtmpfs", "/dev" },
+	{ .type = "proc", .path = "/proc" },
+	{ .type = "sysfs", .path = "/sys" },
+	{ .type = "devtmpfs", .path = "/dev" },
 	/* sysfs has folders for these */
-	{ "debugfs", "/sys/kernel/debug" },
-	{ "tracefs", "/sys/kernel/tracing" },
+	{ .type = "debugfs", .path = "/sys/kernel/debug" },
+	{ .type = "tracefs", .path = "/sys/kernel/tracing" },
 };
-
-/* What the kernel has counted, for who reads the log */
-static void print_callbacks(void)
-{
-	FILE *file = fopen("/sys/kernel/debug/mmu_notifier/callbacks", "r");
-	char line[512];
-
-	while (file && fgets(line, sizeof(line), file))
-		printf("# %s", line);
-	fflush(stdout);
-}
 
 static void power_off(void)
 {
@@ -116,6 +105,5 @@ void run_as_init(void)
 	} while (pid != tests && (pid > 0 || errno == EINTR));
 	if (pid == tests && WIFSIGNALED(status))
 		fprintf(stderr, "init: the tests were ended by signal %d\n", WTERMSIG(status));
-	print_callbacks();
 	power_off();
 }

@@ -31,11 +31,11 @@ static const struct {
 	const char *label;
 	long most;
 } tables[] = {
-	{ "lock-classes:", REPORTS / 4 },
-	{ "direct dependencies:", REPORTS / 4 },
-	{ "dependency chains:", REPORTS / 4 },
-	{ "dependency chain hlocks used:", REPORTS },
-	{ "stack-trace entries:", REPORTS * 4 },
+	{ .label = "lock-classes:", .most = REPORTS / 4 },
+	{ .label = "direct dependencies:", .most = REPORTS / 4 },
+	{ .label = "dependency chains:", .most = REPORTS / 4 },
+	{ .label = "dependency chain hlocks used:", .most = REPORTS },
+	{ .label = "stack-trace entries:", .most = REPORTS * 4 },
 };
 
 #define NR_TABLES	ARRAY_SIZE(tables)

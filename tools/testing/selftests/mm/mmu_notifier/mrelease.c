@@ -20,6 +20,7 @@
 
 #include "../../kselftest_harness.h"
 #include "init.h"
+#include "trace.h"
 #include "victim.h"
 
 /* process_mrelease(2) on a victim with one notifier */
@@ -35,7 +36,6 @@ static const char * const callbacks[][2] = {
 FIXTURE(mrelease)
 {
 	struct victim victim;
-	struct callback_stats before[2];
 };
 
 FIXTURE_VARIANT(mrelease)
@@ -127,10 +127,6 @@ FIXTURE_SETUP(mrelease)
 	victim->notifier[0].kind = variant->kind;
 	victim->notifier[0].behaviour = variant->behaviour;
 	victim->notifier[0].count = variant->count;
-	ASSERT_EQ(0, callback_stats(callbacks[variant->kind][0], &self->before[0]));
-	if (callbacks[variant->kind][1]) {
-		ASSERT_EQ(0, callback_stats(callbacks[variant->kind][1], &self->before[1]));
-	}
 	ASSERT_EQ(0, trace_start());
 	ASSERT_EQ(0, victim_start(victim));
 	if (variant->lock_held) {
@@ -144,32 +140,23 @@ FIXTURE_TEARDOWN(mrelease)
 	close(self->victim.device);
 }
 
-/*
- * The kernel's table has what the device has counted. It has no idea of the range that
- * a RANGE watches: that is called in each pass.
- */
-static void expect_callbacks_counted(struct __test_metadata *_metadata, struct victim *victim,
-				     unsigned int kind, const struct callback_stats *before)
+/* What is traced of the memory that is watched is what the device has counted. */
+static void expect_traced(struct __test_metadata *_metadata, struct victim *victim)
 {
-	bool is_range = kind == TEST_MMU_NOTIFIER_RANGE || kind == TEST_MMU_NOTIFIER_RANGE_END;
-	struct test_mmu_notifier_counts counts = notifier_counts(victim->device,
-								 victim->notifier[0].id);
-	struct callback_stats first, second;
+	const struct test_mmu_notifier *watched = &victim->notifier[0];
+	struct test_mmu_notifier_counts counts = notifier_counts(victim->device, watched->id);
+	struct calls first = trace_calls(callbacks[watched->kind][0], watched, false), second;
 
-	ASSERT_EQ(0, callback_stats(callbacks[kind][0], &first));
-	EXPECT_EQ(is_range ? trace_count("mmu_notifier_nonblock_start", "") :
-		  (long long)counts.nonblock_starts, first.calls - before[0].calls);
-	EXPECT_EQ((long long)counts.back_offs, first.back_offs - before[0].back_offs);
-	EXPECT_EQ(before[0].reports, first.reports);
-	EXPECT_LT(0, first.longest_ns);
-
-	if (!callbacks[kind][1])
-		return;
-	ASSERT_EQ(0, callback_stats(callbacks[kind][1], &second));
-	EXPECT_EQ(is_range ? trace_count("mmu_notifier_nonblock_end", "") :
-		  (long long)counts.nonblock_ends, second.calls - before[1].calls);
-	EXPECT_EQ(0, second.back_offs);
-	EXPECT_EQ(before[1].reports, second.reports);
+	EXPECT_EQ(counts.nonblock_starts, first.nr);
+	EXPECT_EQ(counts.back_offs, first.back_offs);
+	EXPECT_LT(0, first.ns);
+	if (callbacks[watched->kind][1]) {
+		second = trace_calls(callbacks[watched->kind][1], watched, false);
+		EXPECT_EQ(counts.nonblock_ends, second.nr);
+		EXPECT_EQ(0, second.back_offs);
+	}
+	/* Of all VMAs, nobody backs off from another. */
+	EXPECT_EQ(counts.back_offs, trace_calls(NULL, NULL, false).back_offs);
 }
 
 TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
@@ -177,7 +164,6 @@ TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
 	struct victim *victim = &self->victim;
 	unsigned int id = victim->notifier[0].id;
 	const long memory_kb = VICTIM_MEMORY >> 10;
-	unsigned long start;
 	long rss;
 	int i;
 
@@ -205,20 +191,7 @@ TEST_F_TIMEOUT(mrelease, back_off_reaches_user_space, TIMEOUT)
 
 	EXPECT_EQ(variant->back_offs, notifier_counts(victim->device, id).back_offs);
 	EXPECT_EQ(variant->back_offs + 1, notifier_counts(victim->device, id).nonblock_starts);
-	EXPECT_EQ(0, notifier_counts(victim->device, id).reports);
-	EXPECT_EQ(variant->back_offs,
-		  trace_count("mmu_notifier_nonblock_backoff", "error=-11"));
-	start = victim->notifier[0].start;
-	EXPECT_EQ(variant->back_offs,
-		  trace_count_covering("mmu_notifier_nonblock_backoff", start, VICTIM_MEMORY));
-	EXPECT_EQ(variant->back_offs + 1,
-		  trace_count_covering("mmu_notifier_nonblock_start", start, VICTIM_MEMORY));
-	EXPECT_EQ(1, trace_count_covering("mmu_notifier_nonblock_end", start, VICTIM_MEMORY));
-	/* Of all VMAs; those that nobody backs off from come to their end. */
-	EXPECT_EQ(trace_count("mmu_notifier_nonblock_start", "") - variant->back_offs,
-		  trace_count("mmu_notifier_nonblock_end", ""));
-	EXPECT_LT(0, trace_count("mmu_notifier_nonblock_end", ""));
-	expect_callbacks_counted(_metadata, victim, variant->kind, self->before);
+	expect_traced(_metadata, victim);
 	EXPECT_TRUE(victim_wait(victim, 60));
 }
 
@@ -262,7 +235,7 @@ TEST_F_TIMEOUT(other, with_both_kinds_exits, TIMEOUT)
 	EXPECT_EQ(0, victim_kill(victim));
 	EXPECT_EQ(-1, victim_mrelease(victim));
 	EXPECT_EQ(EAGAIN, errno);
-	EXPECT_EQ(1, trace_count("mmu_notifier_nonblock_backoff", "fake_range_start"));
+	EXPECT_EQ(1, trace_calls("fake_range_start", NULL, false).back_offs);
 	exited = victim_wait(victim, 60);
 	EXPECT_TRUE(exited)
 		TH_LOG("the victim hangs in exit, in wait for a pass that is over");
@@ -316,31 +289,32 @@ TEST_F_TIMEOUT(other, with_huge_pages_keeps_them, TIMEOUT)
 	EXPECT_EQ(0, write_file("/proc/sys/vm/nr_hugepages", "0"));
 }
 
-/* The file in debugfs counts from zero when that is written to it, and takes nothing else. */
-TEST_F_TIMEOUT(other, resets_counts, TIMEOUT)
+/* The table that ftrace makes of the events */
+TEST_F_TIMEOUT(other, is_counted_by_hist_trigger, TIMEOUT)
 {
 	struct victim *victim = &self->victim;
-	struct callback_stats stats;
+	struct calls calls;
+	int i;
+
+	if (access(NONBLOCK "hist", F_OK))
+		SKIP(return, "this kernel has no hist triggers");
 
 	victim->linger_ms = LINGER_MS;
 	victim->nr = 1;
 	victim->notifier[0].kind = TEST_MMU_NOTIFIER_INTERVAL;
+	victim->notifier[0].behaviour = TEST_MMU_NOTIFIER_BACK_OFF;
+	victim->notifier[0].count = 2;
 	ASSERT_EQ(0, victim_start(victim));
-	EXPECT_EQ(0, victim_kill(victim));
-	EXPECT_EQ(0, victim_mrelease(victim));
-	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
-	EXPECT_LT(0, stats.calls);
+	ASSERT_EQ(0, hist_start());
 
-	EXPECT_EQ(-1, write_file(CALLBACKS, "1"));
-	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, write_file(CALLBACKS, "zero"));
-	EXPECT_EQ(EINVAL, errno);
-	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
-	EXPECT_LT(0, stats.calls);
-	EXPECT_EQ(0, write_file(CALLBACKS, "0\n"));
-	ASSERT_EQ(0, callback_stats("fake_invalidate", &stats));
-	EXPECT_EQ(0, stats.calls);
-	EXPECT_EQ(0, stats.longest_ns);
+	EXPECT_EQ(0, victim_kill(victim));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(i < 2 ? -1 : 0, victim_mrelease(victim));
+	calls = hist_calls("fake_invalidate");
+	EXPECT_EQ(3, calls.nr);
+	EXPECT_EQ(2, calls.back_offs);
+	EXPECT_LT(0, calls.ns);
+	EXPECT_EQ(3, hist_calls(NULL).nr);
 	EXPECT_TRUE(victim_wait(victim, 60));
 }
 

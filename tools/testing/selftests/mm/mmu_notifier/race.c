@@ -162,7 +162,9 @@ static void child(int device, unsigned int threads)
 		_exit(1);
 	add_notifiers(device, memory, threads * PLACES * size);
 	for (i = 0; i < threads; i++)
-		thread[i] = (struct thread){ i, memory + i * PLACES * size, 0, size };
+		thread[i] = (struct thread){
+			.nr = i, .places = memory + i * PLACES * size, .size = size,
+		};
 	for (i = 1; i < threads; i++) {
 		if (pthread_create(&other, NULL, live, &thread[i]))
 			_exit(1);
@@ -225,7 +227,7 @@ static const char *reap_all(int pidfd, int device, unsigned int threads)
 	void *said;
 
 	for (i = 0; i < threads; i++)
-		reaper[i] = (struct reaper){ i, pidfd, device };
+		reaper[i] = (struct reaper){ .nr = i, .pidfd = pidfd, .device = device };
 	for (started = 1; started < threads; started++) {
 		if (pthread_create(&other[started], NULL, reap_on_cpu, &reaper[started]))
 			break;

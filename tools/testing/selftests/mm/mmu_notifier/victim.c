@@ -34,7 +34,7 @@ int sys_process_mrelease(int pidfd)
 
 void sleep_ms(unsigned int ms)
 {
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+	struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 
 	while (nanosleep(&time, &time) && errno == EINTR)
 		;
@@ -181,7 +181,7 @@ static void add_notifiers(struct victim *victim)
 /* Tells the parent the ids of its notifiers, its driver, and its second thread. */
 static void victim_main(struct victim *victim, int ready, int go)
 {
-	struct lingering lingering = { victim, ready };
+	struct lingering lingering = { .victim = victim, .ready = ready };
 	pthread_t thread;
 	char c;
 
@@ -332,98 +332,8 @@ void victim_end(struct victim *victim)
 	victim->pidfd = 0;
 }
 
-/* What the kernel has counted */
-
-/* All zero for a callback that was never called. Returns 0 unless there is no such file. */
-int callback_stats(const char *symbol, struct callback_stats *stats)
-{
-	FILE *file = fopen(CALLBACKS, "r");
-	struct callback_stats row;
-	char line[512], name[256];
-
-	memset(stats, 0, sizeof(*stats));
-	if (!file)
-		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%255s %*s %lld %lld %lld %lld", name, &row.calls,
-			   &row.back_offs, &row.longest_ns, &row.reports) == 5 &&
-		    !strcmp(name, symbol))
-			*stats = row;
-	}
-	fclose(file);
-	return 0;
-}
-
-/* Each invalidation that may block is tried without first, if this was booted so. */
+/* An extra pass comes ahead of each that may block, if this was booted so. */
 bool probe_is_on(void)
 {
 	return read_number(PROBE "probability", "") == 100;
-}
-
-/* Trace events of the reaper and of nonblocking invalidations */
-
-int trace_start(void)
-{
-	return write_file(TRACING "events/mmu_notifier/enable", "1") ||
-	       write_file(TRACING "events/oom/start_task_reaping/enable", "1") ||
-	       write_file(TRACING "events/oom/finish_task_reaping/enable", "1") ||
-	       write_file(TRACING "trace", "") ? -1 : 0;
-}
-
-static bool covers(const char *traced, unsigned long start, unsigned long length)
-{
-	unsigned long first, end;
-
-	return sscanf(traced, " mm=%*s start=%lx end=%lx", &first, &end) == 2 &&
-	       first <= start && end >= start + length;
-}
-
-static int count_traced(const char *event, const char *detail, unsigned long start,
-			unsigned long length)
-{
-	FILE *file = fopen(TRACING "trace", "r");
-	char line[512];
-	int count = 0;
-
-	if (!file)
-		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		char *found = strstr(line, event);
-
-		if (line[0] == '#' || !found || found[strlen(event)] != ':')
-			continue;
-		found += strlen(event) + 1;
-		if (strstr(found, detail) && (!length || covers(found, start, length)))
-			count++;
-	}
-	fclose(file);
-	return count;
-}
-
-/* How often @event was traced, with @detail in its line, since trace_start() */
-int trace_count(const char *event, const char *detail)
-{
-	return count_traced(event, detail, 0, 0);
-}
-
-/* How often it was, of a range that has all of this memory */
-int trace_count_covering(const char *event, unsigned long start, unsigned long length)
-{
-	return count_traced(event, "", start, length);
-}
-
-/* Waits until the OOM reaper has tried so often, and then for one try too many. */
-void trace_wait_for_reaper(int tries)
-{
-	int i;
-
-	/*
-	 * It comes two seconds after the kill, and then tries for one. Until then there
-	 * is no memory to be had: who asks for some spins, and where time is virtual,
-	 * that makes it stand still.
-	 */
-	sleep_ms(4000);
-	for (i = 0; i < 200 && trace_count("finish_task_reaping", "") < tries; i++)
-		sleep_ms(100);
-	sleep_ms(300);
 }

@@ -13,7 +13,6 @@
 #include <lib/test_mmu_notifier_uapi.h>
 
 #define DEVICE	"/dev/test_mmu_notifier"
-#define TRACING	"/sys/kernel/tracing/"
 
 /* What the notifiers watch, and what has to be gone when it was reaped */
 #define VICTIM_MEMORY	(8UL << 20)
@@ -87,26 +86,9 @@ void sleep_ms(unsigned int ms);
 int write_file(const char *path, const char *text);
 long read_number(const char *path, const char *label);
 
-/* What the kernel has counted of a callback in nonblocking invalidations */
-struct callback_stats {
-	long long calls;
-	long long back_offs;
-	long long longest_ns;
-	long long reports;
-};
-
-#define CALLBACKS	"/sys/kernel/debug/mmu_notifier/callbacks"
-
-int callback_stats(const char *symbol, struct callback_stats *stats);
-
 /* The nonblocking probe */
 #define PROBE	"/sys/kernel/debug/mmu_notifier_nonblock_probe/"
 
 bool probe_is_on(void);
-
-int trace_start(void);
-int trace_count(const char *event, const char *detail);
-int trace_count_covering(const char *event, unsigned long start, unsigned long length);
-void trace_wait_for_reaper(int tries);
 
 #endif /* _VICTIM_H */

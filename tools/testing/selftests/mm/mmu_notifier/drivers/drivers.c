@@ -3,8 +3,8 @@
  * Real drivers' MMU notifiers, when the OOM reaper or process_mrelease(2) takes the
  * memory that they watch. None of them may be reported.
  *
- * Needs root, CONFIG_TEST_MMU_NOTIFIER, tracefs and the drivers. Makes the machine run
- * out of memory: to be run in a small one of its own.
+ * Needs root, CONFIG_TEST_MMU_NOTIFIER, CONFIG_HIST_TRIGGERS, tracefs and the drivers.
+ * Makes the machine run out of memory: to be run in a small one of its own.
  */
 
 #define _GNU_SOURCE
@@ -19,6 +19,7 @@
 
 #include "../../../kselftest_harness.h"
 #include "../init.h"
+#include "../trace.h"
 #include "attach.h"
 
 #define MEMORY_KB	((long)VICTIM_MEMORY >> 10)
@@ -102,6 +103,7 @@ FIXTURE_SETUP(driver)
 		victim->notifier[0].count = variant->back_offs;
 	}
 	ASSERT_EQ(0, trace_start());
+	ASSERT_EQ(0, hist_start());
 }
 
 FIXTURE_TEARDOWN(driver)
@@ -114,9 +116,8 @@ TEST_F_TIMEOUT(driver, mrelease, TIMEOUT)
 {
 	int i, back_offs = variant->back_offs == ALWAYS ? 5 : variant->back_offs;
 	struct victim *victim = &self->victim;
-	struct callback_stats before, after;
+	struct calls calls;
 
-	ASSERT_EQ(0, callback_stats(variant->callback, &before));
 	ASSERT_EQ(0, victim_start(victim));
 	ASSERT_EQ(0, victim_kill(victim));
 	for (i = 0; i < back_offs; i++) {
@@ -130,12 +131,10 @@ TEST_F_TIMEOUT(driver, mrelease, TIMEOUT)
 		EXPECT_GT(MEMORY_KB / 2, victim_rss_kb(victim));
 	}
 
-	EXPECT_EQ(back_offs, trace_count("mmu_notifier_nonblock_backoff", variant->callback));
-	EXPECT_EQ(back_offs, trace_count("mmu_notifier_nonblock_backoff", ""));
-	ASSERT_EQ(0, callback_stats(variant->callback, &after));
-	EXPECT_LT(before.calls, after.calls);
-	EXPECT_EQ(before.back_offs + back_offs, after.back_offs);
-	EXPECT_EQ(0, after.reports);
+	calls = hist_calls(variant->callback);
+	EXPECT_LT(0, calls.nr);
+	EXPECT_EQ(back_offs, calls.back_offs);
+	EXPECT_EQ(back_offs, hist_calls(NULL).back_offs);
 	EXPECT_TRUE(victim_wait(victim, 60));
 	EXPECT_EQ(1, read_number("/proc/lockdep_stats", "debug_locks:"));
 }
@@ -151,8 +150,8 @@ TEST_F_TIMEOUT(driver, oom_kill, TIMEOUT)
 	ASSERT_EQ(0, victim_start(victim));
 	trace_wait_for_reaper(back_offs + !gives_up);
 
-	EXPECT_EQ(back_offs + !gives_up, trace_count("start_task_reaping", ""));
-	EXPECT_EQ(back_offs, trace_count("mmu_notifier_nonblock_backoff", variant->callback));
+	EXPECT_EQ(back_offs + !gives_up, trace_count("start_task_reaping"));
+	EXPECT_EQ(back_offs, hist_calls(variant->callback).back_offs);
 	rss = victim_rss_kb(victim);
 	EXPECT_LE(0, rss);
 	if (gives_up) {
@@ -226,6 +225,7 @@ FIXTURE_SETUP(contended)
 	self->victim.nr = 1;
 	self->victim.notifier[0].kind = TEST_MMU_NOTIFIER_INTERVAL;
 	ASSERT_EQ(0, trace_start());
+	ASSERT_EQ(0, hist_start());
 }
 
 FIXTURE_TEARDOWN(contended)
@@ -255,8 +255,7 @@ TEST_F_TIMEOUT(contended, hmm_backs_off_and_is_reaped_later, TIMEOUT)
 	EXPECT_LT(1, tries)
 		TH_LOG("the lock was free, though %d threads want it", NR_READERS);
 	/* It mirrors all of the mm, so that it backs off from more than one VMA. */
-	EXPECT_LE(tries - !ret, trace_count("mmu_notifier_nonblock_backoff",
-					    "dmirror_interval_invalidate"));
+	EXPECT_LE(tries - !ret, hist_calls("dmirror_interval_invalidate").back_offs);
 	EXPECT_EQ(0, victim_mrelease(victim));
 	EXPECT_GT(MEMORY_KB / 2, victim_rss_kb(victim));
 	EXPECT_TRUE(victim_wait(victim, 60));

@@ -4,7 +4,8 @@
  * over, while processes with a mirror and a virtual machine are killed, for it by the
  * OOM killer or for the sake of it.
  *
- * Needs root, CONFIG_TEST_MMU_NOTIFIER, tracefs, the drivers, and /stress-ng.
+ * Needs root, CONFIG_TEST_MMU_NOTIFIER, CONFIG_HIST_TRIGGERS, tracefs, the drivers, and
+ * /stress-ng.
  */
 
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 
 #include "../../../kselftest_harness.h"
 #include "../init.h"
+#include "../trace.h"
 #include "attach.h"
 
 #define SECONDS		"60"
@@ -38,9 +40,9 @@ static pid_t start_load(void)
 
 static void wait_for_reaper(void)
 {
-	int i, reaps = trace_count("start_task_reaping", "");
+	int i, reaps = trace_count("start_task_reaping");
 
-	for (i = 0; i < 200 && trace_count("start_task_reaping", "") == reaps; i++)
+	for (i = 0; i < 200 && trace_count("start_task_reaping") == reaps; i++)
 		sleep_ms(100);
 }
 
@@ -80,6 +82,8 @@ FIXTURE_SETUP(stress)
 	ASSERT_EQ(0, access("/stress-ng", X_OK));
 	ASSERT_EQ(0, write_file(TRACING "events/oom/mark_victim/enable", "1"));
 	ASSERT_EQ(0, write_file(TRACING "events/oom/start_task_reaping/enable", "1"));
+	/* There are more calls than the trace can hold. */
+	ASSERT_EQ(0, hist_start());
 }
 
 FIXTURE_TEARDOWN(stress)
@@ -97,10 +101,9 @@ static long available_kb(void)
 TEST_F_TIMEOUT(stress, drivers_under_load, TIMEOUT)
 {
 	long before = available_kb(), after;
-	struct callback_stats hmm, start, end;
 	unsigned int victims = 0, reaped = 0;
 	pid_t load = start_load();
-	int status, oom_kills, oom_reaps;
+	int status, oom_kills, oom_reaps, ends;
 
 	ASSERT_LT(0, load);
 	while (!waitpid(load, &status, WNOHANG)) {
@@ -108,8 +111,8 @@ TEST_F_TIMEOUT(stress, drivers_under_load, TIMEOUT)
 		victims++;
 	}
 	after = available_kb();
-	oom_kills = trace_count("mark_victim", "");
-	oom_reaps = trace_count("start_task_reaping", "");
+	oom_kills = trace_count("mark_victim");
+	oom_reaps = trace_count("start_task_reaping");
 	printf("# %u victims, %u of them reaped; %d OOM kills, %d of them reaped\n",
 	       victims, reaped, oom_kills, oom_reaps);
 	printf("# %ld kB available before, %ld kB after\n", before, after);
@@ -119,13 +122,11 @@ TEST_F_TIMEOUT(stress, drivers_under_load, TIMEOUT)
 	EXPECT_LT(0, oom_kills);
 	EXPECT_LT(0, oom_reaps);
 	EXPECT_GT(LEFT_KB, before - after);
-	ASSERT_EQ(0, callback_stats("dmirror_interval_invalidate", &hmm));
-	EXPECT_LT(0, hmm.calls);
-	ASSERT_EQ(0, callback_stats("kvm_mmu_notifier_invalidate_range_start", &start));
-	ASSERT_EQ(0, callback_stats("kvm_mmu_notifier_invalidate_range_end", &end));
+	EXPECT_LT(0, hist_calls("dmirror_interval_invalidate").nr);
+	ends = hist_calls("kvm_mmu_notifier_invalidate_range_end").nr;
+	EXPECT_LT(0, ends);
 	/* A virtual machine may go between the two. */
-	EXPECT_LT(0, end.calls);
-	EXPECT_LE(end.calls, start.calls);
+	EXPECT_LE(ends, hist_calls("kvm_mmu_notifier_invalidate_range_start").nr);
 	EXPECT_EQ(1, read_number("/proc/lockdep_stats", "debug_locks:"));
 }
 
