@@ -430,8 +430,29 @@ static bool core_ends_passes(struct core *core)
 	return true;
 }
 
+static int core_check(struct core *core)
+{
+	int ret;
+
+	core->range.range.ops = &fake_range_ops;
+	ret = mmu_notifier_register(&core->range.range, core->mm);
+	if (ret)
+		return ret;
+	ret = mmu_interval_notifier_insert(&core->interval.interval, core->mm, 0, PAGE_SIZE,
+					   &fake_interval_ops);
+	if (!ret && !core_ends_passes(core)) {
+		pr_err("an invalidation is over, but its range is still being invalidated\n");
+		__module_get(THIS_MODULE);
+		return -EDEADLK;
+	}
+	if (!ret)
+		mmu_interval_notifier_remove(&core->interval.interval);
+	mmu_notifier_unregister(&core->range.range, core->mm);
+	return ret;
+}
+
 /**
- * mn_core_check() - fail a suite that would wait for ever
+ * mn_core_check() - fail what would wait for ever
  * @suite: not used
  *
  * Context: May sleep.
@@ -440,30 +461,22 @@ static bool core_ends_passes(struct core *core)
  */
 int mn_core_check(struct kunit_suite *suite)
 {
-	struct core *core = kzalloc(sizeof(*core), GFP_KERNEL);
-	struct mm_struct *mm = mm_alloc();
-	int ret = -ENOMEM;
+	static bool checked;
+	static int ret;
+	struct core *core;
 
-	if (!core || !mm)
-		goto out;
-	core->mm = mm;
-	core->range.range.ops = &fake_range_ops;
-	ret = mmu_notifier_register(&core->range.range, mm);
-	if (ret)
-		goto out;
-	ret = mmu_interval_notifier_insert(&core->interval.interval, mm, 0, PAGE_SIZE,
-					   &fake_interval_ops);
-	if (!ret && !core_ends_passes(core)) {
-		pr_err("an invalidation is over, but its range is still being invalidated\n");
-		__module_get(THIS_MODULE);
-		return -EIO;
-	}
-	if (!ret)
-		mmu_interval_notifier_remove(&core->interval.interval);
-	mmu_notifier_unregister(&core->range.range, mm);
-out:
-	if (mm)
-		mmput(mm);
+	if (checked)
+		return ret;
+	core = kzalloc(sizeof(*core), GFP_KERNEL);
+	if (!core)
+		return -ENOMEM;
+	core->mm = mm_alloc();
+	ret = core->mm ? core_check(core) : -ENOMEM;
+	checked = true;
+	if (ret == -EDEADLK)
+		return ret;
+	if (core->mm)
+		mmput(core->mm);
 	kfree(core);
 	return ret;
 }

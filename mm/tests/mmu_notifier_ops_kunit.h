@@ -601,7 +601,6 @@ static const struct mn_op wrong_ops[] = {
 	{ OP(get_user), .nonblock = LOCK, INTERVAL_DEADLOCKS },
 	/* Lockdep knows of no lock here, or of none with a wait type. */
 	{ OP(percpu_down_read), .nonblock = MIGHT_SLEEP },
-	{ OP(cpus_read_lock), .nonblock = MIGHT_SLEEP, .missing = NO_CPU_LOCK },
 	{ OP(down), .nonblock = MIGHT_SLEEP },
 	{ OP(folio_lock), .nonblock = MIGHT_SLEEP },
 	{ OP(might_sleep), .nonblock = MIGHT_SLEEP },
@@ -654,6 +653,8 @@ static const struct mn_op wrong_ops[] = {
 
 	/* Not itself, but what it waits for allocates. */
 	{ OP(held_by_allocator), .nonblock = CIRCULAR, INTERVAL_DEADLOCKS },
+	{ OP(cpus_read_lock), .nonblock = CIRCULAR | MIGHT_SLEEP, INTERVAL_DEADLOCKS,
+	  .missing = NO_CPU_LOCK },
 	{ OP(flush_allocating_work), .prepare = prepare_allocating_work,
 	  .nonblock = CIRCULAR | MIGHT_SLEEP | MAYBE_SCHEDULE, INTERVAL_DEADLOCKS },
 };
@@ -836,6 +837,10 @@ static int mn_ops_init(void)
 	lock_map_acquire(&held_by_allocator);
 	might_alloc(GFP_KERNEL);
 	lock_map_release(&held_by_allocator);
+
+	cpus_read_lock();
+	might_alloc(GFP_KERNEL);
+	cpus_read_unlock();
 
 	prepare_allocating_work();
 	op_flush_allocating_work(0);

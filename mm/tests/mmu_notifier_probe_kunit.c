@@ -67,6 +67,14 @@ static void kind_describe(const struct kind_param *param, char *description)
 
 KUNIT_ARRAY_PARAM(kind, kinds, kind_describe);
 
+static const struct kind_param backing_off[] = {
+	{ .name = "range", .kind = RANGE },
+	{ .name = "interval", .kind = INTERVAL },
+	{ .name = "two_pass", .kind = TWO_PASS },
+};
+
+KUNIT_ARRAY_PARAM(backing_off, backing_off, kind_describe);
+
 /* Set-up */
 
 static struct fault_attr *attr = &mmu_notifier_probe_attr;
@@ -163,13 +171,9 @@ static void back_off_is_followed_by_real_pass(struct kunit *test)
 {
 	const struct kind_param *param = test->param_value;
 	struct probing *probing = test->priv;
-	struct fake *fake, *with_end;
+	struct fake *fake = subscribe(probing, param->kind);
+	struct fake *with_end = subscribe(probing, RANGE_WITH_END);
 
-	if (param->kind == RANGE_WITH_END)
-		return;	/* must not back off */
-
-	fake = subscribe(probing, param->kind);
-	with_end = subscribe(probing, RANGE_WITH_END);
 	fake->error = -EAGAIN;
 	KUNIT_EXPECT_NO_REPORT(test, blockable_pass(probing));
 	KUNIT_EXPECT_EQ(test, fake->starts[PROBE], 1);
@@ -193,31 +197,46 @@ static void nonblock_pass_is_not_probed(struct kunit *test)
 }
 
 /* The framework decides when. */
+
+static void expect_probes(struct probing *probing, unsigned int passes, unsigned int probes)
+{
+	struct fake *fake = &probing->fake[RANGE_WITH_END];
+	unsigned int i;
+
+	memset(fake->starts, 0, sizeof(fake->starts));
+	memset(fake->ends, 0, sizeof(fake->ends));
+	for (i = 0; i < passes; i++)
+		blockable_pass(probing);
+	expect_calls(probing->test, fake, probes, passes);
+}
+
 static void attributes_are_honoured(struct kunit *test)
 {
 	struct probing *probing = test->priv;
-	struct fake *fake = subscribe(probing, RANGE_WITH_END);
-	unsigned int i;
 
+	subscribe(probing, RANGE_WITH_END);
 	attr->probability = 0;
-	blockable_pass(probing);
-	expect_calls(test, fake, 0, 1);
+	expect_probes(probing, 1, 0);
 	attr->probability = 100;
+	expect_probes(probing, 1, 1);
 
 	current->make_it_fail = 0;
-	blockable_pass(probing);
-	expect_calls(test, fake, 0, 2);
+	expect_probes(probing, 1, 0);
 	current->make_it_fail = 1;
 
+	attr->interval = 3;
+	attr->count = 0;
+	expect_probes(probing, 2, 0);
+	expect_probes(probing, 4, 2);
+	attr->interval = 1;
+
 	/* In pages, until when it does not begin */
-	atomic_set(&attr->space, 2);
-	blockable_pass(probing);
-	expect_calls(test, fake, 0, 3);
+	atomic_set(&attr->space, 3);
+	expect_probes(probing, 2, 0);
+	expect_probes(probing, 2, 2);
 
 	atomic_set(&attr->times, 2);
-	for (i = 0; i < 4; i++)
-		blockable_pass(probing);
-	expect_calls(test, fake, 2, 7);
+	expect_probes(probing, 4, 2);
 }
 
 static void fail_nth_is_left_alone(struct kunit *test)
@@ -423,7 +442,7 @@ static void back_off_is_traced_and_not_printed(struct kunit *test)
 
 static struct kunit_case mmu_notifier_probe_cases[] = {
 	KUNIT_CASE_PARAM(probe_is_an_extra_pass, kind_gen_params),
-	KUNIT_CASE_PARAM(back_off_is_followed_by_real_pass, kind_gen_params),
+	KUNIT_CASE_PARAM(back_off_is_followed_by_real_pass, backing_off_gen_params),
 	KUNIT_CASE(nonblock_pass_is_not_probed),
 	KUNIT_CASE(attributes_are_honoured),
 	KUNIT_CASE(fail_nth_is_left_alone),
