@@ -544,7 +544,8 @@ static void op_kvfree(gfp_t gfp)
 	vmalloced = NULL;
 }
 
-static void op_vmap(gfp_t gfp)
+/* vmap is a macro in UML of 6.13 */
+static void op_vmap_page(gfp_t gfp)
 {
 	struct page *page = folio_page(folio, 0);
 
@@ -626,7 +627,7 @@ static const struct mn_op wrong_ops[] = {
 	{ ALLOCATOR(alloc_page) },
 	{ ALLOCATOR(kvmalloc) },
 	{ ALLOCATOR(vmalloc), .prepare = prepare_vmalloc },
-	{ ALLOCATOR(vmap) },
+	{ ALLOCATOR(vmap_page) },
 	{ ALLOCATOR(mempool_alloc) },
 	{ ALLOCATOR(xa_insert) },
 	{ ALLOCATOR(radix_tree_insert) },

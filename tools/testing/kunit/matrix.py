@@ -16,8 +16,8 @@ from typing import Iterator, NamedTuple, Optional
 from common import EXIT_TREE, Failure
 from verdict import Log, Result, SkipRule, Verdict
 
-# Hooks with this in their name are what makes ours of mainline.
-ANNOTATION = '-annotate-'
+# The hooks of these topics are what makes ours of mainline.
+ANNOTATION = '^(annotation|trace-probe)/'
 MAINLINE, OURS = RUNS = 'mainline', 'ours'
 # Options of .kunitconfig that come with them
 NOT_IN_MAINLINE = ('--kconfig_add=CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE=n',)
