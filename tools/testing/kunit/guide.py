@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The code blocks of Documentation/mm/mmu_notifier_nonblock.rst, and the test of each.
+"""The code blocks of the guide and of the page about the runner, and the test of each.
 
 A block of commands that begins with "$ " is for a shell: make modules runs it. One that
 begins with "# " is for root on the kernel that is tested: make modules boots that, for
 each such block anew, and runs it there. What the page shows as their output has to be
 what they print. A line "..." stands for any lines, and "..." in a line for any text;
-numbers may be others.
+numbers may be others. What make modules cannot print has to be in a log of test_data/guide.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import e2e
 import kunit_run
 from boot import build_initramfs, start, uml_command_line
 from common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
-from kconfig import assignments
-from machine import E2E_CONFIG
 from verdict import Verdict
 
+# The guide, which is in the series; and what there is only in this repository
 PAGE = 'Documentation/mm/mmu_notifier_nonblock.rst'
+RUNNER = 'Documentation/runner.rst'
 HERE = Path(__file__).resolve().parent
+PRINTED = HERE / 'test_data/guide'
 # Debian's busybox-static, see packages.sh
 BUSYBOX = Path('/bin/busybox')
 APPLETS = ('cat', 'echo', 'grep', 'insmod', 'mkdir', 'modprobe', 'mount', 'poweroff', 'sh', 'uname')
@@ -46,10 +47,15 @@ class Block:
     line: int                   # of the page
     text: str                   # without its indentation
     directive: str = ''         # if it is not an ordinary one
+    page: str = PAGE
+
+    @property
+    def place(self) -> str:
+        return f'{self.page}:{self.line}'
 
     def __str__(self) -> str:
         first = self.text.splitlines()[0] if self.text else ''
-        return f'{PAGE}:{self.line}: {f".. {self.directive}:: " if self.directive else ""}{first}'
+        return f'{self.place}: {f".. {self.directive}:: " if self.directive else ""}{first}'
 
     @property
     def prompt(self) -> str:
@@ -73,7 +79,7 @@ class Block:
 NO_CODE = ('kernel-doc', 'SPDX-License-Identifier')
 
 
-def read_blocks(text: str) -> list[Block]:
+def read_blocks(text: str, page: str = PAGE) -> list[Block]:
     """All that Sphinx shows as code, in a page as simple as ours."""
     lines = text.splitlines()
     found = []
@@ -91,28 +97,41 @@ def read_blocks(text: str) -> list[Block]:
             body.append(following.expandtabs())
         inner = textwrap.dedent('\n'.join(body)).strip('\n')
         found.append(Block(number + 1, f'{match[2]}\n{inner}'.strip('\n') if match else inner,
-                           match[1] if match else ''))
+                           match[1] if match else '', page))
     return found
 
 
 def page_blocks(repo: Path) -> list[Block]:
-    return read_blocks((repo / PAGE).read_text(encoding='utf-8'))
+    return [block for page in (PAGE, RUNNER)
+            for block in read_blocks((repo / page).read_text(encoding='utf-8'), page)]
 
 
 # Who tests it
 
-# What is shown as it was printed, by its first line: a log that has each of its lines
-PRINTED = {
-    'WARNING: possible recursive locking detected': HERE / 'test_data/e2e/report.log',
-}
-# Commands that others run
+# Blocks that others run, by their first command. UML has no hist triggers.
 RUN_BY = {
     './tools/testing/kunit/kunit.py run --kunitconfig=mm/tests': 'check_series.Check.documented()',
+    "echo 'hist:keys=callback.sym,ret:vals=hitcount,ns' > "
+    '/sys/kernel/tracing/events/mmu_notifier/mmu_notifier_nonblock/trigger': 'make drivers',
 }
+
+
+def run_by_others(block: Block) -> str:
+    return RUN_BY.get(block.commands()[0].text, '') if block.prompt else ''
+
+
+def printed_in(lines: list[str]) -> str:
+    """The log that has these lines, but for the addresses of locks."""
+    for path in sorted(PRINTED.glob('*.log')):
+        log = re.sub(r'\b[0-9a-f]{16} (?=\()', '', path.read_text(encoding='utf-8'))
+        if not mismatch(['...', *filter(str.strip, lines), '...'],
+                        list(filter(str.strip, log.splitlines()))):
+            return path.name
+    return ''
 
 
 def included(block: Block, repo: Path) -> Path:
-    return (repo / PAGE).parent / block.text.splitlines()[0]
+    return (repo / block.page).parent / block.text.splitlines()[0]
 
 
 def is_compiled(path: Path) -> bool:
@@ -132,16 +151,14 @@ def tester(block: Block, repo: Path) -> str:
     first = block.text.splitlines()[0] if block.text else ''
     if block.directive or not first:
         return ''
+    if others := run_by_others(block):
+        shown = [line for command in block.commands() for line in command.output]
+        return others if not shown or printed_in(shown) else ''
     if block.prompt:
-        others = {RUN_BY.get(command.text, 'make modules') for command in block.commands()}
-        return ', '.join(sorted(others))
-    if first in PRINTED:
-        return PRINTED[first].name
-    known = assignments(E2E_CONFIG)
-    if all(line in known for line in block.text.splitlines()):
-        return E2E_CONFIG.name
+        return 'make modules'
     # For the kernel command line: the boots that have it
-    return ', '.join(boot.name for boot in e2e.E2E.boots if first in boot.kernel.split())
+    return ', '.join(boot.name for boot in e2e.E2E.boots if first in boot.kernel.split()) or \
+        printed_in(block.text.splitlines())
 
 
 # What a command prints
@@ -200,14 +217,14 @@ def judge(block: Block, ran: Ran) -> Verdict:
     verdict = Verdict()
     commands = block.commands()
     for command, (status, lines) in zip(commands, ran):
-        where = f'FAILED {PAGE}:{block.line}: {command.text}'
+        where = f'FAILED {block.place}: {command.text}'
         # Where the page shows how something fails, it is to fail.
         if (status != '0') != any('Error' in line for line in command.output):
             verdict.fail(f'{where}: exit status {status}: {" ".join(lines[-1:])}')
         elif command.output and (line := mismatch(command.output, lines)):
             verdict.fail(f'{where}: does not print what is shown: {line}')
     if len(ran) < len(commands):
-        verdict.fail(f'FAILED {PAGE}:{block.line}: {commands[len(ran)].text}: did not end')
+        verdict.fail(f'FAILED {block.place}: {commands[len(ran)].text}: did not end')
     if not verdict.failed:
         verdict.passed = 1
     return verdict
@@ -215,15 +232,9 @@ def judge(block: Block, ran: Ran) -> Verdict:
 
 # In a shell
 
-def with_front_door(block: Block) -> bool:
-    """Whether it uses this repository's own verbs, and so takes their lock."""
-    return any(re.search(r'(?:^|[|] )make [a-z]', command.text) for command in block.commands())
-
-
-def shell_blocks(repo: Path, front_door: bool) -> Iterator[Block]:
+def shell_blocks(repo: Path, page: str) -> Iterator[Block]:
     for block in page_blocks(repo):
-        if block.prompt == '$ ' and with_front_door(block) == front_door and \
-                not any(command.text in RUN_BY for command in block.commands()):
+        if block.prompt == '$ ' and block.page == page and not run_by_others(block):
             yield block
 
 
@@ -246,20 +257,20 @@ def run_in_shell(blocks: list[Block], cwd: Path, env: Mapping[str, str]) -> Verd
 def run_out_of_tree(repo: Path, um: Path, folder: Path) -> Verdict:
     """In a driver's folder, with the kernel that is built in the folder linux."""
     (folder / 'linux').symlink_to(um)
-    return run_in_shell(list(shell_blocks(repo, False)), folder,
+    return run_in_shell(list(shell_blocks(repo, PAGE)), folder,
                         {**kunit_run.environment(), 'ARCH': 'um'})
 
 
 def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
     """As a new user does, with a home of their own; the kernel is the one that is built."""
     if not (repo / '.git').exists():
-        say(f'skipped the commands of {PAGE}: they begin with a clone, and this is no repository')
+        say(f'skipped the commands of {RUNNER}: they begin with a clone, and this is no repository')
         return Verdict(skipped=1)
     cache = os.environ.get('XDG_CACHE_HOME') or f'{Path.home()}/.cache'
     with tempfile.TemporaryDirectory() as home:
         # Whoever owns the repository
         (Path(home) / '.gitconfig').write_text('[safe]\n\tdirectory = *\n', encoding='utf-8')
-        return run_in_shell([as_here(block, repo) for block in shell_blocks(repo, True)],
+        return run_in_shell([as_here(block, repo) for block in shell_blocks(repo, RUNNER)],
                             Path(home), {**kunit_run.environment(), **env, 'HOME': home,
                                          'URL': str(repo), 'XDG_CACHE_HOME': cache})
 
@@ -267,7 +278,7 @@ def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
 def as_here(block: Block, repo: Path) -> Block:
     """The same, but in the end the clone is left for the repository, which has a kernel."""
     return Block(block.line, re.sub(r'^(\$ cd .*)$', rf'\1 && cd "{repo}"', block.text,
-                                    flags=re.MULTILINE), block.directive)
+                                    flags=re.MULTILINE), block.directive, block.page)
 
 
 # On the kernel that is tested
@@ -306,7 +317,8 @@ def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
         raise Failure(EXIT_MACHINE, f'{BUSYBOX}: not found. tools/testing/kunit/packages.sh '
                       'modules installs it.')
     total = Verdict()
-    blocks = [block for block in page_blocks(repo) if block.prompt == '# ']
+    blocks = [block for block in page_blocks(repo) if block.prompt == '# ' and
+              not run_by_others(block)]
     for number, block in enumerate(blocks, 1):
         say(f'# {block}')
         put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
@@ -315,7 +327,7 @@ def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
         text = path.read_text(encoding='utf-8', errors='replace')
         verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
         if timed_out or status:
-            verdict.fail(f'FAILED {PAGE}:{block.line}: ' + (
+            verdict.fail(f'FAILED {block.place}: ' + (
                 'HANG' if timed_out else f'the kernel ended with exit status {status}'), EXIT_HANG)
         say(f'boot guide-{number}: {verdict}, log: {os.path.relpath(path, repo)}')
         total.add(verdict)

@@ -30,7 +30,8 @@ WRONG = {
                             'elsewhere that waits for memory. Leave it to a work item.',
     'wrong_minds_other_memory': 'invalidate_everything [mirror_wrong_test] backs off from a range '
                                 'that it has no interest in, and keeps the OOM reaper from it.',
-    'wrong_keeps_lock': 'invalidate_keeps_lock+0x0/0x2 [mirror_wrong_test] returned with locks +1.',
+    'wrong_keeps_lock': 'invalidate_keeps_lock [mirror_wrong_test] makes a WARN() at f+0x1/0x2, '
+                        'and the log says why: put that back.',
     'wrong_does_half': 'mirror->nr_mapped was 1, and is 0 after the back-off. Look first.',
     'wrong_waits_in_the_end': 'resume_device [mirror_wrong_test] takes &mirror->lock, a lock that '
                               'sleeps, at resume_device+0x1/0x2. Try for it.',
