@@ -716,7 +716,7 @@ static const struct mn_op protected_ops[] = {
 static const struct mn_op limit_ops[] = {
 	{ OP(mutex_trylock_spinning) },
 	{ OP(yield) },
-	{ KMALLOC(GFP_KERNEL | __GFP_NOLOCKDEP), .nonblock = MIGHT_SLEEP },
+	{ KMALLOC(GFP_KERNEL | __GFP_NOLOCKDEP) },
 	{ KMALLOC(GFP_KERNEL), .name = "kmalloc/memalloc_noreclaim", .scope = PF_MEMALLOC },
 };
 
