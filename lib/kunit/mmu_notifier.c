@@ -354,7 +354,7 @@ static bool kunit_mmu_notifier_under_way(struct kunit *test,
  * work item that migrates its pages for example, as the state is of all of them.
  *
  * Context: The task that runs @test. Calls the callbacks in a section that may
- * not block, see mmu_notifier_nonblock_enter().
+ * not block.
  *
  * Return: 0, or what mmu_notifier_invalidate_range_start_nonblock() returned:
  * -EAGAIN if a callback has backed off.
