@@ -35,6 +35,7 @@ static DEFINE_SPINLOCK(lock_a);
 static DEFINE_SPINLOCK(lock_b);
 static DEFINE_RAW_SPINLOCK(irq_lock);
 static DEFINE_RAW_SPINLOCK(unsafe_lock);
+static DEFINE_RAW_SPINLOCK(under_irq_lock);
 static struct lockdep_map twice_map = STATIC_LOCKDEP_MAP_INIT("twice_map", &twice_map);
 
 #define WRONG_ON_PURPOSE	"wrong on purpose"
@@ -142,6 +143,13 @@ static void suspicious_rcu(void)
 	lockdep_rcu_suspicious(__FILE__, __LINE__, WRONG_ON_PURPOSE);
 }
 
+/* Of a lock that is taken under one that an interrupt takes */
+static void irq_inversion(void)
+{
+	raw_spin_lock(&under_irq_lock);
+	raw_spin_unlock(&under_irq_lock);
+}
+
 struct wrong {
 	const char *name;
 	void (*code)(void);
@@ -157,6 +165,7 @@ static const struct wrong wrongs[] = {
 	{ .name = "deadlock", .code = recursion, .kinds = KUNIT_REPORT_DEADLOCK, .map = "lock_a" },
 	{ .name = "usage", .code = usage, .kinds = KUNIT_REPORT_USAGE },
 	{ .name = "irq_dependency", .code = irq_dependency, .kinds = KUNIT_REPORT_USAGE, .map = "irq_lock" },
+	{ .name = "irq_inversion", .code = irq_inversion, .kinds = KUNIT_REPORT_USAGE },
 	{ .name = "might_sleep", .code = might_sleep_in_atomic, .kinds = KUNIT_REPORT_MIGHT_SLEEP },
 	{ .name = "schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_SCHEDULE },
 	{ .name = "maybe_schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_MAYBE_SCHEDULE },
@@ -1156,12 +1165,23 @@ static void take_irq_lock(struct irq_work *work)
 	raw_spin_unlock(&irq_lock);
 }
 
+static void take_under_irq_lock(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&irq_lock, flags);
+	raw_spin_lock(&under_irq_lock);
+	raw_spin_unlock(&under_irq_lock);
+	raw_spin_unlock_irqrestore(&irq_lock, flags);
+}
+
 static int kunit_report_suite_init(struct kunit_suite *suite)
 {
 	static struct irq_work work = IRQ_WORK_INIT_HARD(take_irq_lock);
 
 	irq_work_queue(&work);
 	irq_work_sync(&work);
+	take_under_irq_lock();
 	raw_spin_lock(&unsafe_lock);
 	raw_spin_unlock(&unsafe_lock);
 	return 0;
