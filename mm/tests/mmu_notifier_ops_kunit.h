@@ -367,7 +367,7 @@ static int prepare_allocating_work(void)
 static void op_flush_allocating_work(gfp_t gfp)
 {
 	flusher = current;
-	complete(&flushing);
+	complete_all(&flushing);
 	flush_work(&allocating_work);
 }
 
