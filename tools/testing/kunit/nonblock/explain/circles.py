@@ -14,7 +14,7 @@ from typing import Optional
 from . import texts
 from .blocks import LOCKS, NOISE, find_primitive
 from .finding import (CONTRACT, MAYBE, NO, NONBLOCKING, RECLAIM, YES, Finding, Innocent, Judgement,
-                      Unclear, may_block, split_trace)
+                      Unclear, find_callback, may_block, split_trace)
 from .report import Report
 from .symbols import NONBLOCK, RANGE_MAP, RECLAIM as RECLAIM_MAP, Symbol
 
@@ -164,11 +164,11 @@ def judge_callback(report: Report, steps: list[Step], callbacks: list[Step]) -> 
     start = steps.index(taken)
     rest = [steps[(start + number) % count] for number in range(1, count)]
     rest = [step for step in rest if not step.in_callback]
-    callback = taken.path[0]
     closes = next((step for step in rest if not step.primed and step.lock in (
         RANGE_MAP, RECLAIM_MAP)), None)
     through = bool(closes) or RANGE_MAP in [step.lock for step in steps]
     number, primitive = find_primitive(taken.path)
+    callback = find_callback(taken.path, number)
     path = taken.path[:number + 1] if number is not None else taken.path
     notes = [step.said() for step in rest]
     sleeps = primitive is not None and primitive.remedy is texts.LOCKING

@@ -131,7 +131,7 @@ def judge_one_of(report: Report, checks: list[str]) -> Finding:
                    ' Or: '.join(dict.fromkeys(said[2] for said in known)) or
                    'An MMU notifier keeps to the contract of the core.', did, callers[:3],
                    ' Or: '.join(said[3] for said in known) or 'See what is checked there.',
-                   ('contract', report.file, *checks))
+                   ('contract', report.file, *checks), role='caller')
 
 
 def judge_refused(report: Report, refused: Refused, check: str) -> Finding:
@@ -217,7 +217,8 @@ def judge_check(report: Report, check: str) -> Finding:
         callback = next(iter(frames), None) if check != OPEN else None
         path = frames[:3]
     return Finding(report, what, callback, may_block, rule, DID[check], path, instead,
-                   ('contract', check, str(callback)))
+                   ('contract', check, str(callback)),
+                   role='caller' if path else 'callback')
 
 
 def judge_returned(report: Report) -> Finding:

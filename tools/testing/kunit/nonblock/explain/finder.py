@@ -23,6 +23,8 @@ BEGINNING = re.compile(r'={20,}|-+\[ cut here \]-+')
 VALIDATOR = 'Lock dependency validator: '
 NO_LOCKDEP = ('INFO: lockdep is turned off', 'Disabling lock debugging due to kernel taint',
               'turning off the locking correctness validator')
+# Of /proc/PID/stack, and of the crash utility
+STACK_LINE = re.compile(r'\[<0>\] |#\d+ \[[0-9a-f]+\] \w+ at ')
 MISSING = '(its first line is missing)'
 MOST_WAITING = 4
 MOST_REFUSED = 1000
@@ -154,8 +156,10 @@ class Finder:
                 found.file == last.file and last.foreign == 0 and last.section == '':
             last.symbol = found.symbol      # once more, for a function that is inlined
             return True
-        if found.kind == TASK and last.kind in (HUNG, UNREAPED) and not last.frames:
+        if found.kind == TASK and last.kind in (HUNG, UNREAPED, LOCKUP) and not last.frames:
             last.state = found.state
+            if last.kind == LOCKUP:
+                last.task = found.task
             return True
         if found.headline.startswith('INFO: task') and 'blocked on' in found.headline:
             for report in current:
@@ -182,7 +186,7 @@ class Finder:
             kind = SLEEP
         elif (found := find_lock(text)) and found[0] is not None and found[1].name == NONBLOCK:
             kind = HEADLESS
-        elif '[<0>]' in text and find_frames(text):
+        elif STACK_LINE.search(text) and find_frames(text):
             kind = STACK
         elif CALL_TRACE.search(text) or find_frames(text):
             kind = TRACE
@@ -259,13 +263,14 @@ class Finder:
 
     def _another_trace(self, line: Line, report: Report) -> bool:
         """After its end: that of another CPU, or of nobody knows what."""
-        stack = '[<0>]' in line.text
+        stack = bool(STACK_LINE.search(line.text))
         begins = CALL_TRACE.search(line.text) or (stack and report.kind != STACK)
-        if report.kind == STACK and report.foreign and stack:
+        if report.kind == STACK and stack and (report.foreign or '#0 [' in line.text):
             begins = True
         if report.kind == LOCKUP and report.ended and POINTER.search(line.text):
             begins = True
-        if not begins or not report.frames or not (report.ended or report.foreign):
+        if not begins or not report.frames or not (
+                report.ended or report.foreign or report.kind == STACK):
             return False
         kind = STACK if stack else LOCKUP if report.kind == LOCKUP else TRACE
         headline = line.text if kind != LOCKUP else f'{report.headline} (the trace of another CPU)'

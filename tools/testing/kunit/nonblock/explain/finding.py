@@ -42,6 +42,7 @@ class Finding:
     again: int = 0              # how many there are
     candidates: list[Symbol] = field(default_factory=list)  # if lines of two are mixed
     section: str = 'remedy'
+    role: str = 'callback'      # or 'caller' of the core
 
 
 @dataclass
@@ -70,6 +71,11 @@ def split_trace(frames: list[Symbol]) -> tuple[Optional[Symbol], list[Symbol], l
         if not NOISE.fullmatch(frame.base) and not (path and path[-1].name == frame.name):
             path.append(frame)
     return frames[core], path, frames[core + 1:]
+
+
+def find_callback(path: list[Symbol], number: Optional[int]) -> Optional[Symbol]:
+    """What the core called: not a primitive, whose caller has no frame."""
+    return path[0] if path and number != 0 else None
 
 
 def mixed_callbacks(frames: list[Symbol], count: int = 2) -> list[Symbol]:

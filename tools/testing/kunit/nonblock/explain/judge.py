@@ -7,16 +7,16 @@ import re
 from typing import Callable, Optional
 
 from . import texts
-from .blocks import Primitive, by_file, find_primitive, is_spinlock_rt
+from .blocks import NOISE, Primitive, by_file, find_primitive, is_spinlock_rt
 from .circles import judge_circle, say_circle
 from .contract import judge_warning
-from .finding import (NO, NONBLOCKING, RECLAIM, Finding, Innocent, Judgement, Unclear, may_block,
-                      mixed_callbacks, split_trace, stands_in)
+from .finding import (CONTRACT, NO, NONBLOCKING, RECLAIM, Finding, Innocent, Judgement, Unclear,
+                      find_callback, may_block, mixed_callbacks, split_trace, stands_in)
 from .kinds import (CIRCULAR, HEADLESS, HUNG, LOCKDEP, LOCKUP, OTHER, RECURSION, SCHEDULE, SLEEP,
                     STACK, TASK, TRACE, UNREAPED, WAIT, WARN)
 from .report import Report
 from .stuck import judge_stuck, judge_unreaped
-from .symbols import INVALIDATE, NONBLOCK, RANGE_MAP, REAPER, Symbol
+from .symbols import INVALIDATE, NONBLOCK, RANGE_MAP, REAPER, TLB, Symbol
 
 
 def judge(report: Report, release: str = '') -> Judgement:
@@ -64,8 +64,8 @@ def judge_recursion(report: Report) -> Judgement:
             return judge_nested(report, core, path)
         if report.cut:
             return Unclear(report, report.cut)
-        return Innocent(report, 'An invalidation begins within another, or an allocation does, but '
-                        'no callback is in the call trace.')
+        return Innocent(report, 'The map is taken again, but no callback is in the call trace: '
+                        'that is the annotation of the core.')
     return Innocent(report, f'lockdep tells of "{wanted.name}", taken twice; that is not about '
                     'what a callback may wait for.' + stands_in(report))
 
@@ -82,7 +82,8 @@ def judge_nested(report: Report, core: Symbol, path: list[Symbol]) -> Finding:
         'Do not unmap, fault or copy memory of a process in a callback. Leave it to a work item.')
     path = path[:number + 1] if number is not None else path
     inside = path[:-1] if number is not None else path
-    return Finding(report, RECLAIM, path[0], may_block(report.trace()), texts.NO_RECLAIM,
+    return Finding(report, RECLAIM, find_callback(path, number), may_block(report.trace()),
+                   texts.NO_RECLAIM,
                    f'{said}, within the invalidation', path,
                    instead.format(back_off=say_back_off(report, core)),
                    (str(core), *map(str, inside), said),
@@ -95,6 +96,8 @@ def judge_sleep(report: Report) -> Judgement:
     frames = report.trace()
     core, path, callers = split_trace(frames)
     nonblock = report.nonblock
+    if not core and not nonblock and (tlb := judge_tlb(report, frames)):
+        return tlb
     if report.kind == SLEEP and report.non_block == 0 and not nonblock:
         return Innocent(report, 'It is not about a nonblocking section (non_block: 0): it sleeps '
                         'with a spinlock held, or with interrupts or preemption off.'
@@ -120,6 +123,20 @@ def judge_sleep(report: Report) -> Judgement:
     return judge_call(report)
 
 
+def judge_tlb(report: Report, frames: list[Symbol]) -> Optional[Finding]:
+    """A callback for a TLB, which never may sleep."""
+    core = next((number for number, frame in enumerate(frames) if TLB.fullmatch(frame.base)), None)
+    inner = [frame for frame in reversed(frames[:core or 0]) if not NOISE.fullmatch(frame.base)]
+    number, primitive = find_primitive(inner)
+    if core is None or not inner or is_spinlock_rt(frames, report.file):
+        return None
+    inner = inner[:number + 1] if number is not None else inner
+    did = primitive.said if primitive else f'might_sleep() at {report.file}'
+    return Finding(report, CONTRACT, find_callback(inner, number), 'no: it runs under the spinlock '
+                   'of a page table', texts.NO_SLEEP_FOR_TLB, did, inner, texts.TLB_ONLY,
+                   ('tlb', str(frames[core]), did, *map(str, inner[:1])))
+
+
 def judge_call(report: Report) -> Finding:
     """A nonblocking callback that does what may block."""
     core, path, _ = split_trace(report.trace())
@@ -139,7 +156,7 @@ def judge_call(report: Report) -> Finding:
         f'might_sleep() at {report.file}' if report.file else 'what is not known'
     nonblock = report.nonblock
     named = nonblock.at if nonblock else None
-    callback = named or (path[0] if path and not nonblock else None)
+    callback = named or (find_callback(path, number) if not nonblock else None)
     notes = []
     if nonblock and not named:
         notes.append(f'The kernel printed the callback as {nonblock.where}: it has no '

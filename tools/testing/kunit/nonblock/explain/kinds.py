@@ -50,29 +50,30 @@ KINDS = tuple((Kind(name, begin, headline), re.compile(headline)) for name, begi
                        r'Watchdog CPU:\d+ Hard LOCKUP'),
     (LOCKUP, 'stall', r'INFO: \w+ (?:self-)?detected stalls? on CPUs?\S*'),
     (TASK, 'state:', r'task:(?P<comm>.*?) +state:(?P<state>\w).*?\bpid:\s*(?P<pid>\d+).*'),
-    (TASK, ' 0x', r'^(?P<comm>\S.{0,14}?)\s+(?P<state>[DRS])\s+(?:[0-9a-f]{8,16}\s+)?\d+\s+'
+    (TASK, ' 0x', r'^(?P<comm>\S.{0,14}?)\s+(?P<state>[DRSTtXZI])\s*(?:[0-9a-f]{8,16}\s+)?\d+\s+'
                   r'(?P<pid>\d+)\s+\d+ 0x[0-9a-f]{8}$'),             # before 5.10
     (UNREAPED, 'unable to reap', r'oom_reaper: unable to reap pid:(?P<pid>\d+) \((?P<comm>.*)\)'),
     (OTHER, '', r'\bBUG: .*|WARNING: .*|INFO: (?:task|rcu|possible) .*|'
                 r'INFO: \w+ detected .*|Kernel panic - .*|\bOops\b.*|general protection fault.*|'
-                r'Unable to handle kernel .*|Internal error: .*|'
+                r'kernel BUG at .*|Unable to handle kernel .*|Internal error: .*|'
                 r'Showing all locks held in the system:')))
 
 # Cheaper than to try all of these on each line
-HEADLINE = re.compile(r'BUG: |WARNING: |INFO: |Kernel panic|Oops|general prot|Showing all|'
-                      r'task:.* state:| 0x[0-9a-f]{8}$|Unable to handle|Internal error|'
-                      r'unable to reap|LOCKUP')
+HEADLINE = re.compile(r'BUG: |kernel BUG|WARNING: |INFO: |Kernel panic|Oops|general prot|'
+                      r'Showing all|task:.* state:| 0x[0-9a-f]{8}$|Unable to handle|'
+                      r'Internal error|unable to reap|LOCKUP')
 # What a line must have to matter to a log in which no report is open
 INTEREST = re.compile(
-    r'BUG: |WARNING|INFO: |Oops|panic|general prot|Showing all|state:|failed with|trying to acq|'
-    r'unable to reap|\[<0>\]|held by|Linux version|lock debugging|validator|mmu_notif|mn_hl|mn_it|'
-    r'Call [Tt]race|messages dropped|replaying|cut here|={20}|LOCKUP|Unable to h|Internal err|'
-    r'lockdep is turned|LOCKDEP|Transfer-Enc|PREEMPT_RT')
+    r'BUG: |kernel BUG|WARNING|INFO: |Oops|panic|general prot|Showing all|state:|failed with|'
+    r'trying to acq|unable to reap|\[<0>\]|#0 \[|held by|Linux version|lock debugging|validator|'
+    r'mmu_notif|mn_hl|mn_it|Call [Tt]race|messages dropped|replaying|cut here|={20}|LOCKUP|'
+    r'Unable to h|Internal err|lockdep is turned|LOCKDEP|Transfer-Enc|PREEMPT_RT')
 # A line that begins like this and does not match any more of it was folded.
-BEGUN = re.compile(r'(?:BUG: sleeping|BUG: scheduling in|WARNING: possible|WARNING: CPU|INFO: task '
-                   r'|INFO: possible|in_atomic\(\)|.* callback failed|.* is trying to)')
+BEGUN = re.compile(r'(?:BUG: sleeping|(?:watchdog: )?BUG: soft|BUG: scheduling in|'
+                   r'WARNING: possible|WARNING: CPU|INFO: task |INFO: possible|in_atomic\(\)|'
+                   r'.* callback failed|.* is trying to)')
 WHOLE = re.compile(r'.*(?: at \S+:\d+(?: \S.*)?$|/\d+/-?\d+|detected|inversion|seconds|'
-                   r'name: \S|blockable context|lock:|acquire:|owner|owned)')
+                   r'name: \S|blockable context|\[.*:\d+\]|lock:|acquire:|owner|owned)')
 
 
 def is_begun(text: str) -> bool:

@@ -25,7 +25,7 @@ TAG = re.compile(r'</?(?:br|pre|span|div|p|code|b|i|td|tr|a|li|font|tt)\b[^<>]{0
 YAML = re.compile(r'- \{.*"msg": *"')                    # LAVA
 EXPORT = re.compile(r'MESSAGE=(.*)')                     # journalctl -o export
 FIELD = re.compile(r'(?:_\w+|PRIORITY|SYSLOG_\w+)=')
-STAMPS = re.compile(r'(?<=[^\s>|]) +(?=\[ *\d+\.\d{6}\] )')   # of a second line, in the same
+STAMPS = re.compile(r'(?<=[^\s>|]) +(?=\[ *[+<]?\d+\.\d{6}>?\] )')   # of a second line, in the same
 TIME = r'\d\d:\d\d:\d\d(?:[.,]\d+)?'
 ZONE = r'(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?'
 KERNEL = r'kernel(?:\[\d+\])?: ?'
@@ -56,11 +56,13 @@ QUOTED = re.compile(r'=([0-9A-F]{2})')
 QUOTED_SIGN = re.compile(r'=3D|=20$|=2E|=09')
 MODULE_ONLY = re.compile(r'\[\w+\]$')
 OPEN_ENDED = re.compile(
-    r'(?:\bat:?|\bwith|\bpid:|\bname:|Comm:|PID:|lock|context|-> #\d+|[({]|\},|\btask|'
-    r'(?:^|\s)(?:0x)?[0-9a-f]{12,16}|WARNING: (?:.*\.[chSs]:\d+|\[.*\]))$')
+    r'(?:\bat:?|\bwith|\bpid:|\bname:|Comm:|PID:|RIP:|^\?|\block|\bcontext|-> #\d+|[({]|\},|\btask|'
+    r'WARNING: (?:.*\.[chSs]:\d+|\[.*\]))$')
+ADDRESS = re.compile(r'(?:^|\s)(?:0x)?[0-9a-f]{12,16}$')
 OWN_LINE = re.compile(
     r'->|but task|and this task|which |the existing|other info|stack backtrace|Call [Tt]race|'
-    r'\*\*\*|Chain exists|Possible|CPU|lock\(|<TASK>|#\d+:|--|==|\[<|$')
+    r'\*\*\*|RIP:|Modules linked|Hardware name|Workqueue:|Chain exists|'
+    r'Possible|CPU|lock\(|<TASK>|#\d+:|--|==|\[<|$')
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def goes_on(last: Line, line: Line) -> bool:
     if MODULE_ONLY.match(line.text):
         match = AT_SYMBOL.search(last.text)
         return bool(match and not match['module'] and match.end() >= len(last.text) - 1)
+    if line.text.startswith('(') and ADDRESS.search(last.text):
+        return True             # the name of a lock
     return bool(OPEN_ENDED.search(last.text)) or is_begun(last.text)
 
 

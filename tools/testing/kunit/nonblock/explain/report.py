@@ -9,8 +9,8 @@ from typing import Optional
 
 from .kinds import (CIRCULAR, HEADLESS, HUNG, LOCKDEP, LOCKUP, OTHER, RECURSION, STACK, TASK, TRACE,
                     UNREAPED, WAIT, WARN)
-from .symbols import (AT_SYMBOL, BOTTOM, NONBLOCK, POINTER, Frame, Lock, Symbol, find_frames,
-                      find_link, find_lock, to_symbol)
+from .symbols import (AT_SYMBOL, BOTTOM, NONBLOCK, POINTER, RETURN, Frame, Lock, Symbol,
+                      find_frames, find_link, find_lock, to_symbol)
 
 # How many lines of others may stand between those of a report.
 PATIENCE = 40
@@ -71,6 +71,7 @@ class Report:
     non_block: Optional[int] = None
     atomic: Optional[int] = None
     pointer: Optional[Symbol] = None    # where the CPU was
+    back: Optional[Symbol] = None       # where it would have returned to
     returned: Optional[tuple[Symbol, list[int]]] = None
     refused: Optional[Refused] = None   # the core's line before it
     warns: int = 0                      # how many WARNs there were after that line, this included
@@ -96,9 +97,12 @@ class Report:
         sure = [frame.symbol for frame in self.frames if frame.sure]
         found = sure or [frame.symbol for frame in self.frames
                          if int(frame.symbol.offset or '1', 16)]
-        if self.pointer and self.kind == LOCKUP and not (
-                found and found[0].base == self.pointer.base):
-            return [self.pointer, *found]
+        if self.pointer and self.kind == LOCKUP:
+            rest = found[1:] if found and found[0].base == self.pointer.base else found
+            # A leaf has no frame of its caller.
+            back = [self.back] if self.back and self.back.base != self.pointer.base and not any(
+                symbol.base == self.back.base for symbol in rest[:3]) else []
+            return [self.pointer, *back, *rest]
         return found
 
     @property
@@ -155,7 +159,9 @@ class Report:
             self.section = 'links'
         elif self.kind == LOCKUP and not self.pointer and (match := POINTER.search(text)):
             self.pointer = to_symbol(match)
-        elif frames := find_frames(text):
+        elif self.kind == LOCKUP and not self.back and (match := RETURN.search(text)):
+            self.back = to_symbol(match)
+        elif frames := find_frames(text, self.section in ('trace', 'links')):
             if self.section == 'links' and self.links:
                 taken = self.links[-1].frames
                 taken += [frame.symbol for frame in frames][:MOST_FRAMES - len(taken)]

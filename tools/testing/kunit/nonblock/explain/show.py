@@ -57,7 +57,7 @@ def show_finding(number: int, finding: Finding, place: Place) -> list[str]:
     if (more := finding.again - len(finding.others)) > 0:
         lines.append(f'  the same call, {more} more times')
     lines += row('what', finding.what)
-    lines += row('callback', name_callback(finding, place))
+    lines += row(finding.role, name_callback(finding, place))
     lines += row('may block', finding.may_block)
     lines += row('rule', finding.rule)
     lines += row('did', finding.did)
@@ -132,7 +132,8 @@ def as_json(answer: Answer) -> dict[str, Any]:
         'log': answer.name, 'lines': answer.lines, 'status': answer.status,
         'findings': [{
             'line': finding.report.line, 'headline': finding.report.headline,
-            'what': finding.what, 'callback': symbol_json(finding.callback),
+            'what': finding.what, 'role': finding.role,
+            finding.role: symbol_json(finding.callback),
             'candidates': [symbol_json(symbol) for symbol in finding.candidates],
             'task': finding.report.task, 'may_block': finding.may_block, 'rule': finding.rule,
             'did': finding.did, 'path': [str(symbol) for symbol in finding.path],

@@ -8,13 +8,13 @@ import re
 from . import texts
 from .blocks import NOISE, find_primitive
 from .finding import (CORE, NO, NONBLOCKING, RECLAIM, STUCK, YES, Finding, Innocent, Judgement,
-                      Unclear, mixed_callbacks, split_trace, stands_in)
+                      Unclear, find_callback, mixed_callbacks, split_trace, stands_in)
 from .kinds import HUNG, LOCKUP, STACK, TASK
 from .report import Report
 from .symbols import REAPER, Symbol
 
 WAITERS = re.compile(r'mmu_interval_read_begin|mmu_interval_notifier_remove|'
-                     r'mmu_notifier_unregister|mmu_notifier_synchronize|__mmu_notifier_register')
+                     r'mmu_notifier_unregister|mmu_notifier_synchronize')
 # Callers of an invalidation that show that memory is being reclaimed, or moved to make room
 RECLAIMERS = re.compile(r'shrink_\w+|try_to_free_\w+|kswapd|balance_pgdat|do_try_to_free_pages|'
                         r'evict_folios|(try_to_)?compact_\w+|__alloc_pages\w*|alloc_pages\w*')
@@ -34,6 +34,9 @@ def who_says(report: Report) -> str:
 def judge_stuck(report: Report) -> Judgement:
     frames = report.trace()
     core, path, callers = split_trace(frames)
+    if report.kind == STACK and frames and re.match('machine_kexec|crash_|__crash', frames[0].base):
+        return Innocent(report, 'The stack of a CPU that crashed, or was stopped by a crash.'
+                        + stands_in(report))
     if report.kind == TASK and report.state not in ('D', ''):
         return Innocent(report, 'A task that does not wait for a lock, or an event that cannot be '
                         'interrupted.')
@@ -58,7 +61,7 @@ def judge_callback(report: Report, core: Symbol, path: list[Symbol],
     number, primitive = find_primitive(path)
     nonblocking = any(REAPER.fullmatch(frame.base) for frame in callers) or \
         report.task.startswith('oom_reaper/')
-    callback, notes = path[0], []
+    callback, notes = find_callback(path, number), []
     spins = report.kind == LOCKUP
     if primitive:
         said = primitive.said
@@ -106,7 +109,7 @@ def judge_callback(report: Report, core: Symbol, path: list[Symbol],
     verb = 'spins: ' if spins else 'waits: '
     finding = Finding(report, what, callback, may_block, rule, f'{verb}{said}; {who_says(report)}',
                       path, remedy.format(back_off='back off'),
-                      ('stuck', str(callback.base), said, str(nonblocking)), notes)
+                      ('stuck', callback.base if callback else '', said, str(nonblocking)), notes)
     if report.mixed:
         finding.candidates, finding.callback = mixed_callbacks(report.trace()), None
         finding.notes.append('Lines of several reports are mixed: the frames are not one call '

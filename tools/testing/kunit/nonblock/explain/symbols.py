@@ -14,7 +14,10 @@ RECLAIM = 'fs_reclaim'
 
 # What calls the callbacks that invalidate
 INVALIDATE = re.compile(r'__mmu_notifier_invalidate_range_(?:start|end)|'
-                        r'mn_(?:(?:hlist|itree)_)?(?:invalidate\w*|finish_pass)')
+                        r'mn_(?:hlist|itree)_invalidate\w*|mn_itree_finish_pass|'
+                        r'mn_invalidate_range_(?:start|end)|mn_call_\w+')
+# What calls those for a TLB, under the spinlock of a page table
+TLB = re.compile(r'__mmu_notifier_(?:arch_invalidate_secondary_tlbs|invalidate_range)')
 # What calls them when the mm goes away, or the notifier does: that may always block.
 RELEASE = re.compile(r'__mmu_notifier_release|mn_(?:hlist|itree)_release|mmu_notifier_unregister')
 # What runs a nonblocking invalidation
@@ -70,16 +73,24 @@ FRAME = re.compile(rf'(?:^|[\s(])(?P<guess>\? )?{SYMBOL}\)?'
 DECODED = re.compile(r'(?:^|\s)(?P<guess>\? )?(?P<name>[A-Za-z_]\w{0,200}(?:\.\w+)*) '
                      rf'\({FILE}[^()]*(?:\([^()]*\))?\)(?: (?P<module>\w{{1,64}}))?\s*$')
 INLINED = re.compile(rf'(?:^|\s)(?P<name>[A-Za-z_]\w{{0,200}}(?:\.\w+)*) {FILE} \[inline\]')
+# As the crash utility shows a stack
+CRASH = re.compile(r'#\d+ \[[0-9a-f]+\] (?P<name>[A-Za-z_][\w.]*) at [0-9a-f]+'
+                   r'(?: \[(?P<module>\w+)\])?')
+# Nothing but a name
+BARE = re.compile(r'(?P<name>[A-Za-z_]\w*)(?:\(\))?(?: \[(?P<module>\w+)\])?$')
 # 32-bit ARM names the callee as well.
 ARM = re.compile(rf'(?:^|[\s(])(?P<callee>[A-Za-z_]\w{{0,200}})(?:\+0x\w+/0x\w+)?'
                  rf'(?: \[(?P<callee_module>\w+)\])?\)? from (?:\[<[0-9a-f]+>\] \()?{SYMBOL}')
 NO_FRAME = re.compile(r', at: | at: |callback failed with|\bRIP: |\b(?:pc|lr|epc|ra) : |NIP \[|'
                       r'LR \[|last\s+(?:en|dis)abled at|\bPC is at|\bLR is at|key +at|WARNING: |'
                       r'BUG: |returned with locks|Workqueue: |\bin [\w.]+\+0x')
-# Where the CPU was
+# Where the CPU was, and where it would return to from there
 POINTER = re.compile(rf'(?:\bRIP: (?:[0-9a-f]+:)?|\bpc : (?:\[<[0-9a-f]+>\] )?|\bepc : |'
                      rf'\bNIP \[[0-9a-f]+\] |\bPC is at |\bKrnl PSW : .*\(|'
                      rf'\bERA: [0-9a-f]+ ){SYMBOL}')
+
+RETURN = re.compile(rf'(?:\blr : (?:\[<[0-9a-f]+>\] )?|\bLR is at |\bLR \[[0-9a-f]+\] |'
+                    rf'\bra : ){SYMBOL}')
 
 
 def to_symbol(match: Optional[re.Match[str]]) -> Optional[Symbol]:
@@ -96,7 +107,7 @@ class Frame:
     sure: bool = True
 
 
-def find_frames(text: str) -> list[Frame]:
+def find_frames(text: str, in_trace: bool = False) -> list[Frame]:
     """The frames of a line of a call trace: one, or two on ARM, or none."""
     if '+0x' in text:
         if NO_FRAME.search(text):
@@ -107,8 +118,12 @@ def find_frames(text: str) -> list[Frame]:
             return [Frame(one_symbol(match['callee'], '', '', match['callee_module'] or '')),
                     Frame(symbol)]
         match = FRAME.search(text)
+    elif '] ' in text and (match := CRASH.search(text)):
+        pass
     elif ')' in text or '[inline]' in text:
         match = DECODED.search(text) or INLINED.search(text)
+    elif in_trace and '_' in text:
+        match = BARE.match(text)        # as commit messages shorten it
     else:
         return []
     symbol = to_symbol(match)
@@ -140,7 +155,8 @@ def find_lock(text: str) -> Optional[tuple[Optional[int], Lock]]:
     if not start or not rest:
         return None
     where = rest[3].strip()
-    at = to_symbol(AT_SYMBOL.search(where)) or to_symbol(INLINED.search(where))
+    at = to_symbol(AT_SYMBOL.search(where)) or to_symbol(INLINED.search(where)) or \
+        to_symbol(BARE.match(where))
     lock = Lock(head[start.end():], int(rest[1] or -1), int(rest[2] or -1), at, where)
     return int(start[1]) if start[1] else None, lock
 

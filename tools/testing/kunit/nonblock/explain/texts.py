@@ -44,6 +44,8 @@ REMOVING = '''Do not register, remove or wait for an interval notifier in a call
 for the invalidation that the callback is a part of. Leave it to a work item.'''
 SPINNING_FOR = '''Look at who holds the spinlock, or at the CPU that does not answer: the log should
 have its call trace, too.'''
+TLB_ONLY = '''Do no more than flush the TLB there, with a spinlock if need be; what else has to be
+done is for invalidate_range_start().'''
 UNKNOWN = '''Take locks by trylock and {back_off} if that fails; allocate before, or with
 GFP_NOWAIT; leave what has to sleep to a work item, and do not wait for that.'''
 KEEPING = '''Release on each way out, also on that of an error, what was taken; do not take in one
@@ -58,6 +60,8 @@ LOCK_LEAD = '''A lock that leads to {lock} is as bad: what is taken with it held
 # Rules
 
 NO_SLEEP = 'A nonblocking callback may not sleep.'
+NO_SLEEP_FOR_TLB = ('arch_invalidate_secondary_tlbs() (invalidate_range() before 6.6) may never '
+                    'sleep: it is called where page tables are changed, under a spinlock.')
 NO_SLEEPING_LOCK = 'A nonblocking callback may not take a lock that sleeps.'
 NO_WAIT_FOR_MEMORY = ('A nonblocking callback may not wait for memory: the OOM reaper calls it to '
                       'get some.')

@@ -116,6 +116,17 @@ class CallTest(ExplainTest):
                               '1 finding about')
 
 
+class TlbTest(ExplainTest):
+    def test_sleep_where_page_tables_are_changed(self) -> None:
+        log = recorded('mutex-6.12')
+        log = log[:log.index('=====')].replace('non_block: 1', 'non_block: 0').replace(
+            '(mmu_notifier_nonblock)', '(something)').replace(
+            '__mmu_notifier_invalidate_range_start+',
+            '__mmu_notifier_arch_invalidate_secondary_tlbs+')
+        self.assert_explained(log, 'callback fake_invalidate()', 'did mutex_lock()',
+                              'it runs under the spinlock of a page table')
+
+
 class InnocentTest(ExplainTest):
     """Reports that are not about what a nonblocking callback does."""
 
@@ -156,6 +167,15 @@ class InnocentTest(ExplainTest):
         log = log[:log.index('=====')].replace('non_block: 1', 'non_block: 0').replace(
             '(mmu_notifier_nonblock)', '(something)')
         self.assert_innocent(log, '(non_block: 0)', 'a callback, stands in its call trace')
+
+    def test_core_annotates_itself(self) -> None:
+        log = recorded('another_lock').replace('(fake_spinlock)',
+                                               '(mmu_notifier_invalidate_range_start)')
+        log = log[:log.index('Call Trace')] + (
+            'Call Trace:\n __lock_acquire+0x1/0x2\n'
+            ' __mmu_notifier_invalidate_range_end+0x3c/0x360\n'
+            ' __oom_reap_task_mm+0x3fa/0x490\n kthread+0x1/0x2\n')
+        self.assert_innocent(log, 'that is the annotation of the core')
 
     def test_back_offs(self) -> None:
         line = '[    1.000000] start+0x0/0x10 callback failed with -11 in non-blockable context.\n'

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Iterable
 
 from ..finding import CONTRACT, NO, RECLAIM, YES
@@ -106,6 +107,25 @@ class CircleTest(ExplainTest):
         self.assert_explained(log, 'callback mydrv_invalidate()', 'the callback may be a function '
                               'that calls it')
 
+    def test_names_only(self) -> None:
+        """As commit messages shorten it."""
+        log = ('WARNING: possible circular locking dependency detected\nkswapd0/268 is trying to '
+               'acquire lock:\n (&a->lock){+.+.}, at: mydrv_invalidate\n'
+               'but task is already holding lock:\n'
+               f' ({RANGE_MAP}){{+.+.}}, at: try_to_unmap_one\n\nDo not do that.\n')
+        self.assertEqual(self.callbacks(log), ['mydrv_invalidate'])
+        log = circle((RANGE_MAP, BOOT), ('fs_reclaim', ALLOCATES), ('&a->lock', CALLBACK))
+        self.assertEqual(self.callbacks(re.sub(r'\+0x\w+/0x\w+', '', log)), ['mydrv_invalidate'])
+
+    def test_prose_within(self) -> None:
+        """As an answer cuts a quoted report."""
+        log = circle((RANGE_MAP, BOOT), ('fs_reclaim', ALLOCATES), ('&a->lock', CALLBACK))
+        quoted = re.sub('(?m)^', '> ', log)
+        cut = quoted.replace('>        __mmu_notifier', '\nSo I think that\nthis can wait.\n\n' * 5
+                             + '>        __mmu_notifier')
+        self.assertNotEqual(cut, quoted)
+        self.assertEqual(self.essence(cut), self.essence(log))
+
     def test_old_kernels(self) -> None:
         log = circle((RANGE_MAP, BOOT), ('fs_reclaim', ALLOCATES), ('&a->lock', CALLBACK))
         self.assertEqual(self.essence(log.replace('-{4:4}', '')), self.essence(log))
@@ -142,4 +162,4 @@ class InnocentTest(ExplainTest):
         log = ('WARNING: possible recursive locking detected\na/1 is trying to acquire lock:\n' +
                lock(RANGE_MAP, 'f+0x1/0x2') + 'but task is already holding lock:\n' +
                lock(RANGE_MAP, 'f+0x1/0x2') + 'Call Trace:\n f+0x1/0x2\n kthread+0x1/0x2\n')
-        self.assert_innocent(log, 'no callback is in the call trace')
+        self.assert_innocent(log, 'that is the annotation of the core')

@@ -70,7 +70,7 @@ class WarningTest(ExplainTest):
         self.assertEqual(self.found.findings[0].what, REFUSAL)
         self.assert_explained(warn('mm/mmu_notifier.c:932 __mmu_interval_notifier_insert+0xd/0xf',
                                    '5.15.1'), DID['mm gone'] + ', or ' + DID['open'],
-                              'callback mydrv_open(), in module mydrv')
+                              'caller mydrv_open(), in module mydrv')
 
     def test_who_called_the_core(self) -> None:
         for name in ('put', 'mm gone', 'not in', 'register', 'two pass'):

@@ -73,6 +73,8 @@ class HungTest(ExplainTest):
                'oom_reaper      D    0    61      2 0x80004000\n' + trace(
                    *MUTEX, START, 'oom_reap_task_mm+0x1/0x2', 'kthread+0x1/0x2'))
         self.assertEqual(self.callbacks(log), ['mydrv_invalidate'])
+        self.assertEqual(self.callbacks(log.replace('D    0    61', 'D14408    61')),
+                         ['mydrv_invalidate'])
 
     def test_sysrq_w(self) -> None:
         log = 'sysrq: Show Blocked State\n' + hung(
@@ -100,6 +102,18 @@ class HungTest(ExplainTest):
         self.assert_innocent(trace('dump_stack_lvl+0x1/0x2', *frames[3:]),
                              'who printed it is not in the log', 'mydrv_invalidate() [mydrv], a '
                              'callback, stands in its call trace')
+
+    def test_crash_utility(self) -> None:
+        log = ('PID: 17  TASK: ffff887644fe5e20  CPU: 26  COMMAND: "app"\n'
+               ' #0 [ffff888f4a6e38b0] __schedule at ffffffff81059bdb\n'
+               ' #1 [ffff888f4a6e3910] __mutex_lock at ffffffff811057c2\n'
+               ' #2 [ffff888f4a6e39e0] mydrv_invalidate at ffffffffa05058b0 [mydrv]\n'
+               ' #3 [ffff888f4a6e39f8] __mmu_notifier_invalidate_range_start at ffffffff8168f888\n'
+               ' #4 [ffff888f4a6e3a20] unmap_vmas at ffffffff8102e93b\n')
+        other = log.replace('mydrv_invalidate', 'pipe_read').replace(
+            '__mmu_notifier_invalidate_range_start', 'vfs_read')
+        self.assertEqual(self.callbacks(other + log + other), ['mydrv_invalidate'])
+        self.assert_innocent(log.replace('__schedule', 'machine_kexec'), 'a CPU that crashed')
 
     def test_something_else(self) -> None:
         self.assert_innocent(hung(*SLEEPS, 'io_schedule+0x16/0x40', 'wait_on_page_bit+0x11c/0x200',
@@ -173,6 +187,32 @@ class LockupTest(ExplainTest):
             with self.subTest(other):
                 self.assertEqual(self.callbacks(log.replace(headline, other)),
                                  ['mydrv_invalidate'])
+
+    def test_a_leaf_has_no_frame_of_its_caller(self) -> None:
+        log = ('watchdog: BUG: soft lockup - CPU#62 stuck for 23s! [ksmd:1559]\n'
+               'pc : native_queued_spin_lock_slowpath+0x1d8/0x2e0\n'
+               'lr : mydrv_range_start+0x108/0x13c\nCall trace:\n'
+               ' native_queued_spin_lock_slowpath+0x1d8/0x2e0\n'
+               ' mn_hlist_invalidate_range_start+0x50/0x70\n'
+               ' __mmu_notifier_invalidate_range_start+0x64/0x8c\n kthread+0x134/0x138\n')
+        self.assertEqual(self.callbacks(log), ['mydrv_range_start'])
+        self.assertEqual(self.callbacks(log.replace('lr : mydrv', 'x : mydrv')), [None])
+
+    def test_a_stall_with_the_state_of_the_task(self) -> None:
+        log = ('rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n'
+               'task:oom_reaper      state:R  running task     stack:0     pid:61    ppid:2\n'
+               + trace('mydrv_invalidate+0x1/0x2 [mydrv]', START, 'oom_reaper+0x1/0x2'))
+        self.assertEqual(self.callbacks(log), ['mydrv_invalidate'])
+
+    def test_folded(self) -> None:
+        log = ('2023-07-20T14:15:39-04:00 host kernel: watchdog: BUG: soft \nlockup - CPU#28 stuck '
+               'for 26s! [app:3301]\n2023-07-20T14:15:39-04:00 host kernel: RIP: \n'
+               '0010:mydrv_invalidate+0x4e/0x90 [mydrv]\n2023-07-20T14:15:39-04:00 host kernel: '
+               'Call Trace:\n2023-07-20T14:15:39-04:00 host kernel: \n'
+               '__mmu_notifier_invalidate_range_start+0x132/0x1d0\n'
+               '2023-07-20T14:15:39-04:00 host kernel: ? \nother+0x3fd/0x520 [other]\n'
+               '2023-07-20T14:15:39-04:00 host kernel: do_syscall_64+0x42/0xc0\n')
+        self.assertEqual(self.callbacks(log), ['mydrv_invalidate'])
 
     def test_a_spinlock_that_another_holds(self) -> None:
         log = composed('softlockup.log').replace(
