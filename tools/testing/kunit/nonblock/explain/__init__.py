@@ -2,6 +2,7 @@
 """make explain: what a kernel log says about MMU notifiers that may not block.
 
 unpack    bytes to lines of text, whatever they are packed in
+mail      the transfer encodings of mail
 reader    lines of text to clean lines: the kernel's text, its time, and who printed it
 kinds     the kinds of reports: what each begins with, and where the kernel prints that
 report    one report, which takes its parts from the lines

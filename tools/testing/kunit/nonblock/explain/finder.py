@@ -246,8 +246,6 @@ class Finder:
             return [report]
         waiting.remove(other)
         report.close('another report goes on')
-        if report.frames and not report.has_end() and other.frames:
-            return self._mix(caller, [report, other])
         (waiting if report.cut else self._done).append(report)
         other.cut = ''
         self._open[caller] = [other]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Iterable, Iterator, Optional
 
 from .kinds import INTEREST, is_begun
+from .mail import Mail
 from .symbols import AT_SYMBOL
 
 # Of a line, what is looked at
@@ -52,8 +53,6 @@ SIGNS = ('host', 'bare', 'cat', 'log', 'facility', 'kmsg', 'stamp', 'date')
 REPLAYED = '** replaying previous printk message **'
 
 # Folded lines of a mail
-QUOTED = re.compile(r'=([0-9A-F]{2})')
-QUOTED_SIGN = re.compile(r'=3D|=20$|=2E|=09')
 MODULE_ONLY = re.compile(r'\[\w+\]$')
 OPEN_ENDED = re.compile(
     r'(?:\bat:?|\bwith|\bpid:|\bname:|Comm:|PID:|RIP:|^\?|\block|\bcontext|-> #\d+|[({]|\},|\btask|'
@@ -145,11 +144,13 @@ class Reader:
     """Clean lines. What cannot matter is counted and left out, unless it is wanted."""
 
     def __init__(self, raw: Iterable[str], wanted: Callable[[], bool] = lambda: True):
-        self._raw = raw
+        self._mail = Mail(raw)
         self._wanted = wanted
-        self._quoted = False        # the mail is quoted-printable
-        self.count = 0
         self.stamped = False
+
+    @property
+    def count(self) -> int:
+        return self._mail.count
 
     def __iter__(self) -> Iterator[Line]:
         """The lines, without those that were broken off to be printed again."""
@@ -170,34 +171,7 @@ class Reader:
             yield last
 
     def _clean(self) -> Iterator[Line]:
-        for number, raw in self._joined():
+        for number, raw in self._mail.lines():
             # The beginning tells what sort of file it is.
             if number < 1000 or self._wanted() or INTEREST.search(raw) or not raw.endswith('\n'):
                 yield from clean(number, raw)
-
-    def _joined(self) -> Iterator[tuple[int, str]]:
-        """Without the soft line breaks of quoted-printable mail."""
-        held = ''
-        for raw in self._raw:
-            self.count += 1
-            if '=' in raw:
-                if 'Content-Transfer-Encoding: quoted-printable' in raw:
-                    self._quoted = True
-                bare = raw.rstrip('\r\n')
-                soft = bare.endswith('=') and not bare.endswith('==')
-                if self._quoted or QUOTED_SIGN.search(bare) or (soft and 70 < len(bare) < 78):
-                    if soft and len(held) < WIDTH:
-                        held += bare[:-1]
-                        continue
-                    raw = unquote(held + bare) + ('\n' if raw.endswith('\n') else '')
-                    held = ''
-            if held:
-                raw, held = unquote(held) + raw, ''
-            yield self.count, raw
-        if held:
-            yield self.count, unquote(held)
-
-
-def unquote(text: str) -> str:
-    return bytes(QUOTED.sub(lambda match: chr(int(match[1], 16)), text), 'latin-1',
-                 'replace').decode('utf-8', 'replace') if '=' in text else text

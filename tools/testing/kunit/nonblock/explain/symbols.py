@@ -24,8 +24,9 @@ RELEASE = re.compile(r'__mmu_notifier_release|mn_(?:hlist|itree)_release|mmu_not
 REAPER = re.compile(r'oom_reaper|__oom_reap_task_mm|oom_reap_task\w*|zap_vma_for_reaping|'
                     r'\w*sys_process_mrelease|process_mrelease')
 # Where a stack ends
-BOTTOM = re.compile(r'kthread|new_thread_handler|ret_from_fork\w*|entry_SYSCALL\w*|userspace|'
-                    r'el0t_64_sync|el0_sync|fork_handler|start_kernel\w*|secondary_startup\w*|'
+BOTTOM = re.compile(r'kthread|new_thread_handler|ret_from_fork\w*|entry_\w+|userspace|'
+                    r'el[01][ht]?_\w+|fork_handler|start_kernel\w*|secondary_start\w*|'
+                    r'common_startup_64|__primary_switched|'
                     r'ret_to_user|ret_fast_syscall|system_call\w*|handle_syscall|'
                     r'__?ret_from_fork|ret_from_kernel_(?:thread|user_thread)|do_syscall')
 

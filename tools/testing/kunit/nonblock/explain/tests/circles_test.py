@@ -74,6 +74,16 @@ class CircleTest(ExplainTest):
             'callback mydrv_invalidate()', 'link #0: mydrv_read() [mydrv] takes "&mm->mmap_lock" '
             'with "&a->lock" held', 'link #1: change_protection() invalidates memory')
 
+    def test_the_last_of_several_locks_of_a_callback(self) -> None:
+        second = ('__mutex_lock+0x1ac/0x1470', 'mydrv_stop+0x2/0x140 [mydrv]', *CALLBACK[1:])
+        faults = ('__might_fault+0x68/0x90', 'mydrv_read+0x5f/0xb0 [mydrv]')
+        unmaps = ('change_protection+0x802/0xab0', 'mprotect_fixup+0x187/0x2d0')
+        self.assert_explained(
+            circle(('&dqm->lock', second), ('&a->lock', CALLBACK), (RANGE_MAP, unmaps),
+                   ('&mm->mmap_lock', faults)),
+            'mutex_lock(), of "&dqm->lock", taken in an invalidation',
+            'also link #2: mydrv_invalidate() [mydrv] takes "&a->lock" in an invalidation')
+
     def test_a_drivers_own_locks(self) -> None:
         """No map in the circle: but it is closed in a callback."""
         second = ('__mutex_lock+0x1ac/0x1470', 'mydrv_stop+0x2/0x140 [mydrv]', *CALLBACK[1:])

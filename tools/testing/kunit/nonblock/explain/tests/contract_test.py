@@ -72,6 +72,17 @@ class WarningTest(ExplainTest):
                                    '5.15.1'), DID['mm gone'] + ', or ' + DID['open'],
                               'caller mydrv_open(), in module mydrv')
 
+    def test_in_the_reaper(self) -> None:
+        """It may back off, so that something else is wrong."""
+        log = composed('warn-backs-off-with-end.log').replace('6.12.117', '5.15.1')
+        self.assert_explained(log[log.index('[  700.100010]'):],
+                              'an error other than -EAGAIN, or a back-off of a notifier that '
+                              'has an invalidate_range_end()')
+        log = log.replace(' mn_hlist_invalidate_range_start',
+                          ' __mmu_notifier_invalidate_range_start')
+        self.assert_explained(log[log.index('[  700.100010]'):], 'an error other than -EAGAIN')
+        self.assertEqual(self.found.findings[0].what, CONTRACT)
+
     def test_who_called_the_core(self) -> None:
         for name in ('put', 'mm gone', 'not in', 'register', 'two pass'):
             with self.subTest(name):

@@ -141,6 +141,16 @@ class CutTest(ExplainTest):
         log = composed('mutex-arm64.log')
         self.assertEqual(self.essence(log[log.index('[ 4123.502129]'):]), self.essence(log))
 
+    def test_two_excerpts_without_headlines(self) -> None:
+        circle = composed('circle-through-reclaim.log')
+        circle = circle[circle.index('[  811.204466] worker'):]
+        sleep = composed('mutex-arm64.log')
+        trace = sleep[sleep.index('[ 4123.502159]'):sleep.index('[ 4123.510000]')].replace(
+            '__might_', 'something_')
+        sleep = sleep[sleep.index('[ 4123.502129]'):]
+        self.assertEqual(self.callbacks(trace + '\nAnd:\n' + circle + '\nAnd:\n' + sleep),
+                         ['mydrv_invalidate', 'mydrv_range_start'])
+
     def test_excerpt_that_ends_early(self) -> None:
         """What a commit message leaves out does not matter, if the rest tells enough."""
         log = composed('circle-through-reclaim.log')

@@ -129,6 +129,15 @@ class WrappingTest(ExplainTest):
         self.unchanged(lambda number, line: f'__CURSOR=s={number}\n_TRANSPORT=kernel\nPRIORITY=4\n'
                        f'MESSAGE={line}\n')
 
+    def test_journal_export_with_many_fields(self) -> None:
+        fields = ''.join(f'_FIELD_{number}=x\n' for number in range(50))
+        self.unchanged(lambda _, line: f'{fields}MESSAGE={line}\n')
+
+    def test_two_lines_in_one(self) -> None:
+        lines = composed('mutex-arm64.log').splitlines()
+        merged = ''.join(f'{first} {second}\n' for first, second in zip(lines[::2], lines[1::2]))
+        self.assertEqual(self.essence(merged), self.essence(composed('mutex-arm64.log')))
+
     def test_lava(self) -> None:
         self.unchanged(lambda number, line: '- ' + json.dumps(
             {'dt': '2026-11-25T07:08:12', 'lvl': 'target', 'msg': stamp(number) + line.rstrip()})
@@ -143,6 +152,13 @@ class WrappingTest(ExplainTest):
                 mail = b'Content-Transfer-Encoding: quoted-printable\n\n' + \
                     quopri.encodestring(log.encode())
                 self.assertNotEqual(mail, log)
+                self.assertEqual(self.essence(mail), self.essence(log))
+
+    def test_base64(self) -> None:
+        for name, log in LOGS.items():
+            with self.subTest(name):
+                mail = b'Subject: x\nContent-Transfer-Encoding: base64\nX-List: y\n\n' + \
+                    base64.encodebytes(log.encode()) + b'\n--\nAn archive\n'
                 self.assertEqual(self.essence(mail), self.essence(log))
 
     def test_folded_mail(self) -> None:
