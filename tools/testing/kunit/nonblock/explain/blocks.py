@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import Iterable, Optional
@@ -94,19 +95,22 @@ LOCKS = re.compile(r'.*_lock(_nested|_interruptible|_killable|_slowpath|_common|
                    r'_*(ww_)?mutex_\w+|down_\w+|rwsem_\w+|_*down')
 
 
-def bare(symbol: Symbol) -> str:
-    return re.sub('_noprof$', '', symbol.base)
+@functools.lru_cache(10000)
+def primitive_of(name: str) -> Optional[Primitive]:
+    """What a function is, if it may block."""
+    name = name.removesuffix('_noprof')
+    return next((primitive for primitive in PRIMITIVES
+                 if re.fullmatch(primitive.functions, name)), None)
 
 
 def find_primitive(frames: Iterable[Symbol]) -> tuple[Optional[int], Optional[Primitive]]:
     """The outermost, that which the driver called; frames are outermost first."""
     for number, frame in enumerate(frames):
-        if 'trylock' not in frame.base:
-            for primitive in PRIMITIVES:
-                if re.fullmatch(primitive.functions, bare(frame)):
-                    if primitive.remedy is texts.SLEEPING:
-                        primitive = replace(primitive, said=f'{frame.base}()')
-                    return number, primitive
+        primitive = primitive_of(frame.base) if 'trylock' not in frame.base else None
+        if primitive and primitive.remedy is texts.SLEEPING:
+            primitive = replace(primitive, said=f'{frame.base}()')
+        if primitive:
+            return number, primitive
     return None, None
 
 

@@ -180,7 +180,7 @@ class Finder:
         text, kind = line.text, ''
         if match := TRYING.search(text):
             kind = WAIT if 'trying to lock' in match[0] else CIRCULAR
-        elif find_link(text):
+        elif find_link(text) or 'Chain exists of:' in text:
             kind = CIRCULAR
         elif CONTEXT.search(text):
             kind = SLEEP

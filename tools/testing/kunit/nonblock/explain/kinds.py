@@ -67,7 +67,7 @@ INTEREST = re.compile(
     r'BUG: |kernel BUG|WARNING|INFO: |Oops|panic|general prot|Showing all|state:|failed with|'
     r'trying to acq|unable to reap|\[<0>\]|#0 \[|held by|Linux version|lock debugging|validator|'
     r'mmu_notif|mn_hl|mn_it|Call [Tt]race|messages dropped|replaying|cut here|={20}|LOCKUP|'
-    r'Unable to h|Internal err|lockdep is turned|LOCKDEP|Transfer-Enc|PREEMPT_RT')
+    r'Chain exists|Unable to h|Internal err|lockdep is turned|LOCKDEP|Transfer-Enc|PREEMPT_RT')
 # A line that begins like this and does not match any more of it was folded.
 BEGUN = re.compile(r'(?:BUG: sleeping|(?:watchdog: )?BUG: soft|BUG: scheduling in|'
                    r'WARNING: possible|WARNING: CPU|INFO: task |INFO: possible|in_atomic\(\)|'

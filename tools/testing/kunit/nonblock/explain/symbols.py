@@ -31,6 +31,12 @@ BOTTOM = re.compile(r'kthread|new_thread_handler|ret_from_fork\w*|entry_\w+|user
                     r'__?ret_from_fork|ret_from_kernel_(?:thread|user_thread)|do_syscall')
 
 
+# A long log has many reports of the same few functions.
+@functools.lru_cache(10000)
+def base_of(name: str) -> str:
+    return re.sub(r'\.(cold|part|isra|constprop|llvm)\b.*', '', name)
+
+
 @dataclass(frozen=True)
 class Symbol:
     name: str
@@ -46,7 +52,7 @@ class Symbol:
     @property
     def base(self) -> str:
         """Without what the compiler adds."""
-        return re.sub(r'\.(cold|part|isra|constprop|llvm)\b.*', '', self.name)
+        return base_of(self.name)
 
     @property
     def called(self) -> str:
@@ -59,7 +65,6 @@ class Symbol:
         return bool(RELEASE.fullmatch(self.base))
 
 
-# A long log has many reports of the same few functions.
 one_symbol = functools.lru_cache(10000)(Symbol)
 
 # Each run of characters is bounded, so that no line takes long.

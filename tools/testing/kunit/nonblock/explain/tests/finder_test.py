@@ -141,6 +141,12 @@ class CutTest(ExplainTest):
         log = composed('mutex-arm64.log')
         self.assertEqual(self.essence(log[log.index('[ 4123.502129]'):]), self.essence(log))
 
+    def test_summary_of_a_circle_only(self) -> None:
+        log = composed('circle-through-reclaim.log')
+        self.assert_explained(log[log.index('[  811.205083] Chain'):log.index('[  811.205188]')] +
+                              '\nThat is all I have.\n', 'unclear, line 1', 'Chain exists of')
+        self.assertEqual(self.found.status, 2)
+
     def test_two_excerpts_without_headlines(self) -> None:
         circle = composed('circle-through-reclaim.log')
         circle = circle[circle.index('[  811.204466] worker'):]
