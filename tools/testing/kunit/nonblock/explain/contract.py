@@ -96,9 +96,6 @@ def which(report: Report, release: str) -> list[str]:
         line = int(report.file.rpartition(':')[2])
         exact = [check.name for check in CHECKS if check.lines.get(version) == line]
         possible = exact if exact and exact[0] in possible else possible
-    if len(possible) > 1 and any(REAPER.fullmatch(symbol.base) for symbol in report.trace()):
-        # It does not block, so that to back off is right in itself.
-        possible = [name for name in possible if name != ITREE]
     return possible
 
 
@@ -161,7 +158,8 @@ def judge_unnamed(report: Report, checks: list[str]) -> Finding:
            and RETURNS not in checks else
            'an error, or false from an interval notifier, in a call that may block,')
     return Finding(report, CONTRACT if reaper else REFUSAL, None, NO if reaper else YES,
-                   texts.BACK_OFF_ONLY_NONBLOCKING + ' ' + texts.NO_END, f'the return of {did} '
+                   f'{texts.ONLY_EAGAIN if reaper else texts.BACK_OFF_ONLY_NONBLOCKING} '
+                   f'{texts.NO_END}', f'the return of {did} '
                    f'which is checked at {report.file}', [],
                    'The line before the warning, "... callback failed with ...", names the '
                    'callback if it is no interval notifier: look for it in the whole log.',
