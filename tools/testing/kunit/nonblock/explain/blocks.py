@@ -77,7 +77,7 @@ PRIMITIVES = (
               r'on_each_cpu\w*|csd_lock_wait\w*', 'a spinlock, or another CPU, that it waits for',
               texts.SPINNING_FOR),
     # An allocation that the trace does not name
-    Primitive(r'fs_reclaim_acquire|__mmu_notifier_nonblock_might_reclaim|__?might_alloc',
+    Primitive(r'fs_reclaim_acquire|__?might_alloc',
               'an allocation', texts.ALLOCATING, r'include/linux/sched/mm\.h'),
 )
 

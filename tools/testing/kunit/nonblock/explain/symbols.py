@@ -15,7 +15,7 @@ RECLAIM = 'fs_reclaim'
 # What calls the callbacks that invalidate
 INVALIDATE = re.compile(r'__mmu_notifier_invalidate_range_(?:start|end)|'
                         r'mn_(?:hlist|itree)_invalidate\w*|mn_itree_finish_pass|'
-                        r'mn_invalidate_range_(?:start|end)|mn_call_\w+')
+                        r'mn_invalidate_range_(?:start|end)')
 # What calls those for a TLB, under the spinlock of a page table
 TLB = re.compile(r'__mmu_notifier_(?:arch_invalidate_secondary_tlbs|invalidate_range)')
 # What calls them when the mm goes away, or the notifier does: that may always block.

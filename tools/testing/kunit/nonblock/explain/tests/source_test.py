@@ -63,14 +63,14 @@ class SourceTest(unittest.TestCase):
 
     def test_the_core_is_known(self) -> None:
         """Each function of the core that calls a callback which invalidates, or releases."""
-        for tree in SOURCES:
+        for tree in (*SOURCES, *TREES):
             source = (tree / 'mm/mmu_notifier.c').read_text(encoding='utf-8')
             source = re.sub(r'/\*.*?\*/', '', source, flags=re.DOTALL)
             for body in re.split(r'\n(?=\w[^;]*?\w+\([^;]*?\)\n\{)', source):
                 name = re.match(r'[^(]*?(\w+)\(', body)
                 if name and re.search(r'->(?:invalidate(?:_range_start|_range_end|_start|_finish)?|'
                                       r'release)\(', body):
-                    with self.subTest(f'{tree.name}: {name[1]}'):
+                    with self.subTest(f'{tree}: {name[1]}'):
                         self.assertTrue(INVALIDATE.fullmatch(name[1]) or
                                         RELEASE.fullmatch(name[1]))
 
