@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import texts
 from .contract import RETURNS, judge_refused
-from .finding import CORE, Finding, Innocent, Unclear
+from .finding import BACKED_OFF, CORE, Finding, Innocent, Unclear
 from .finder import Log
 from .judge import judge
 from .kinds import CIRCULAR, SLEEP, WAIT, WARN
@@ -103,7 +103,7 @@ class Answer:
                 self._find(judge_refused(report, refused, RETURNS))
         self.findings.sort(key=lambda finding: finding.report.line)
         self.seen.sort(key=lambda seen: seen.lines[0])
-        blamed = {symbol.base for finding in self.findings if finding.what != CORE
+        blamed = {symbol.base for finding in self.findings if finding.what not in (CORE, BACKED_OFF)
                   for symbol in [finding.callback, *finding.candidates] if symbol}
         for refused in log.refused:
             if not refused.blockable and refused.error == -11:

@@ -11,10 +11,10 @@ from .report import Report
 from .symbols import REAPER, Symbol
 
 # What it is
-NONBLOCKING, RECLAIM, STUCK, REFUSAL, CONTRACT, CORE = (
+NONBLOCKING, RECLAIM, STUCK, REFUSAL, CONTRACT, BACKED_OFF, CORE = (
     'nonblocking callback that blocks', 'deadlock through reclaim or an invalidation',
     'callback that does not come to its end', 'the opposite mistake: it backs off where it may not',
-    'broken contract', "the core's own")
+    'broken contract', 'back-offs that kept the OOM reaper from its work', "the core's own")
 NO, YES, MAYBE = ('no: it was a nonblocking call', 'yes: it was a call that may block',
                   'not told by the log')
 

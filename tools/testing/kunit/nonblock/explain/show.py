@@ -9,6 +9,7 @@ from typing import Any, Optional
 from . import texts
 from .answer import Answer
 from .finding import Finding
+from .kinds import UNREAPED
 from .places import Place
 from .symbols import Symbol
 
@@ -47,7 +48,8 @@ def name_callback(finding: Finding, place: Place) -> str:
         text = report.nonblock.where
     else:
         text = 'not in the log'
-    return text + (f'; run by {report.task}' if report.task else '')
+    task = 'not reaped:' if report.kind == UNREAPED else 'run by'
+    return text + (f'; {task} {report.task}' if report.task else '')
 
 
 def show_finding(number: int, finding: Finding, place: Place) -> list[str]:

@@ -7,8 +7,8 @@ import re
 
 from . import texts
 from .blocks import NOISE, find_primitive
-from .finding import (CORE, NO, NONBLOCKING, RECLAIM, STUCK, YES, Finding, Innocent, Judgement,
-                      Unclear, find_callback, mixed_callbacks, split_trace, stands_in)
+from .finding import (BACKED_OFF, CORE, NO, NONBLOCKING, RECLAIM, STUCK, YES, Finding, Innocent,
+                      Judgement, Unclear, find_callback, mixed_callbacks, split_trace, stands_in)
 from .kinds import HUNG, LOCKUP, STACK, TASK
 from .report import Report
 from .symbols import REAPER, Symbol
@@ -164,7 +164,7 @@ def judge_unreaped(report: Report) -> Judgement:
                         'usual reason is somebody who holds mmap_lock for writing.')
     lines = ', '.join([*(str(one.line) for one in report.back_offs[:5]),
                        *(['...'] if report.back_offs[5:] else [])])
-    finding = Finding(report, CORE, names[0] if len(names) == 1 else None, NO,
+    finding = Finding(report, BACKED_OFF, names[0] if len(names) == 1 else None, NO,
                       'Backing off is allowed, but not for free: who backs off from a range that '
                       'it has no interest in, or again and again, defeats the OOM reaper.',
                       f'back-offs before it (line {lines})',

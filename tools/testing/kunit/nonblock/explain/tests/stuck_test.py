@@ -234,7 +234,9 @@ class UnreapedTest(ExplainTest):
 
     def test_back_offs_before_it(self) -> None:
         self.assert_explained(self.BACK_OFF * 10 + self.LINE,
-                              'callback mydrv_range_start(), in module mydrv; run by victim/900',
+                              'callback mydrv_range_start(), in module mydrv; not reaped: '
+                              'victim/900',
+                              '10 back-offs, allowed as such',
                               'back-offs before it (line 1, 2, 3, 4, 5, ...)', 'defeats the OOM')
 
     def test_of_two_callbacks(self) -> None:
