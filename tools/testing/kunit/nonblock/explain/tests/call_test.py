@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ..blocks import PRIMITIVES
+from ..blocks import PRIMITIVES, find_primitive
+from ..symbols import Symbol
 from .base import ExplainTest, recorded
 
 
@@ -104,6 +105,12 @@ class CallTest(ExplainTest):
     def test_no_symbols(self) -> None:
         log = recorded('mutex').replace('fake_invalidate+0x0/0x60', '0xffffffffc0123456')
         self.assert_explained(log, 'callback 0xffffffffc0123456; run by', 'no CONFIG_KALLSYMS')
+
+    def test_a_trylock_is_not_what_blocks(self) -> None:
+        frames = [Symbol('mydrv_invalidate'), Symbol('down_read_trylock'), Symbol('msleep')]
+        self.assertEqual(find_primitive(frames[:2]), (None, None))
+        number, primitive = find_primitive(frames)
+        self.assertEqual((number, primitive and primitive.said), (2, 'msleep()'))
 
     def test_every_remedy_can_be_printed(self) -> None:
         for primitive in PRIMITIVES:
