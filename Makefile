@@ -7,7 +7,7 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON
 
 .NOTPARALLEL:
 .PHONY: help run e2e modules drivers test test-all matrix bench tree explain series check-series \

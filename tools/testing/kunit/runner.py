@@ -26,7 +26,6 @@ import bench
 import check_series
 import drivers
 import e2e
-import explain
 import guide
 import kunit_run
 import matrix
@@ -37,6 +36,8 @@ from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_
 from hooks import read_series
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e,
                      uml_has_smp, uml_suites, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
+from nonblock.explain import cli as explain
+from nonblock.explain.kinds import KNOWN, reworded
 from source import DEFAULT_KVER, SUITES, TESTED, Base, cache_dir, from_debian, from_kdir
 from tree import Preparer, Tree, check_hooks
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
@@ -394,6 +395,15 @@ def hook_tests(options: Options) -> Verdict:
     return verdict
 
 
+def known_texts(options: Options) -> Verdict:
+    """Does this kernel still print what `make explain` looks for?"""
+    missing = reworded(find_base(options).path)
+    verdict = Verdict(passed=len(KNOWN) - len(missing))
+    for text in missing:
+        verdict.fail(f'FAILED {text}')
+    return verdict
+
+
 def suites_on_e2e(options: Options) -> Verdict:
     return run(options, uml_suites, x86_64_suites)
 
@@ -414,6 +424,7 @@ class Step:
 # The order is that in which they run.
 STEPS = (
     Step('hooks', hook_tests, in_test=True, kernels=tuple(SUITES)),
+    Step('texts of explain', known_texts, in_test=True),
     Step('suites', run, in_test=True, kernels=tuple(SUITES)),
     Step('e2e', end_to_end, in_test=True),
     Step('modules', as_modules, in_test=True),
@@ -513,7 +524,7 @@ def main() -> int:
             write_series(options)
             return 0
         if verb == 'explain':
-            return explain.run(REPO, options.kdir)
+            return explain.from_make(os.environ, options.kdir)
         verbs: dict[str, Callable[[Options], Verdict]] = {
             'run': run, 'e2e': end_to_end, 'modules': as_modules,
             'drivers': driver_tests, 'matrix': compare,

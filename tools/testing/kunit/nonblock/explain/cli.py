@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""explain FILE..., or standard input; and make explain, whose variables are the environment."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, Iterator, Mapping, Optional, Sequence
+
+from common import EXIT_USAGE, Failure, say
+
+from . import places, show
+from .answer import Answer
+from .finder import Finder
+from .reader import Reader
+from .unpack import Unpacker
+
+REPO = Path(__file__).resolve().parents[5]
+STDIN = 'standard input'
+EXIT_CODES = """exit codes:
+  0  nothing found
+  1  found: a callback, or the core, does what it may not
+  2  a log could not be read, or what it reports could not be told"""
+
+
+def watched(lines: Iterator[str], name: str) -> Iterator[str]:
+    """With a word now and then, if it takes long."""
+    start = last = time.monotonic()
+    for number, line in enumerate(lines):
+        if number % 65536 == 65535 and time.monotonic() - last >= 5:
+            last = time.monotonic()
+            print(f'{name}: {number + 1} lines read, {last - start:.0f} s', file=sys.stderr,
+                  flush=True)
+        yield line
+
+
+def explain(file: IO[bytes], name: str) -> tuple[Answer, Finder]:
+    unpacker, finder, answer = Unpacker(file, name), Finder(), Answer(name)
+    reader = Reader(watched(unpacker.lines(), name), finder.busy)
+    for report in finder.reports(reader):
+        answer.take(report, finder.log.release)
+    answer.finish(finder.log, reader.count, unpacker.trouble)
+    if not reader.count and not unpacker.trouble:
+        raise Failure(EXIT_USAGE, f'{name} is empty')
+    if not finder.log.is_kernels and not reader.stamped:
+        raise Failure(EXIT_USAGE, f'{name} does not look like a kernel log: none of its '
+                      f'{reader.count} lines has a time stamp, a "Linux version", a report or a '
+                      'call trace. Give what `dmesg` or `journalctl -k` prints, or what was on the '
+                      'console.' + (f' And {unpacker.trouble}.' if unpacker.trouble else ''))
+    return answer, finder
+
+
+def open_log(path: str) -> IO[bytes]:
+    if path == '-':
+        if sys.stdin.isatty():
+            raise Failure(EXIT_USAGE, 'no log: give LOG=dmesg.txt, or pipe one in: '
+                          'dmesg | make explain')
+        return sys.stdin.buffer
+    try:
+        return open(path, 'rb')
+    except OSError as error:
+        raise Failure(EXIT_USAGE, f'LOG={path}: {error.strerror}') from None
+
+
+def run(paths: Sequence[str], as_json: bool = False, vmlinux: str = '', modules: str = '',
+        kdir: str = '') -> int:
+    places.check_options(vmlinux, modules)
+    status, answers = 0, []
+    for path in paths or ['-']:
+        try:
+            with open_log(path) as file:
+                answer, finder = explain(file, STDIN if path == '-' else path)
+            place = places.locate(vmlinux, modules, kdir, REPO, finder.log.banner,
+                                  show.symbols_of(answer))
+        except (Failure, OSError) as error:
+            if len(paths) < 2 and isinstance(error, Failure):
+                raise
+            text = str(error) if isinstance(error, Failure) else \
+                f'LOG={path}: {error.strerror or error}'
+            print(f'error: {text}', file=sys.stderr, flush=True)
+            status = EXIT_USAGE
+            continue
+        answers.append(answer)
+        status = max(status, answer.status)
+        if not as_json:
+            if len(paths) > 1:
+                say(f'== {path}')
+            say('\n'.join(show.show(answer, place)))
+    if as_json:
+        say(json.dumps([show.as_json(answer) for answer in answers], indent=2))
+    return status
+
+
+def split_paths(value: str) -> list[str]:
+    """LOG= may have several. A path with a blank in it is one, if there is such a file."""
+    if not value or os.path.exists(value):
+        return [value] if value else []
+    return value.split() if all(map(os.path.exists, value.split())) else [value]
+
+
+def from_make(env: Mapping[str, str], kdir: str) -> int:
+    return run(split_paths(env.get('LOG', '')), env.get('JSON') == '1', env.get('VMLINUX', ''),
+               env.get('MODULES', ''), kdir)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog='explain', epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='What kernel logs say about MMU notifiers that may not block.')
+    parser.add_argument('log', nargs='*', help='a log, packed or not; standard input without any')
+    parser.add_argument('--json', action='store_true', help='for programs')
+    parser.add_argument('--vmlinux', default='', help='of the kernel of the log, for places')
+    parser.add_argument('--modules', default='', help='the folder of its modules')
+    parser.add_argument('--kdir', default='', help='a kernel tree, for its decode_stacktrace.sh')
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The kernel may print what the user's locale cannot.
+        sys.stdout.reconfigure(errors='backslashreplace')
+    try:
+        return run(options.log, options.json, options.vmlinux, options.modules, options.kdir)
+    except BrokenPipeError:
+        # Who reads it has seen enough, as `head` has; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_USAGE
+    except Failure as failure:
+        print(f'error: {failure}', file=sys.stderr, flush=True)
+        return failure.code
