@@ -109,11 +109,26 @@ class Function:
         for block in self.blocks.values():
             yield from block
 
-    def calls(self) -> Iterator[Call]:
-        for line in self.lines:
-            call = read_call(line)
-            if call:
-                yield call
+    def calls(self) -> Iterator[tuple[str, int, Call]]:
+        """Each with its block, and its number there."""
+        for label, block in self.blocks.items():
+            for number, line in enumerate(block):
+                call = read_call(line)
+                if call:
+                    yield label, number, call
+
+    def reachable(self, label: str) -> set[str]:
+        """The blocks that may come after this one."""
+        found: set[str] = set()
+        todo = [label]
+        while todo:
+            block = self.blocks.get(todo.pop(), [])
+            for name in re.findall(r'label %("[^"]*"|[\w.$-]+)', block[-1] if block else ''):
+                name = name.strip('"')
+                if name not in found:
+                    found.add(name)
+                    todo.append(name)
+        return found
 
     def value(self, name: str) -> str:
         """The instruction that makes it."""

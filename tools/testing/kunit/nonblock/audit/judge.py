@@ -8,6 +8,7 @@ left to be asked, or too much.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from .module import OPS, Module, Slot
 from .sleeps import Argument, Knowledge
 from .sources import CORE, Sources
 from .specialise import FINISH, Entry, Program, RangeLayout
-from .walk import Finding, Walk, does_something, hands_out_finish, returned
+from .walk import Finding, Walk, does_something, hands_out_finish, may_precede, returned
 
 BLOCK, ALWAYS, MAY, CLEAN, UNDECIDED = ('may-block', 'always-backs-off', 'may-back-off', 'clean',
                                         'undecided')
@@ -30,6 +31,11 @@ CALLBACKS: dict[str, dict[str, tuple[int, bool]]] = {
     'range': {'invalidate_range_start': (1, True), 'invalidate_range_end': (1, False)},
     'interval': {'invalidate': (1, True), 'invalidate_start': (1, True),
                  'invalidate_finish': (-1, False)},
+}
+STATIC_CALL = '__SCT__'
+# By the prefix of the name: the structure, where it is declared, and where it is filled
+STATIC_CALL_TABLES = {
+    'kvm_x86_': ('kvm_x86_ops', 'arch/x86/include/asm/kvm_host.h', 'arch/x86/kvm'),
 }
 ROUNDS = 12
 FILES = 40          # for one callback
@@ -70,6 +76,13 @@ class World:
             self.found[function] = self.sources.find(function, near)
         return self.found[function]
 
+    def member_index(self, header: str, structure: str, member: str) -> int:
+        """As the compiler counts, with the options that are on; -1 if it has none."""
+        config = (self.compiler.out / '.config').read_text(encoding='utf-8')
+        names = self.sources.members(header, structure, set(re.findall(
+            r'^(CONFIG_\w+)=[ym]', config, re.MULTILINE)))
+        return names.index(member) if member in names else -1
+
     def is_core_type(self, name: str) -> bool:
         if name not in self.core_types:
             self.core_types[name] = bool(self.sources.grep(
@@ -85,6 +98,7 @@ class Judge:
         self.world, self.module, self.source = world, module, source
         self.program = Program(world.folder, module, entry, layout)
         self.hopeless: set[str] = set()
+        self.harmless: set[tuple[str, int, int]] = set()
         self.sites: dict[tuple[str, int, int], tuple[str, tuple[str, ...], bool]] = {}
 
     # What is known of a function
@@ -118,24 +132,28 @@ class Judge:
         hands_out = hands_out_finish(walk)
         if certain:
             return Result(BLOCK, certain, hands_out=hands_out)
-        if possible or walk.unknown:
-            return Result(UNDECIDED, possible + walk.unknown, hands_out=hands_out)
+        unknown = [finding for finding in walk.unknown
+                   if not finding.pointer or self._key(finding.place) not in self.harmless]
+        if possible or unknown:
+            return Result(UNDECIDED, possible + unknown, hands_out=hands_out)
         return self._by_return(walk, hands_out)
 
     def _follow(self) -> Walk:
         tree = str(self.world.compiler.tree)
         for _ in range(ROUNDS):
             walk = Walk(self.program.optimise(), tree, self.decide).run()
-            found = bool(self._sort(walk.sleeps)[0])
-            limit = FILES_TO_BE_SURE if found else FILES
+            certain = self._sort(walk.sleeps)[0]
+            limit = FILES_TO_BE_SURE if certain else FILES
             wanted = [finding for finding in walk.unknown
-                      if not found or self._may_matter(walk, finding)]
+                      if not certain or self._may_matter(walk, finding, certain)]
             if not self._resolve(wanted, limit):
                 break
         return walk
 
-    def _may_matter(self, walk: Walk, finding: Finding) -> bool:
+    def _may_matter(self, walk: Walk, finding: Finding, certain: list[Finding]) -> bool:
         """Whether what it returns may decide that nothing sleeps after all."""
+        if not all(may_precede(walk, finding, other) for other in certain):
+            return False
         if finding.pointer or finding.knowledge.why != 'nothing is known of it':
             return False
         source = self.world.found.get(finding.name) or self.world.source_of(
@@ -143,7 +161,7 @@ class Judge:
         if not source or source.startswith(CORE):
             return False
         for function in walk.functions.values():
-            for call in function.calls():
+            for _, _, call in function.calls():
                 if ir.plain(call.callee or '@') == finding.name and \
                         (call.result or '__audit_range' in call.text):
                     return True
@@ -156,6 +174,8 @@ class Judge:
         for finding in unknown:
             if finding.pointer:
                 self._resolve_pointer(finding)
+            elif finding.name.startswith(STATIC_CALL):
+                self._resolve_static_call(finding)
             elif finding.name in self.world.symbols:
                 self._add(self.world.symbols[finding.name])
             elif finding.knowledge.why == 'nothing is known of it':
@@ -189,9 +209,13 @@ class Judge:
 
     # Function pointers
 
+    @staticmethod
+    def _key(place: ir.Place) -> tuple[str, int, int]:
+        return place.function, place.line, place.column
+
     def _resolve_pointer(self, finding: Finding) -> None:
         place = finding.place
-        key = place.function, place.line, place.column
+        key = self._key(place)
         if key in self.sites:
             return
         found = self.program.site_of(place)
@@ -202,6 +226,11 @@ class Judge:
         assert site.slot is not None
         candidates = self._candidates(site.slot)
         name = f'{site.slot.type}.{site.slot.name}'
+        if sleeps.pointer_never_sleeps(site.slot.type, site.slot.name) and \
+                self.world.is_core_type(site.slot.type):
+            self.harmless.add(key)
+            self.sites[key] = name, (), True
+            return
         self.sites[key] = name, candidates, self.world.is_core_type(site.slot.type)
         if candidates:
             self.program.resolved[str(module.path), site.line] = candidates
@@ -209,9 +238,25 @@ class Judge:
                 if candidate in self.world.symbols:
                     self._add(self.world.symbols[candidate])
 
-    def _candidates(self, slot: Slot) -> tuple[str, ...]:
+    def _resolve_static_call(self, finding: Finding) -> None:
+        """Of those that stand for members of a table, which the prefix tells."""
+        name = finding.name.removeprefix(STATIC_CALL)
+        self.hopeless.add(finding.name)
+        for prefix, (type_, header, folder) in STATIC_CALL_TABLES.items():
+            if not name.startswith(prefix):
+                continue
+            index = self.world.member_index(header, type_, name.removeprefix(prefix))
+            if index < 0:
+                continue
+            candidates = self._candidates(Slot(type_, index), folder)
+            self.program.static_calls[finding.name] = candidates
+            for candidate in candidates:
+                if candidate in self.world.symbols:
+                    self._add(self.world.symbols[candidate])
+
+    def _candidates(self, slot: Slot, folder: str = '') -> tuple[str, ...]:
         """The functions that the driver's tables of this type have there."""
-        self._load_tables(slot.type)
+        self._load_tables(slot.type, folder or os.path.dirname(self.source))
         found: dict[str, None] = {}
         for module in self.world.modules.values():
             for table in module.tables():
@@ -220,11 +265,10 @@ class Judge:
                     found[table.functions[slot.index]] = None
         return tuple(found) if '?' not in found else ()
 
-    def _load_tables(self, type_: str) -> None:
+    def _load_tables(self, type_: str, folder: str) -> None:
         """Compile the driver's other files that have one."""
-        if self.source.startswith('/'):
+        if folder.startswith('/'):
             return
-        folder = self.source.rpartition('/')[0]
         sources = self.world.sources.grep(rf'struct {re.escape(type_)} [a-z_A-Z0-9]+(\[.*\])? *= *',
                                           [folder])
         for source, path in self.world.compiler.compile(sources[:10], 'compiling tables').items():
@@ -241,13 +285,13 @@ class Judge:
         blocking: dict[tuple[str, int, int], set[str]] = {}
         for finding in found:
             for step in finding.chain:
-                key = step.place.function, step.place.line, step.place.column
+                key = self._key(step.place)
                 if key in self.sites:
                     blocking.setdefault(key, set()).add(step.calls)
         for finding in found:
             sure = True
             for step in finding.chain:
-                key = step.place.function, step.place.line, step.place.column
+                key = self._key(step.place)
                 if key in self.sites:
                     _, candidates, core = self.sites[key]
                     sure = sure and (not core or len(blocking[key]) >= len(set(candidates)))

@@ -83,6 +83,7 @@ class Module:
         self.defined = {ir.plain(name) for name in ir.DEFINE.findall(self.text)}
         self._places: Optional[ir.Places] = None
         self._sites: Optional[dict[tuple[str, int, int], Site]] = None
+        self._members: Optional[dict[str, list[str]]] = None
         self._tables: Optional[list[Table]] = None
 
     @property
@@ -105,15 +106,47 @@ class Module:
                 yield name, start, lines[start:number]
                 start = -1
 
-    @staticmethod
-    def _find_slot(lines: list[str], pointer: str) -> Optional[Slot]:
+    def _types(self) -> dict[str, list[str]]:
+        """The members' types of each structure."""
+        if self._members is None:
+            self._members = {
+                name: ir.split(body) for name, body in re.findall(
+                    r'^%((?:struct|union)\.[\w.]+) = type <?\{ (.*) \}>?$', self._raw,
+                    re.MULTILINE)}
+        return self._members
+
+    def _constant_slots(self, address: str) -> list[Slot]:
+        """Of an address that the linker knows: the member, also that of a structure in it."""
+        match = re.match(r'getelementptr [\w ]*\(%((?:struct|union)\.[\w.]+), ptr .*, i32 (\d+)\)$',
+                         address)
+        if match:
+            type_, index = match[1], int(match[2])
+        else:
+            found = re.search(rf'^{re.escape(address)} = .*?\bglobal %((?:struct|union)\.[\w.]+)',
+                              self._raw, re.MULTILINE) if address.startswith('@') else None
+            if not found:
+                return []
+            type_, index = found[1], 0
+        slots = []
+        while True:
+            slots.append(Slot(untyped(type_.split('.', 1)[1]), index))
+            members = self._types().get(type_, [])
+            inner = members[index] if index < len(members) else ''
+            if not inner.startswith(('%struct.', '%union.')):
+                return slots
+            type_, index = inner[1:], 0
+
+    def _find_slot(self, lines: list[str], pointer: str) -> Optional[Slot]:
         """Of a pointer that was loaded from a structure, or kept in a variable since."""
         for _ in range(4):
-            load = next((line for line in lines if line.startswith(f'  {pointer} = load ptr')), '')
-            match = re.search(r'load (?:volatile )?ptr, ptr (%[\w.$]+)', load)
+            load = next((line for line in lines if line.startswith(f'  {pointer} = load ')), '')
+            match = re.search(r'load (?:volatile )?ptr, ptr (%[\w.$]+|@[\w.$]+|getelementptr .*\)),',
+                              load)
             if not match:
                 return None
             address = match[1]
+            if address[0] != '%':
+                return (self._constant_slots(address) or [None])[-1]
             made = next((line for line in lines if line.startswith(f'  {address} = ')), '')
             found = FIELD.search(made)
             if found:
@@ -166,15 +199,19 @@ class Module:
                 found = FIELD.match(rest) if rest else None
                 if found:
                     slots[name] = untyped(found[1]), int(found[2])
-                match = re.match(r'  store (?:volatile )?ptr ([@%][\w.$]+), ptr (%[\w.$]+),.*?'
-                                 r'(?:!dbg !(\d+))?$', line)
-                if match and match[2] in slots:
-                    kind, index = slots[match[2]]
-                    if match[1].startswith('%') and kind not in OPS:
+                match = re.match(r'  store (?:volatile )?ptr ([@%][\w.$]+), '
+                                 r'ptr (%[\w.$]+|@[\w.$]+|getelementptr .*\)),.*?(?:!dbg !(\d+))?$',
+                                 line)
+                if not match:
+                    continue
+                where = [Slot(*slots[match[2]])] if match[2] in slots else \
+                    self._constant_slots(match[2])
+                for slot in where:
+                    if match[1].startswith('%') and slot.type not in OPS:
                         continue
                     chain = self.places.chain(match[3] or '')
                     for function in self._stored(lines, match[1]):
-                        yield Table(kind, '', ('',) * index + (function,), True,
+                        yield Table(slot.type, '', ('',) * slot.index + (function,), True,
                                     chain[-1] if chain else None)
 
     def _stored(self, lines: list[str], value: str) -> list[str]:

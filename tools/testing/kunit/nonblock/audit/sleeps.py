@@ -161,6 +161,17 @@ NOT_SLEEPING = (
     r'kernel_fpu_\w+', r'non_block_\w+', r'irq_enter|irq_exit', r'cgroup_\w*get', r'css_put\w*',
 )
 
+# Function pointers of the core, structure and member, that are also called where nothing
+# may sleep: whoever fills them knows
+POINTERS = (
+    r'dma_fence_ops\.(signaled|enable_signaling|get_\w+|release|set_deadline)',
+    r'dma_map_ops\.(un)?map_\w+|dma_map_ops\.sync_\w+',
+    r'(wait_queue_entry|rcu_head|callback_head|timer_list|hrtimer|irq_work)\.func\w*',
+    r'tracepoint_func\.func', r'iommu_flush_ops\.\w+', r'iommu_domain_ops\.(iotlb_sync|unmap\w*'
+    r'|iova_to_phys|flush_iotlb_all)', r'console\.\w+', r'clocksource\.read',
+    r'rb_augment_callbacks\.\w+',
+)
+
 # Allocators: which argument has the flags, from the end if it is negative. Whether that
 # is one of 4 or of 5 depends on options of the kernel.
 ALLOCATORS: dict[str, int] = {
@@ -209,6 +220,13 @@ def _compiled(names: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
 _SLEEPING = _compiled(SLEEPING)
 _NOT_SLEEPING = re.compile('|'.join(f'(?:{name})' for name in NOT_SLEEPING))
 _ALLOCATORS = [(re.compile(name), index) for name, index in ALLOCATORS.items()]
+
+
+_POINTERS = re.compile('|'.join(POINTERS))
+
+
+def pointer_never_sleeps(structure: str, member: str) -> bool:
+    return bool(_POINTERS.fullmatch(f'{structure}.{member}'))
 
 
 def by_flag(values: Values, bit: int, why: str) -> Knowledge:

@@ -102,9 +102,31 @@ class Sources:
                                         'drivers/gpu/drm', 'drivers/net/ethernet', 'net'):
             folders.append(folder)
             folder = os.path.dirname(folder)
+        if near.startswith('virt/kvm/'):
+            folders += ['arch/x86/kvm/mmu', 'arch/x86/kvm']
         core = ['mm', 'kernel', 'lib', 'arch/x86/mm', 'arch/x86/kernel', 'arch/x86/lib', 'fs',
                 'drivers/base', 'block', 'security']
         return folders + [name for name in core if name not in folders]
+
+    def members(self, header: str, structure: str, options: set[str]) -> list[str]:
+        """Of a plain structure: its members' names, without what is left out by #ifdef."""
+        text = (self.tree / header).read_text(encoding='utf-8')
+        match = re.search(rf'^struct {structure} \{{(.*?)^\}};', text, re.MULTILINE | re.DOTALL)
+        body = re.sub(r'/\*.*?\*/', '', match[1], flags=re.DOTALL) if match else ''
+        kept, stack = [], [True]
+        for line in body.splitlines():
+            condition = re.match(r'#if(n?)def (\w+)', line)
+            if condition:
+                stack.append((condition[2] in options) != bool(condition[1]))
+            elif line.startswith('#else'):
+                stack[-1] = not stack[-1]
+            elif line.startswith('#endif'):
+                stack.pop()
+            elif all(stack):
+                kept.append(line)
+        return [name for part in '\n'.join(kept).split(';')[:-1]
+                for name in re.findall(r'\(\*(\w+)\)|(\w+)(?:\[.*\])?\s*$', part.strip())[:1]
+                for name in (name[0] or name[1],)]
 
     # Who has notifiers
 

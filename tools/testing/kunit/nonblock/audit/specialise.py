@@ -49,7 +49,8 @@ class RangeLayout:
         # Weak, so that nothing can be concluded from two of them being different symbols
         symbols = ''.join(f'@__audit_{name} = extern_weak global i8, align 1\n'
                           for name in SYMBOLS)
-        return symbols + ('@__audit_range = internal constant %struct.mmu_notifier_range '
+        types = ', '.join(value.split()[0] for value in values)
+        return symbols + (f'@__audit_range = internal constant {{ {types} }} '
                           f'{{ {", ".join(values)} }}\n')
 
 
@@ -98,6 +99,9 @@ def dispatcher(name: str, call: ir.Call, candidates: tuple[str, ...], group: str
              for argument in call.arguments]
     parameters = ', '.join(f'{type_} %a{i}' for i, type_ in enumerate(types))
     blocks, cases = [], []
+    if not candidates:
+        zero = '' if kind == 'void' else ' null' if kind == 'ptr' else ' 0'
+        return f'define internal {kind} @{name}({parameters}) {group} {{\n  ret {kind}{zero}\n}}\n'
     for number, candidate in enumerate(candidates):
         result = '' if kind == 'void' else f'%r{number} = '
         value = '' if kind == 'void' else f' %r{number}'
@@ -117,6 +121,7 @@ class Program:
     entry: Entry
     layout: Optional[RangeLayout]
     modules: list[Module] = field(default_factory=list)
+    static_calls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     resolved: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def _text(self, module: Module) -> str:
@@ -145,11 +150,32 @@ class Program:
                     added.append(f'declare {kind[1] if kind else "void"} @{target}({types})\n')
         if added and module is not self.main:
             added.append(f'declare i32 @{ANY}()\n')
+        for name, candidates in self.static_calls.items() if module is self.main else ():
+            added += self._static_call(name, candidates, declared)
+            lines = [line for line in lines
+                     if not line.startswith('declare ') or f'@{name}(' not in line]
         if module is self.main:
             added.append(root_function(module, self.entry, self.layout))
         first = next(number for number, line in enumerate(lines)
                      if line.startswith('attributes #'))
         return '\n'.join(lines[:first] + added + lines[first:])
+
+    def _static_call(self, name: str, candidates: tuple[str, ...],
+                     declared: set[str]) -> list[str]:
+        """A function in place of what the kernel patches at run time."""
+        for module in [self.main, *self.modules]:
+            line = next((line.strip() for line in module.text.split('\n')
+                         if f' @{name}(' in line and ir.CALL.match(line.strip())), '')
+            call = ir.read_call(line)
+            if call:
+                break
+        else:
+            return []
+        text = dispatcher(name, call, candidates, '#0').replace('define internal', 'define', 1)
+        kind = call.text.split('call ', 1)[1].split(' @')[0].split()[-1]
+        types = ', '.join(argument.split()[0] for argument in call.arguments)
+        return [text, *(f'declare {kind} @{target}({types})\n' for target in candidates
+                        if target not in declared and not declared.add(target))]
 
     def _assemble(self, module: Module) -> Path:
         """As bitcode, which is made once unless something in it was resolved."""

@@ -25,6 +25,7 @@ class Frame:
     function: ir.Function
     call: Optional[ir.Call] = None
     parent: Optional['Frame'] = None
+    path: tuple[tuple[str, str, int], ...] = ()     # how it came here
 
     def depth(self) -> int:
         return 1 + (self.parent.depth() if self.parent else 0)
@@ -101,6 +102,7 @@ class Finding:
     knowledge: Knowledge
     chain: list[Step]
     pointer: bool = False           # a call through a pointer
+    path: tuple[tuple[str, str, int], ...] = ()     # function, block, and number of each call
 
     @property
     def place(self) -> ir.Place:
@@ -137,18 +139,20 @@ class Walk:
         return function.name.split('.s')[0]
 
     def _visit(self, frame: Frame, chain: list[Step]) -> None:
-        for call in frame.function.calls():
+        for block, number, call in frame.function.calls():
+            path = frame.path + ((frame.function.name, block, number),)
             name = ir.plain(call.callee) if call.callee else ''
             if not name or name.startswith('llvm.') or name == ANY:
                 continue
             if call.indirect:
                 steps = chain + self._steps(call, 'a function pointer')
                 self.unknown.append(Finding('a function pointer', Knowledge(None, 'unknown'),
-                                            steps, True))
+                                            steps, True, path))
                 continue
             inner = self.functions.get(name)
             if inner:
-                self._enter(frame, call, inner, chain)
+                self._enter(Frame(frame.function, frame.call, frame.parent, path), call, inner,
+                            chain)
                 continue
 
             def argument(index: int, mask: int, call: ir.Call = call) -> Values:
@@ -158,7 +162,8 @@ class Walk:
 
             known = self.decide(name, argument)
             steps = chain + self._steps(call, name)
-            finding = Finding(name, known or Knowledge(None, 'nothing is known of it'), steps)
+            finding = Finding(name, known or Knowledge(None, 'nothing is known of it'), steps,
+                              path=path)
             target = self.calls if known and known.sleeps is False else \
                 self.sleeps if known and known.sleeps else self.unknown
             target.append(finding)
@@ -168,7 +173,7 @@ class Walk:
         # What it is called with matters if that is a constant.
         values = tuple(frame.evaluate(ir.value_of(argument), -1) for argument in call.arguments)
         key = inner.name, tuple(NOTHING if more else (known, more) for known, more in values)
-        above = Frame(inner, call, frame)
+        above = Frame(inner, call, frame, frame.path)
         if key in self.seen or above.depth() > DEPTH:
             return
         self.seen.add(key)
@@ -211,3 +216,19 @@ def does_something(walk: Walk) -> bool:
     """Whether there is any effect but on locks: a store, or a call that may have one."""
     return any(line.startswith(('store ', 'atomicrmw ', 'cmpxchg ')) or ' asm sideeffect' in line
                for function in walk.functions.values() for line in function.lines)
+
+
+# What may decide what
+
+def may_precede(walk: Walk, one: Finding, other: Finding) -> bool:
+    """Whether the first call may come before the second, and so decide whether that comes."""
+    for here, there in zip(one.path, other.path):
+        if here == there:
+            continue
+        function, block, number = here
+        if function != there[0]:
+            return True
+        if block == there[1]:
+            return number < there[2] or block in walk.functions[function].reachable(block)
+        return there[1] in walk.functions[function].reachable(block)
+    return True
