@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 
 # What the Makefile exports to the runner; and what make tells the makes below it
 VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
-             'LOG', 'VMLINUX', 'MODULES', 'LOAD')
+             'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'BASELINE')
 MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
 
 

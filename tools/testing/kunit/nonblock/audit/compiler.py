@@ -31,9 +31,9 @@ WRAPPER = '''#!/bin/sh
 out=; source=; c=
 last=
 for arg; do
-	case $last in -o) out=$arg ;; esac
-	case $arg in *.c) source=$arg ;; -c) c=1 ;; esac
-	last=$arg
+    case $last in -o) out=$arg ;; esac
+    case $arg in *.c) source=$arg ;; -c) c=1 ;; esac
+    last=$arg
 done
 case "$c$source" in
 1*.mod.c | 1*.module-common.c) exec {clang} "$@" ;;
@@ -60,8 +60,9 @@ class Compiler:
         self.errors: dict[str, str] = {}
 
     def _make(self, arguments: Sequence[str | Path], label: str = '', total: int = 0) -> str:
-        command = ['make', '-C', self.tree, f'O={self.out}', f'LLVM={LLVM}', 'ARCH=x86_64',
-                   f'-j{self.jobs}', '-k', *arguments]
+        command: list[str | Path] = [
+            'make', '-C', self.tree, f'O={self.out}', f'LLVM={LLVM}', 'ARCH=x86_64',
+            f'-j{self.jobs}', '-k', *arguments]
         progress, lines, count = Progress(label), [], 0
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors='replace',
@@ -124,9 +125,10 @@ class Compiler:
                          rf"No rule to make target '[^']*{re.escape(os.path.basename(target))}'",
                          output):
             return ''
-        found = [line for line in ERROR.findall(output)
+        errors: list[str] = ERROR.findall(output)
+        found = [line for line in errors
                  if f'/{name}:' in line or os.path.basename(target) in line]
-        return found[0] if found else next(iter(ERROR.findall(output)), 'was not compiled')
+        return found[0] if found else next(iter(errors), 'was not compiled')
 
     # A driver outside of the tree
 

@@ -105,19 +105,18 @@ class Judge:
 
     def decide(self, name: str, argument: Argument) -> Optional[Knowledge]:
         known = sleeps.look_up(name, argument, self.world.reclaim)
-        if name in self.hopeless or self.world.sources.is_core(name):
+        if self.world.sources.is_core(name):
             return known
-        if name in self.world.symbols:
+        # Others may have functions of the same name, and of those the table knows nothing.
+        if name in self.world.symbols or name in self.world.sources.exports():
             return None
-        exported = name in self.world.sources.exports()
-        if known and not exported and not self._is_drivers(name):
-            return known
-        return None
+        return known if known and not self._is_drivers(name) else None
 
     def _is_drivers(self, name: str) -> bool:
         """Whether a function that nobody exports is one of the driver's own."""
         if self.source.startswith('/'):
-            return False        # all of it is compiled already
+            # A module can call nothing else; but for what the compiler makes calls to.
+            return not name.startswith('__') and not re.fullmatch(r'(mem|str|bcmp)\w*', name)
         source = self.world.source_of(name, self.source)
         return bool(source) and not source.startswith(CORE)
 
@@ -248,7 +247,7 @@ class Judge:
             index = self.world.member_index(header, type_, name.removeprefix(prefix))
             if index < 0:
                 continue
-            candidates = self._candidates(Slot(type_, index), folder)
+            candidates = self._candidates(Slot(type_, index, name.removeprefix(prefix)), folder)
             self.program.static_calls[finding.name] = candidates
             for candidate in candidates:
                 if candidate in self.world.symbols:
@@ -256,7 +255,7 @@ class Judge:
 
     def _candidates(self, slot: Slot, folder: str = '') -> tuple[str, ...]:
         """The functions that the driver's tables of this type have there."""
-        self._load_tables(slot.type, folder or os.path.dirname(self.source))
+        self._load_tables(slot, folder or os.path.dirname(self.source))
         found: dict[str, None] = {}
         for module in self.world.modules.values():
             for table in module.tables():
@@ -265,12 +264,14 @@ class Judge:
                     found[table.functions[slot.index]] = None
         return tuple(found) if '?' not in found else ()
 
-    def _load_tables(self, type_: str, folder: str) -> None:
+    def _load_tables(self, slot: Slot, folder: str) -> None:
         """Compile the driver's other files that have one."""
         if folder.startswith('/'):
             return
-        sources = self.world.sources.grep(rf'struct {re.escape(type_)} [a-z_A-Z0-9]+(\[.*\])? *= *',
-                                          [folder])
+        pattern = rf'struct {re.escape(slot.type)} \w+(\[.*\])?( \w+)? *= *'
+        if slot.name:
+            pattern += rf'|(\.|->){re.escape(slot.name)} = [a-z]\w+;'
+        sources = self.world.sources.grep(pattern, [folder])
         for source, path in self.world.compiler.compile(sources[:10], 'compiling tables').items():
             if path:
                 self.world.load(source, path)
@@ -281,7 +282,8 @@ class Judge:
         Any of a structure that the driver itself defines may be it. Of one that many drivers
         fill, as there are in the core's headers, all have to sleep.
         """
-        certain, possible = [], []
+        certain: list[Finding] = []
+        possible: list[Finding] = []
         blocking: dict[tuple[str, int, int], set[str]] = {}
         for finding in found:
             for step in finding.chain:

@@ -25,7 +25,7 @@ def reaper_event(tree: Path) -> str:
 
     They call __oom_reap_task_mm(), which sets the range up, or what does so for it.
     """
-    events = set()
+    events: set[str] = set()
     for name in ('mm/oom_kill.c', 'mm/memory.c'):
         text = (tree / name).read_text(encoding='utf-8')
         for call in re.finditer(r'mmu_notifier_invalidate_range_start_nonblock\(', text):
@@ -58,7 +58,8 @@ def read_kernel(compiler: Compiler, folder: Path) -> tuple[RangeLayout, int]:
     found, errors = compiler.compile_external(folder)
     path = found.get(str(folder / 'probe.c'))
     if not path:
-        raise Failure(EXIT_TREE, 'the tree\'s headers do not compile:\n    ' + '\n    '.join(errors))
+        raise Failure(EXIT_TREE, 'the tree\'s headers do not compile:\n    '
+                      + '\n    '.join(errors))
     values = dict(re.findall(r'^@audit_(\w+) = .*global i32 (\d+)', path.read_text(
         encoding='utf-8'), re.MULTILINE))
     return RangeLayout(range_members(compiler.tree), int(values['event'])), int(values['reclaim'])

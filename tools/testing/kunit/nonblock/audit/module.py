@@ -18,9 +18,10 @@ from . import ir
 OPS = {'mmu_notifier_ops': 'range', 'mmu_interval_notifier_ops': 'interval'}
 KEPT = re.compile(r'^@llvm\.(?:compiler\.)?used = .*\n', re.MULTILINE)
 ATTRIBUTES = re.compile(r'^attributes #\d+ = \{.*$', re.MULTILINE)
-UNWANTED = re.compile(r' "(?!frame)[^"]*"(?:="[^"]*")?|\b(?:noinline|optnone|cold|optsize|minsize) ')
+UNWANTED = re.compile(r' "[^"]*"(?:="[^"]*")?|\b(?:noinline|optnone|cold|optsize|minsize) ')
 STATIC = re.compile(r'^define internal .*?@([\w.$]+)\(', re.MULTILINE)
-VARIABLE = re.compile(r'^@([\w.$]+) = (?!external |extern_weak )[^"=]*?\bglobal (.*)$', re.MULTILINE)
+VARIABLE = re.compile(r'^@([\w.$]+) = (?!external |extern_weak )[^"=]*?\bglobal (.*)$',
+                      re.MULTILINE)
 INDIRECT = re.compile(rf'^\s+(?:{ir.NAME} = )?(?:\w+ )?call (?!.*\basm\b)[^@]*?(%[\w.$]+)\(.*'
                       r'!dbg !(\d+)')
 FIELD = re.compile(r'getelementptr (?:inbounds )?(?:nuw )?(?:nusw )?%(?:struct|union)\.([\w.]+), '
@@ -117,8 +118,8 @@ class Module:
 
     def _constant_slots(self, address: str) -> list[Slot]:
         """Of an address that the linker knows: the member, also that of a structure in it."""
-        match = re.match(r'getelementptr [\w ]*\(%((?:struct|union)\.[\w.]+), ptr .*, i32 (\d+)\)$',
-                         address)
+        match = re.match(r'getelementptr [\w ]*\(%((?:struct|union)\.[\w.]+), ptr .*, '
+                         r'i32 (\d+)\)$', address)
         if match:
             type_, index = match[1], int(match[2])
         else:
@@ -140,13 +141,14 @@ class Module:
         """Of a pointer that was loaded from a structure, or kept in a variable since."""
         for _ in range(4):
             load = next((line for line in lines if line.startswith(f'  {pointer} = load ')), '')
-            match = re.search(r'load (?:volatile )?ptr, ptr (%[\w.$]+|@[\w.$]+|getelementptr .*\)),',
-                              load)
+            match = re.search(r'load (?:volatile )?ptr, ptr '
+                              r'(%[\w.$]+|@[\w.$]+|getelementptr .*\)),', load)
             if not match:
                 return None
             address = match[1]
             if address[0] != '%':
-                return (self._constant_slots(address) or [None])[-1]
+                found_slots = self._constant_slots(address)
+                return found_slots[-1] if found_slots else None
             made = next((line for line in lines if line.startswith(f'  {address} = ')), '')
             found = FIELD.search(made)
             if found:

@@ -39,7 +39,7 @@ SLEEPING: dict[str, str] = {
     r'__?folio_lock(_killable|_or_retry)?|__lock_page\w*|set_page_dirty_lock'
     r'|folio_mark_dirty_lock|lock_sock_nested|lock_rename|console_lock|device_lock'
     r'|rtnl_lock(_killable)?|cpus_read_lock|cpu_hotplug_\w*lock|get_online_\w+'
-    r'|kernfs_\w+|mm_take_all_locks|drm_modeset_lock\w*': LOCK,
+    r'|mm_take_all_locks|drm_modeset_lock\w*': LOCK,
     r'__might_sleep|__might_resched|_cond_resched|__cond_resched\w*|__SCT__cond_resched'
     r'|__SCT__might_resched|might_sleep': SLEEP,
     r'__might_fault|might_fault': USER,
@@ -59,8 +59,8 @@ SLEEPING: dict[str, str] = {
     r'|stop_machine\w*|stop_one_cpu|work_on_cpu\w*|schedule_on_each_cpu': WORK,
     r'synchronize_(rcu\w*|srcu\w*|net|sched\w*|shrinkers)|rcu_barrier\w*|srcu_barrier'
     r'|kvfree_call_rcu_mightsleep|cond_synchronize_\w+|cleanup_srcu_struct': RCU,
-    r'_?copy_(from|to)_user|_copy_from_user|_copy_to_user|get_user_pages(?!_fast_only)\w*'
-    r'|pin_user_pages\w*|fixup_user_fault|handle_mm_fault|access_process_vm|access_remote_vm'
+    r'_?copy_(from|to)_user|_copy_from_user|_copy_to_user|(get|pin)_user_pages(?!_fast_only)\w*'
+    r'|fixup_user_fault|handle_mm_fault|access_process_vm|access_remote_vm'
     r'|faultin_page\w*|hmm_range_fault|strn?(cpy_from|len)_user|clear_user|fault_in_\w+'
     r'|populate_vma_page_range|__mm_populate': USER,
     r'mmput|exit_mmap|mm_release|vma_close|do_munmap|vm_munmap|vm_mmap|do_mmap|zap_vma_ptes'
@@ -96,7 +96,8 @@ NOT_SLEEPING = (
     r'swake_up_\w+', r'completion_done', r'try_wait_for_completion', r'(__)?queue_work\w*',
     r'(__)?queue_delayed_work\w*', r'mod_delayed_work_on', r'delayed_work_timer_fn',
     r'cancel_(delayed_)?work', r'(mod|add|del)_timer\w*', r'timer_(delete|reduce|shutdown)',
-    r'hrtimer_(start|try_to_cancel|forward|init|cancel)\w*', r'timer_delete_sync|del_timer_sync', r'__?tasklet_\w*schedule',
+    r'hrtimer_(start|try_to_cancel|forward|init|cancel)\w*',
+    r'timer_delete_sync|del_timer_sync', r'__?tasklet_\w*schedule',
     r'irq_work_queue\w*', r'kthread_queue_\w+', r'eventfd_signal\w*', r'send_sig\w*',
     r'(do_)?send_sig_info', r'force_sig\w*', r'kill_pid\w*', r'task_work_add', r'__?finish_wait',
     r'prepare_to_wait\w*', r'add_wait_queue\w*', r'remove_wait_queue', r'init_wait\w*',
@@ -126,11 +127,12 @@ NOT_SLEEPING = (
     # Tables and trees
     r'rb_\w+', r'__rb_\w+', r'(__)?interval_tree_\w+', r'__list_\w+', r'list_sort', r'llist_\w+',
     r'xa_(load|erase|find\w*|get_mark|extract|destroy|get_order)|__xa_erase|__xa_(set|clear)_mark'
-    r'|xas_(load|find\w*|next\w*|prev\w*|store|pause|set_mark|get_mark|clear_mark|__\w+)|__xas_\w+',
+    r'|xas_(load|find\w*|next\w*|prev\w*|store|pause|set_mark|get_mark|clear_mark|__\w+)'
+    r'|__xas_(next|prev)',
     r'radix_tree_(lookup\w*|delete\w*|next_chunk|tagged|gang_lookup\w*)|idr_(find|remove'
     r'|get_next\w*)|ida_free', r'mas_(find|walk|next|prev|empty_area)\w*', r'mt_find\w*',
     r'find_vma\w*', r'vma_lookup', r'(_)?find_(next|first|last|nth)\w*', r'__bitmap_\w+',
-    r'bitmap_\w+', r'__sw_hweight\w*', r'sort(_r)?', r'bsearch', r'gen_pool_free\w*',
+    r'bitmap_(?!\w*alloc)\w+', r'__sw_hweight\w*', r'sort(_r)?', r'bsearch', r'gen_pool_free\w*',
     r'rhashtable_lookup\w*', r'(hash|jhash|siphash)\w*', r'sg_(next|nents\w*|last)',
     r'__sg_page_\w+', r'mt_\w*next', r'maple_\w*find',
     # Words, time, numbers
@@ -145,7 +147,8 @@ NOT_SLEEPING = (
     r'get_random_(u\w+|bytes)', r'prandom_\w+', r'__get_random_\w+', r'do_div\w*',
     # Tracing, and events
     r'__SCT__tp_func_\w+', r'__traceiter_\w+', r'__bpf_trace_\w+', r'trace_event_\w+',
-    r'__trace_\w+', r'perf_\w+', r'ftrace_\w+', r'__probestub_\w+', r'kasan_\w+', r'kmemleak_\w+',
+    r'__trace_\w+', r'perf_(trace|tp|swevent|sw_event)\w*|__perf_\w+', r'ftrace_\w+', r'__probestub_\w+',
+    r'kasan_\w+', r'kmemleak_\w+',
     r'kcsan_\w+', r'__kcsan_\w+', r'__tsan_\w+', r'kmsan_\w+', r'__sanitizer_\w+',
     r'mmu_interval_(set_seq|check_retry|read_retry)', r'mmu_notifier_range_\w+',
     r'__?count_(vm|memcg)\w*|(__)?(mod|inc|dec)_(node|zone|lruvec|memcg)\w*|vm_event\w*',
@@ -158,7 +161,8 @@ NOT_SLEEPING = (
     r'paravirt_\w+', r'__x86_\w+', r'this_cpu_\w+', r'__?this_cpu_\w+', r'cpumask_\w+',
     r'drm_dev_(enter|exit)', r'pm_runtime_get_if_\w+',
     r'capable', r'ns_capable', r'security_\w*capable', r'__get_user_nocheck_\w+',
-    r'kernel_fpu_\w+', r'non_block_\w+', r'irq_enter|irq_exit', r'cgroup_\w*get', r'css_put\w*',
+    r'kernel_fpu_\w+', r'__SCT__hv_hypercall',
+    r'non_block_\w+', r'irq_enter|irq_exit', r'cgroup_\w*get', r'css_put\w*',
 )
 
 # Function pointers of the core, structure and member, that are also called where nothing

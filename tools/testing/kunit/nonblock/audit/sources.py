@@ -17,8 +17,6 @@ CORE = ('mm/', 'kernel/', 'lib/', 'fs/', 'block/', 'security/', 'ipc/', 'init/',
         'drivers/base/', 'drivers/dma-buf/', 'drivers/iommu/', 'drivers/pci/', 'drivers/tty/',
         'arch/x86/kernel/', 'arch/x86/mm/', 'arch/x86/lib/', 'arch/x86/entry/',
         'drivers/gpu/drm/drm_print.c', 'drivers/gpu/drm/drm_drv.c', 'drivers/char/random.c')
-EXPORT = re.compile(r'^(?:\./)?([^:]+):\s*EXPORT\w*_SYMBOL\w*\((\w+)|'
-                    r'^(?:\./)?([^:]+):\s*EXPORT_SYMBOL\w*\((\w+)')
 
 
 def defines(text: str, name: str) -> bool:
@@ -58,7 +56,8 @@ class Sources:
                 tops = sorted(entry.name for entry in self.tree.iterdir() if entry.is_dir() and
                               entry.name not in ('Documentation', 'tools', 'scripts', 'samples'))
                 result = subprocess.run(
-                    ['grep', '-rHoE', '--include=*.c', r'^EXPORT_SYMBOL\w*\(\w+', *tops],
+                    ['grep', '-rHoE', '--include=*.c', '--include=*.S',
+                     r'^\s*EXPORT_SYMBOL\w*\(\w+', *tops],
                     cwd=self.tree, capture_output=True, text=True, check=False,
                     env={**os.environ, 'LC_ALL': 'C'})
                 self._exports = {}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import ir
-from .llvm import run_llvm
+from .llvm import AuditError, run_llvm
 from .module import Module, Site
 
 ROOT = '__audit_root'
@@ -88,28 +88,29 @@ def root_function(module: Module, entry: Entry, layout: Optional[RangeLayout]) -
             f'  ret {kind} {"%r" if result else ""}\n}}\n')
 
 
-def dispatcher(name: str, call: ir.Call, candidates: tuple[str, ...], group: str) -> str:
-    """A function that calls any of the candidates."""
-    rest = ir.CALL.match(call.text)
-    assert rest is not None
-    kind = rest[3][:rest[3].index(call.callee)].strip()
-    kind = re.sub(r'\b(?:zeroext|signext|noundef|nonnull|noalias|fastcc)\b ?', '', kind).strip()
-    kind = kind.split(' (')[0]
-    types = [re.sub(r' (?:noundef|nonnull)\b', '', argument)[:-len(ir.value_of(argument))].strip()
-             for argument in call.arguments]
+def bare(text: str) -> str:
+    """A type without attributes."""
+    return re.sub(r'\b(?:zeroext|signext|noundef|nonnull|noalias|fastcc|dso_local|align \d+'
+                  r'|(?:dereferenceable(?:_or_null)?|range)\([^)]*\)) ?', '', text).strip()
+
+
+def dispatcher(name: str, kind: str, types: list[str], candidates: tuple[str, ...],
+               group: str) -> str:
+    """A function that calls any of the candidates, or none if there is none."""
     parameters = ', '.join(f'{type_} %a{i}' for i, type_ in enumerate(types))
-    blocks, cases = [], []
+    head = f'define {kind} @{name}({parameters}) {group} {{\n'
     if not candidates:
-        zero = '' if kind == 'void' else ' null' if kind == 'ptr' else ' 0'
-        return f'define internal {kind} @{name}({parameters}) {group} {{\n  ret {kind}{zero}\n}}\n'
+        zero = '' if kind == 'void' else ' null' if kind == 'ptr' else ' zeroinitializer' \
+            if not kind.startswith('i') else ' 0'
+        return f'{head}  ret {kind}{zero}\n}}\n'
+    blocks, cases = [], []
     for number, candidate in enumerate(candidates):
         result = '' if kind == 'void' else f'%r{number} = '
         value = '' if kind == 'void' else f' %r{number}'
         blocks.append(f'd{number}:\n  {result}call {kind} @{candidate}({parameters})\n'
                       f'  ret {kind}{value}\n')
         cases.append(f'i32 {number}, label %d{number}')
-    return (f'define internal {kind} @{name}({parameters}) {group} {{\n'
-            f'  %any = call i32 @{ANY}()\n'
+    return (f'{head}  %any = call i32 @{ANY}()\n'
             f'  switch i32 %any, label %d0 [ {" ".join(cases[1:])} ]\n' + ''.join(blocks) + '}\n')
 
 
@@ -128,54 +129,46 @@ class Program:
         lines = module.text.split('\n')
         added: list[str] = []
         declared = module.defined | {ir.plain(name) for name in ir.DECLARE.findall(module.text)}
-        for (name, number), candidates in self.resolved.items():
-            if name != str(module.path):
-                continue
-            call = ir.read_call(lines[number].strip())
-            assert call is not None
-            target = candidates[0]
-            group = re.search(r'#\d+ align|#\d+ !dbg|#0', module.text)
-            label = f'{DISPATCH}_{module.id}_{number}'
-            added.append(dispatcher(label, call, candidates,
-                                    group[0].split()[0] if group else ''))
-            lines[number] = re.sub(re.escape(call.callee) + r'\(', f'@{label}(', lines[number],
-                                   count=1)
-            kind = re.search(r'define internal (.*?) @', added[-1])
-            parameters = re.search(r'call [^@]*@[^(]*\((.*)\)\n  ret', added[-1])
-            types = ', '.join(re.sub(r' %a\d+$', '', part) for part in
-                              ir.split(parameters[1] if parameters else ''))
+        group = re.search(r'^define .*(#\d+) ', module.text, re.MULTILINE)
+
+        def add(name: str, kind: str, types: list[str], candidates: tuple[str, ...]) -> None:
+            added.append(dispatcher(name, kind, types, candidates, group[1] if group else ''))
             for target in candidates:
                 if target not in declared:
                     declared.add(target)
-                    added.append(f'declare {kind[1] if kind else "void"} @{target}({types})\n')
-        if added and module is not self.main:
-            added.append(f'declare i32 @{ANY}()\n')
-        for name, candidates in self.static_calls.items() if module is self.main else ():
-            added += self._static_call(name, candidates, declared)
-            lines = [line for line in lines
-                     if not line.startswith('declare ') or f'@{name}(' not in line]
+                    added.append(f'declare {kind} @{target}({", ".join(types)})\n')
+
+        for (path, number), candidates in self.resolved.items():
+            call = ir.read_call(lines[number].strip()) if path == str(module.path) else None
+            found = ir.CALL.match(call.text) if call else None
+            if call and found:
+                label = f'{DISPATCH}_{module.id}_{number}'
+                kind = bare(found[3][:found[3].index(call.callee)].split(' (')[0])
+                types = [bare(argument[:-len(ir.value_of(argument))])
+                         for argument in call.arguments]
+                add(label, kind, types, candidates)
+                lines[number] = lines[number].replace(f'{call.callee}(', f'@{label}(', 1)
         if module is self.main:
+            for name, candidates in self.static_calls.items():
+                kind, types = self._declaration(name)
+                lines = [line for line in lines
+                         if not line.startswith('declare ') or f'@{name}(' not in line]
+                add(name, kind, types, candidates)
             added.append(root_function(module, self.entry, self.layout))
+        elif added:
+            added.append(f'declare i32 @{ANY}()\n')
         first = next(number for number, line in enumerate(lines)
                      if line.startswith('attributes #'))
         return '\n'.join(lines[:first] + added + lines[first:])
 
-    def _static_call(self, name: str, candidates: tuple[str, ...],
-                     declared: set[str]) -> list[str]:
-        """A function in place of what the kernel patches at run time."""
+    def _declaration(self, name: str) -> tuple[str, list[str]]:
+        """Type and parameters of a function that somebody declares."""
         for module in [self.main, *self.modules]:
-            line = next((line.strip() for line in module.text.split('\n')
-                         if f' @{name}(' in line and ir.CALL.match(line.strip())), '')
-            call = ir.read_call(line)
-            if call:
-                break
-        else:
-            return []
-        text = dispatcher(name, call, candidates, '#0').replace('define internal', 'define', 1)
-        kind = call.text.split('call ', 1)[1].split(' @')[0].split()[-1]
-        types = ', '.join(argument.split()[0] for argument in call.arguments)
-        return [text, *(f'declare {kind} @{target}({types})\n' for target in candidates
-                        if target not in declared and not declared.add(target))]
+            match = re.search(rf'^declare (.*?)@{re.escape(name)}\((.*?)\)', module.text,
+                              re.MULTILINE)
+            if match:
+                return bare(match[1]), [bare(part + ' ') for part in ir.split(match[2])]
+        raise AuditError(f'{name}() is not declared')
 
     def _assemble(self, module: Module) -> Path:
         """As bitcode, which is made once unless something in it was resolved."""
