@@ -127,6 +127,8 @@ class ScratchTest(unittest.TestCase):
         for path in HERE.iterdir():
             if path.is_file() and not path.name.endswith('_test.py'):
                 shutil.copy(path, target)
+        shutil.copytree(HERE / 'nonblock', target / 'nonblock',
+                        ignore=shutil.ignore_patterns('*_test.py', '__pycache__'))
 
     def environment(self, **variables: str) -> dict[str, str]:
         """An environment as a user's: not that of the `make test` that we are in."""

@@ -22,7 +22,7 @@ from typing import Any, Callable, Iterable, Optional
 from common import (EXIT_TREE, EXIT_USAGE, Failure, capture, run_counting, say, write_atomically)
 from source import Base, source_files
 
-OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation', 'tools/testing/selftests')
+OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation/mm', 'tools/testing/selftests')
 # For kunit.py run --kunitconfig=.: a link to that of the suites, and no part of the series
 KUNITCONFIG = '.kunitconfig'
 EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')

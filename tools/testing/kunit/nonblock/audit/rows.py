@@ -16,6 +16,7 @@ from .walk import Finding
 Row = dict[str, Any]
 # The worst first
 ORDER = ('may-block', 'undecided', 'always-backs-off', 'may-back-off', 'clean')
+GROUPS = ('drivers/gpu/drm/amd/', 'drivers/gpu/drm/', 'drivers/iommu/')   # of drivers
 ADVICE = {
     'always-backs-off': 'The reaper never gets what this driver holds: do without sleeping what '
                         'can be done so, and back off only from what remains.',
@@ -35,8 +36,12 @@ def plain_function(name: str) -> str:
 def driver_name(source: str, driver: str = '') -> str:
     if driver:
         return driver
-    folder = os.path.dirname(source)
-    return os.path.basename(folder) if folder.count('/') else Path(source).stem
+    parts = source.split('/')
+    for group in GROUPS:
+        if source.startswith(group):
+            # The folder behind that, or the file
+            return parts[group.count('/')].removesuffix('.c')
+    return parts[-2] if len(parts) > 2 else parts[-1].removesuffix('.c')
 
 
 def row(callback: Callback, result: Result, driver: str = '') -> Row:

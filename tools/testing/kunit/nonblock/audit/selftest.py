@@ -60,9 +60,7 @@ def judge_acts(audit: Audit, repo: Path) -> Verdict:
     folder = audit.build / 'audit-acts'
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in ('.c', '.h'):
-        source = repo / (ACTS + suffix)
-        if source.exists():
-            shutil.copy(source, folder)
+        shutil.copy2(repo / (ACTS + suffix), folder)
     (folder / 'Kbuild').write_text('obj-m := mmu_notifier_acts.o\n', encoding='utf-8')
     found, errors = audit.compiler.compile_external(folder)
     source = str(folder / 'mmu_notifier_acts.c')

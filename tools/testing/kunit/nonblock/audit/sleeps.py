@@ -147,7 +147,8 @@ NOT_SLEEPING = (
     r'get_random_(u\w+|bytes)', r'prandom_\w+', r'__get_random_\w+', r'do_div\w*',
     # Tracing, and events
     r'__SCT__tp_func_\w+', r'__traceiter_\w+', r'__bpf_trace_\w+', r'trace_event_\w+',
-    r'__trace_\w+', r'perf_(trace|tp|swevent|sw_event)\w*|__perf_\w+', r'ftrace_\w+', r'__probestub_\w+',
+    r'__trace_\w+', r'perf_(trace|tp|swevent|sw_event)\w*|__perf_\w+', r'ftrace_\w+',
+    r'__probestub_\w+',
     r'kasan_\w+', r'kmemleak_\w+',
     r'kcsan_\w+', r'__kcsan_\w+', r'__tsan_\w+', r'kmsan_\w+', r'__sanitizer_\w+',
     r'mmu_interval_(set_seq|check_retry|read_retry)', r'mmu_notifier_range_\w+',
