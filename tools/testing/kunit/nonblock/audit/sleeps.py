@@ -36,7 +36,7 @@ SLEEPING: dict[str, str] = {
     r'|down_(read|write)(_interruptible|_killable)?(_nested|_killable_nested)?'
     r'|down_read_non_owner': LOCK,
     r'percpu_down_write': PERCPU,
-    r'__?folio_lock(_killable|_or_retry)?|__lock_page\w*|set_page_dirty_lock'
+    r'_{0,2}folio_lock(_killable|_or_retry)?|__lock_page\w*|set_page_dirty_lock'
     r'|folio_mark_dirty_lock|lock_sock_nested|lock_rename|console_lock|device_lock'
     r'|rtnl_lock(_killable)?|cpus_read_lock|cpu_hotplug_\w*lock|get_online_\w+'
     r'|mm_take_all_locks|drm_modeset_lock\w*': LOCK,
@@ -83,31 +83,31 @@ NOT_SLEEPING = (
     r'ww_mutex_(trylock|unlock)', r'rt_mutex_(trylock|unlock)', r'rt_mutex_base_is_locked',
     r'(down|down_read|down_write)_trylock\w*', r'up(_read|_write)?(_non_owner)?',
     r'downgrade_write', r'__init_rwsem', r'rwsem_\w+_owner', r'rcu_sync_\w+_fast',
-    r'percpu_up_write', r'__percpu_up_read', r'__?percpu_rwsem_trylock', r'rcuwait_wake_up',
+    r'percpu_up_write', r'__percpu_up_read', r'_{0,2}percpu_rwsem_trylock', r'rcuwait_wake_up',
     r'folio_unlock|unlock_page|folio_trylock|trylock_page', r'osq_\w+',
     r'__(rcu|srcu)_read_(un)?lock\w*', r'rcu_read_unlock_\w+', r'__rcu_read_\w+', r'rcu_\w*is_\w+',
-    r'srcu_\w*read\w*', r'rcu_note_\w+', r'__?rcu_\w*(momentary|irq|nmi|eqs)\w*',
+    r'srcu_\w*read\w*', r'rcu_note_\w+', r'_{0,2}rcu_\w*(momentary|irq|nmi|eqs)\w*',
     r'call_rcu\w*', r'call_srcu', r'kvfree_call_rcu', r'kfree_rcu\w*', r'queue_rcu_work',
     r'preempt_(schedule|count_\w+)\w*', r'__SCT__preempt_schedule\w*', r'preempt_notrace\w*',
     r'lockdep_\w+', r'lock_(acquire|release|is_held|contended|acquired)\w*', r'debug_\w*lock\w*',
     r'debug_check_\w+', r'trace_\w+', r'local_bh_\w+', r'__local_bh_\w+', r'do_softirq\w*',
     # Waking, queueing
-    r'__?wake_up\w*', r'wake_q_\w+', r'try_to_wake_up', r'complete(_all|_on_current_cpu)?',
+    r'_{0,2}wake_up\w*', r'wake_q_\w+', r'try_to_wake_up', r'complete(_all|_on_current_cpu)?',
     r'swake_up_\w+', r'completion_done', r'try_wait_for_completion', r'(__)?queue_work\w*',
     r'(__)?queue_delayed_work\w*', r'mod_delayed_work_on', r'delayed_work_timer_fn',
     r'cancel_(delayed_)?work', r'(mod|add|del)_timer\w*', r'timer_(delete|reduce|shutdown)',
     r'hrtimer_(start|try_to_cancel|forward|init|cancel)\w*',
-    r'timer_delete_sync|del_timer_sync', r'__?tasklet_\w*schedule',
+    r'timer_delete_sync|del_timer_sync', r'_{0,2}tasklet_\w*schedule',
     r'irq_work_queue\w*', r'kthread_queue_\w+', r'eventfd_signal\w*', r'send_sig\w*',
-    r'(do_)?send_sig_info', r'force_sig\w*', r'kill_pid\w*', r'task_work_add', r'__?finish_wait',
+    r'(do_)?send_sig_info', r'force_sig\w*', r'kill_pid\w*', r'task_work_add', r'_{0,2}finish_wait',
     r'prepare_to_wait\w*', r'add_wait_queue\w*', r'remove_wait_queue', r'init_wait\w*',
     r'prepare_to_swait\w*', r'finish_swait', r'__init_(waitqueue|swait)\w*', r'poll_wait\w*',
     r'kick_process', r'resched_\w+', r'smp_(call_function|send|wake)\w*', r'on_each_cpu\w*',
     r'arch_send_\w+', r'raise_softirq\w*', r'smp_send_reschedule', r'migrate_(dis|en)able',
     # References and freeing
     r'kfree(_const|_sensitive|_nolock|_bulk)?', r'kmem_cache_free(_bulk)?', r'mempool_free\w*',
-    r'__?free_pages?(_core|_ok)?', r'free_pages\w*', r'__free_pages', r'free_frozen_pages',
-    r'__?folio_put(_small|_large)?', r'free_percpu', r'put_page\w*', r'__put_page',
+    r'_{0,2}free_pages?(_core|_ok)?', r'free_pages\w*', r'__free_pages', r'free_frozen_pages',
+    r'_{0,2}folio_put(_small|_large)?', r'free_percpu', r'put_page\w*', r'__put_page',
     r'folios_put_\w+', r'release_pages', r'(free_)?unref_\w+', r'__mmdrop\w*', r'mmdrop_async\w*',
     r'mmput_async', r'fput\w*', r'__put_task_struct\w*', r'put_pid',
     r'refcount_(warn_saturate|dec_not_one|dec_if_one|dec_and_lock\w*)', r'atomic\w+_lock\w*',
@@ -138,12 +138,14 @@ NOT_SLEEPING = (
     # Words, time, numbers
     r'_?printk\w*', r'_printk_deferred', r'vprintk\w*', r'_dev_\w+', r'dev_(printk\w*|vprintk\w*'
     r'|driver_string)', r'__drm_(dbg|err|dev_dbg|printfn\w*|puts\w*)|drm_dev_(dbg|printk)'
-    r'|drm_printf|__drm_\w*printf\w*', r'__?(dynamic|netdev|ibdev)_\w*dbg\w*|__ibdev_\w+|ibdev_\w+'
+    r'|drm_printf|__drm_\w*printf\w*',
+    r'_{0,2}(dynamic|netdev|ibdev)_\w*dbg\w*|__ibdev_\w+|ibdev_\w+'
     r'|__dynamic_\w+', r'netdev_(err|info|warn|printk|notice)', r'__warn_printk|warn_slowpath\w*'
     r'|__WARN\w*|__SCT__WARN_trap|__warn\w*|dump_(stack\w*|page)|print_hex_dump\w*|panic'
     r'|(___?)?ratelimit|__printk_ratelimit|printk_timed_ratelimit|report_bug|oops_\w+',
-    r'ktime_get\w*', r'(get_)?jiffies\w*', r'__?(u|n)delay', r'__const_udelay', r'sched_clock\w*',
-    r'local_clock\w*', r'(m|u|n)secs_to_jiffies\w*', r'__?(m|u|n)secs_to_\w+', r'jiffies_to_\w+',
+    r'ktime_get\w*', r'(get_)?jiffies\w*', r'_{0,2}(u|n)delay', r'__const_udelay',
+    r'sched_clock\w*',
+    r'local_clock\w*', r'(m|u|n)secs_to_jiffies\w*', r'_{0,2}(m|u|n)secs_to_\w+', r'jiffies_to_\w+',
     r'get_random_(u\w+|bytes)', r'prandom_\w+', r'__get_random_\w+', r'do_div\w*',
     # Tracing, and events
     r'__SCT__tp_func_\w+', r'__traceiter_\w+', r'__bpf_trace_\w+', r'trace_event_\w+',
@@ -152,14 +154,14 @@ NOT_SLEEPING = (
     r'kasan_\w+', r'kmemleak_\w+',
     r'kcsan_\w+', r'__kcsan_\w+', r'__tsan_\w+', r'kmsan_\w+', r'__sanitizer_\w+',
     r'mmu_interval_(set_seq|check_retry|read_retry)', r'mmu_notifier_range_\w+',
-    r'__?count_(vm|memcg)\w*|(__)?(mod|inc|dec)_(node|zone|lruvec|memcg)\w*|vm_event\w*',
+    r'_{0,2}count_(vm|memcg)\w*|(__)?(mod|inc|dec)_(node|zone|lruvec|memcg)\w*|vm_event\w*',
     # Devices
     r'dma_(unmap|sync|map)_\w+', r'__dma_sync_\w+', r'iommu_(unmap_fast|iova_to_phys|map_nosync)',
     r'iommu_dma_(unmap|sync)\w*', r'arch_(invalidate|flush|tlb)\w*', r'flush_tlb_\w+',
     r'__flush_tlb_\w+', r'clflush_cache_range', r'flush_(dcache|icache|cache)_\w+', r'native_\w+',
     r'(io(read|write)|__raw_(read|write)|read|write|in|out)[bwlq]?\d*(be|_rep)?', r'mc?sr\w*',
     r'mem(cpy|set)_(from|to)?io', r'pci_(read|write)_config_\w+', r'wbinvd\w*', r'pv_\w+',
-    r'paravirt_\w+', r'__x86_\w+', r'this_cpu_\w+', r'__?this_cpu_\w+', r'cpumask_\w+',
+    r'paravirt_\w+', r'__x86_\w+', r'this_cpu_\w+', r'_{0,2}this_cpu_\w+', r'cpumask_\w+',
     r'drm_dev_(enter|exit)', r'pm_runtime_get_if_\w+',
     r'capable', r'ns_capable', r'security_\w*capable', r'__get_user_nocheck_\w+',
     r'kernel_fpu_\w+', r'__SCT__hv_hypercall',
