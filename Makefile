@@ -7,11 +7,11 @@ KUNIT := tools/testing/kunit
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE
 
 .NOTPARALLEL:
 .PHONY: help run e2e modules drivers test test-all matrix bench tree explain series check-series \
-	clean
+	audit clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
@@ -22,6 +22,10 @@ run e2e modules tree test matrix series check-series:
 
 drivers test-all:
 	@sh $(KUNIT)/packages.sh x86_64 drivers $(filter test-all,$@)
+	@$(PYTHON) $(KUNIT)/runner.py $@
+
+audit:
+	@sh $(KUNIT)/packages.sh audit
 	@$(PYTHON) $(KUNIT)/runner.py $@
 
 bench:

@@ -26,7 +26,8 @@ EXIT_INTERRUPTED = 130
 
 # What the Makefile exports to the runner; and what make tells the makes below it
 VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
-             'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON')
+             'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
+             'BASELINE')
 MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
 
 

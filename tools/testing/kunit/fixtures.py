@@ -128,7 +128,7 @@ class ScratchTest(unittest.TestCase):
             if path.is_file() and not path.name.endswith('_test.py'):
                 shutil.copy(path, target)
         shutil.copytree(HERE / 'nonblock', target / 'nonblock',
-                        ignore=shutil.ignore_patterns('tests', '__pycache__'))
+                        ignore=shutil.ignore_patterns('tests', '*_test.py', '__pycache__'))
 
     def environment(self, **variables: str) -> dict[str, str]:
         """An environment as a user's: not that of the `make test` that we are in."""

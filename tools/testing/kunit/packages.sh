@@ -45,6 +45,14 @@ busybox-static is the shell for the commands of the guide" ;;
 		test | test-all) needed="$needed
 busybox-static is the shell for the commands of the guide
 quilt reads hooks/series" ;;
+	esac
+	case $purpose in
+		audit | test | test-all) needed="$needed
+libelf-dev is for the tools of the build
+libssl-dev likewise
+clang-19 compiles the drivers to IR
+llvm-19 puts that together, and optimises it
+lld-19 is wanted by the build" ;;
 		bench) needed="$needed
 gnuplot-nox draws what was measured" ;;
 		check-series) needed="$needed

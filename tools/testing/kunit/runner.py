@@ -31,6 +31,7 @@ import kunit_run
 import matrix
 import modules
 import series
+from nonblock.audit import cli as audit_cli, selftest as audit_selftest
 from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
 from hooks import read_series
@@ -39,7 +40,7 @@ from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized,
 from nonblock.explain import cli as explain
 from nonblock.explain.kinds import KNOWN, reworded
 from source import DEFAULT_KVER, SUITES, TESTED, Base, cache_dir, from_debian, from_kdir
-from tree import Preparer, Tree, check_hooks
+from tree import Preparer, Tree, check_hooks, overlay_files
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
                      read_failure_rules, read_skip_rules)
 
@@ -91,11 +92,11 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
     if kver and kdir:
         raise Failure(EXIT_USAGE, f'KVER={kver} asks for a Debian source and KDIR={kdir} for a '
                       'tree of your own: give one of them')
-    arch = env.get('ARCH') or ('x86_64' if verb == 'drivers' else 'um')
+    arch = env.get('ARCH') or ('x86_64' if verb in ('drivers', 'audit') else 'um')
     if arch not in ('um', 'x86_64'):
         raise Failure(EXIT_USAGE, f'ARCH={arch}: want um (the default) or x86_64')
-    if verb == 'drivers' and arch == 'um':
-        raise Failure(EXIT_USAGE, 'ARCH=um: "drivers" needs a PC: leave out ARCH')
+    if verb in ('drivers', 'audit') and arch == 'um':
+        raise Failure(EXIT_USAGE, f'ARCH=um: "{verb}" needs a PC: leave out ARCH')
     options = Options(kver or DEFAULT_KVER, kdir, number('JOBS', len(os.sched_getaffinity(0))),
                       flag('V'), flag('UPDATE'), arch,
                       number('SMP', 1 if arch == 'um' else 2), flag('RT'), env.get('SAN', ''),
@@ -105,8 +106,9 @@ def read_options(env: Mapping[str, str], verb: str = 'run') -> Options:
     if options.topic and verb not in ('series', 'check-series'):
         raise Failure(EXIT_USAGE, f'TOPIC={options.topic}: only with "series" and '
                       f'"check-series", not "{verb}"')
-    if options.driver and verb != 'modules':
-        raise Failure(EXIT_USAGE, f'DRIVER={options.driver}: only with "modules", not "{verb}"')
+    if options.driver and verb not in ('modules', 'audit'):
+        raise Failure(EXIT_USAGE, f'DRIVER={options.driver}: only with "modules" and "audit", '
+                      f'not "{verb}"')
     check_machine(options)
     return options
 
@@ -342,6 +344,28 @@ def measure(options: Options) -> Verdict:
                          options.jobs, cache_dir() / 'objects.json', options.load)
 
 
+# make audit
+
+def audit(options: Options) -> int:
+    """A static verdict on every callback; its own exit status."""
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        return audit_cli.run(prepared.path, REPO / 'build' / base.name, options.jobs,
+                             f'Linux {base.release}', options.driver,
+                             os.environ.get('BASELINE', ''), overlay_files(REPO))
+
+
+def audit_tests(options: Options) -> Verdict:
+    """What the audit says of drivers that are known, and of what the suites' callbacks do."""
+    base = find_base(options)
+    with lock(build_lock(base), f'build/{base.name}'):
+        prepared = Preparer(REPO, base).prepare()
+        say(prepared.summary)
+        return audit_selftest.run(REPO, prepared.path, REPO / 'build' / base.name, options.jobs)
+
+
 # make check-series
 
 def check(options: Options) -> Verdict:
@@ -429,6 +453,7 @@ STEPS = (
     Step('e2e', end_to_end, in_test=True),
     Step('modules', as_modules, in_test=True),
     Step('suites, SMP', run, smp=2, in_test=True),
+    Step('audit', audit_tests, in_test=True),
     # In real time, so that it takes ten minutes.
     Step('e2e, SMP', end_to_end, smp=2),
     # On two CPUs where UML has them. From here on one kernel serves for all.
@@ -506,7 +531,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXIT_CODES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('verb', choices=('run', 'e2e', 'modules', 'drivers', 'tree', 'test',
-                                         'test-all', 'matrix', 'bench', 'explain',
+                                         'test-all', 'matrix', 'bench', 'explain', 'audit',
                                          'series', 'check-series'))
     verb = parser.parse_args().verb
     signal.signal(signal.SIGTERM, interrupt)
@@ -523,6 +548,8 @@ def main() -> int:
         if verb == 'series':
             write_series(options)
             return 0
+        if verb == 'audit':
+            return audit(options)
         if verb == 'explain':
             return explain.from_make(os.environ, options.kdir)
         verbs: dict[str, Callable[[Options], Verdict]] = {

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the audit that need no kernel; selftest.py has those that do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import textwrap
+import unittest
+from pathlib import Path
+
+from . import html, ir, rows, selftest, sleeps
+from .cli import mirror
+from .find import Callback, members
+from .judge import ALWAYS, BLOCK, UNDECIDED, Result
+from .kernel import range_members, reaper_event
+from .module import Module, Slot
+from .sleeps import Knowledge, Values
+from .sources import Sources, defines
+from .specialise import Entry, Program, RangeLayout
+from .walk import Finding, Frame, Step, Walk, returned
+
+REPO = Path(__file__).resolve().parents[5]
+LAYOUT = RangeLayout(('mm', 'start', 'end', 'flags', 'event', 'owner'), 1)
+RECLAIM = 0x400
+# Acts of the suites that are no functions: selftest.py compiles them
+INLINE = {'mmap_read_lock', 'get_user', 'percpu_down_read', 'wait_event',
+          'kmalloc_in_raw_spin_lock', 'flush_allocating_work'}
+
+# As clang writes it, in short
+FUNCTION = '''\
+%struct.range = type { ptr, i64, i64, i32, i32, ptr }
+%struct.mmu_notifier_ops = type { ptr, ptr }
+%struct.funcs = type { i32, ptr }
+%struct.box = type { i32, %struct.mmu_notifier_ops }
+@ops = internal constant %struct.mmu_notifier_ops { ptr null, ptr @callback }, align 8
+@box = internal global %struct.box zeroinitializer, align 8
+@flag = internal global i8 0, align 1
+@llvm.used = appending global [1 x ptr] [ptr @ops], section "llvm.metadata"
+define internal zeroext i1 @callback(ptr noundef %mni, ptr noundef %range, i64 noundef %seq) #0 !dbg !4 {
+entry:
+  %flags = getelementptr inbounds %struct.range, ptr %range, i32 0, i32 3, !dbg !7
+  %0 = load i32, ptr %flags, align 8, !dbg !7
+  %1 = and i32 %0, 1, !dbg !7
+  %2 = icmp ne i32 %1, 0, !dbg !7
+  br i1 %2, label %yes, label %no, !dbg !7
+
+yes:                                              ; preds = %entry
+  call void @mutex_lock(ptr noundef %mni) #1, !dbg !8
+  br label %no
+
+no:                                               ; preds = %yes, %entry
+  %gfp = phi i32 [ 3264, %yes ], [ 2048, %entry ]
+  %3 = or i32 %gfp, 256
+  %4 = call ptr @__kmalloc_noprof(i64 noundef 64, i32 noundef %3) #1, !dbg !9
+  %fn = getelementptr inbounds %struct.funcs, ptr %4, i32 0, i32 1, !dbg !9
+  %5 = load ptr, ptr %fn, align 8, !dbg !9
+  call void %5(ptr noundef %mni) #1, !dbg !10
+  store ptr @callback, ptr getelementptr inbounds (%struct.box, ptr @box, i32 0, i32 1), align 8
+  ret i1 %2, !dbg !9
+}
+declare void @mutex_lock(ptr noundef) #1
+declare ptr @__kmalloc_noprof(i64 noundef, i32 noundef) #1
+attributes #0 = { noinline nounwind "frame-pointer"="all" }
+attributes #1 = { nounwind }
+!llvm.dbg.cu = !{!0}
+!llvm.module.flags = !{!3}
+!0 = distinct !DICompileUnit(language: DW_LANG_C11, file: !1, producer: "clang", isOptimized: true, runtimeVersion: 0, emissionKind: LineTablesOnly)
+!1 = !DIFile(filename: "drivers/a.c", directory: "/tree")
+!3 = !{i32 2, !"Debug Info Version", i32 3}
+!4 = distinct !DISubprogram(name: "callback", scope: !1, file: !1, line: 10, type: !5, scopeLine: 10, spFlags: DISPFlagDefinition, unit: !0)
+!5 = !DISubroutineType(types: !6)
+!6 = !{}
+!7 = !DILocation(line: 12, column: 3, scope: !4)
+!8 = !DILocation(line: 13, column: 3, scope: !4)
+!9 = !DILocation(line: 14, column: 3, scope: !4)
+!10 = !DILocation(line: 15, column: 5, scope: !11)
+!11 = !DILexicalBlock(scope: !4, file: !1, line: 15)
+!12 = !DILocation(line: 99, column: 1, scope: !4, inlinedAt: !10)
+'''     # noqa: E501
+
+
+class Base(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def module(self) -> Module:
+        (self.folder / 'a.ll').write_text(FUNCTION, encoding='utf-8')
+        return Module(self.folder / 'a.ll', '/tree')
+
+
+class ReaderTest(Base):
+    def test_split(self) -> None:
+        self.assertEqual(ir.split('i32 1, ptr getelementptr (i8, ptr @a, i64 1), [2 x i8] c"a,b"'),
+                         ['i32 1', 'ptr getelementptr (i8, ptr @a, i64 1)', '[2 x i8] c"a,b"'])
+
+    def test_call(self) -> None:
+        call = ir.read_call('%1 = tail call void (ptr, ...) @f(ptr noundef %x, i32 7) #1, !dbg !5')
+        assert call
+        self.assertEqual((call.callee, call.arguments, call.dbg, call.result),
+                         ('@f', ['ptr noundef %x', 'i32 7'], '5', '%1'))
+        call = ir.read_call('call void asm sideeffect "call f(x)", "r"(ptr @g), !dbg !1')
+        assert call
+        self.assertEqual(call.callee, '')
+        call = ir.read_call('%2 = call noundef range(i32 0, 3) i32 %fp(i32 1)')
+        assert call
+        self.assertTrue(call.indirect)
+
+    def test_values(self) -> None:
+        function = next(iter(ir.read_functions(FUNCTION).values()))
+        frame = Frame(function)
+        self.assertEqual(frame.evaluate('%3', RECLAIM), (frozenset({0, RECLAIM}), False))
+        self.assertEqual(frame.evaluate('%1', 1), (frozenset(), True))
+        self.assertEqual(frame.evaluate('%range', 1), (frozenset(), True))
+
+    def test_reachable(self) -> None:
+        function = next(iter(ir.read_functions(FUNCTION).values()))
+        self.assertEqual(function.reachable(''), set())
+        self.assertEqual(function.reachable('entry'), {'yes', 'no'})
+
+    def test_places(self) -> None:
+        places = ir.Places(FUNCTION, '/tree')
+        self.assertEqual(places.chain('10'), [ir.Place('callback', 'drivers/a.c', 15, 5)])
+        self.assertEqual(places.chain('12'), [ir.Place('callback', 'drivers/a.c', 15, 5),
+                                              ir.Place('callback', 'drivers/a.c', 99, 1)])
+
+
+class ModuleTest(Base):
+    def test_tables(self) -> None:
+        module = self.module()
+        found = {(table.type, table.functions, table.dynamic) for table in module.tables()}
+        symbol = f'callback.s{module.id}'
+        self.assertIn(('mmu_notifier_ops', ('', symbol), False), found)
+        self.assertIn(('mmu_notifier_ops', (symbol,), True), found)
+        self.assertIn(('box', ('', symbol), True), found)
+
+    def test_sites(self) -> None:
+        site = self.module().sites()['callback', 15, 5]
+        self.assertEqual(site.slot, Slot('funcs', 1))
+        self.assertEqual(site.slot and site.slot.name, 'fn')
+
+    def test_nothing_is_known_of_variables(self) -> None:
+        text = self.module().text
+        self.assertIn('@flag = external global i8,', text)
+        self.assertIn('@box = external global %struct.box,', text)
+        self.assertNotIn('llvm.used', text)
+        self.assertNotIn('noinline', text)
+
+
+@unittest.skipUnless(shutil.which('opt-19'), 'no llvm-19')
+class SpecialiseTest(Base):
+    def walk(self) -> Walk:
+        module = self.module()
+        symbol = f'callback.s{module.id}'
+        program = Program(self.folder, module, Entry(symbol, ((1, '@__audit_range'),)), LAYOUT)
+        return Walk(program.optimise(), '/tree',
+                    lambda name, argument: sleeps.look_up(name, argument, RECLAIM)).run()
+
+    def test_nonblocking_only(self) -> None:
+        walk = self.walk()
+        self.assertEqual([finding.name for finding in walk.sleeps], [])
+        self.assertEqual([finding.name for finding in walk.calls], ['__kmalloc_noprof'])
+        self.assertEqual([finding.pointer for finding in walk.unknown], [True])
+        self.assertEqual(returned(walk), (frozenset({0}), False))
+
+
+class SleepsTest(unittest.TestCase):
+    @staticmethod
+    def flags(*values: int, more: bool = False) -> sleeps.Argument:
+        def argument(_index: int, mask: int) -> Values:
+            return frozenset(value & mask for value in values), more
+        return argument
+
+    def test_allocators(self) -> None:
+        for values, more, expected in (((0xcc0,), False, True), ((0x800,), False, False),
+                                       ((), True, None), ((0x800, 0xcc0), True, True)):
+            known = sleeps.look_up('__kmalloc_noprof', self.flags(*values, more=more), RECLAIM)
+            assert known
+            self.assertEqual(known.sleeps, expected)
+
+    def test_unknown(self) -> None:
+        self.assertIsNone(sleeps.look_up('foo_invalidate', self.flags(0), RECLAIM))
+        self.assertIsNone(sleeps.look_up('mutex_lock_foo', self.flags(0), RECLAIM))
+
+    def test_every_entry_that_the_suites_run(self) -> None:
+        """The table must not say of a name what a test of the suites shows to be false."""
+        acts = selftest.read_acts((REPO / f'{selftest.ACTS}.c').read_text(encoding='utf-8'))
+        self.assertGreater(len(acts), 60)
+        compared = 0
+        for act in acts:
+            if act.wrong and not act.allocates:
+                known = sleeps.look_up(act.name, self.flags(RECLAIM), RECLAIM)
+                self.assertTrue(known or act.name in INLINE, act.name)
+        for act in acts:
+            known = sleeps.look_up(act.name, self.flags(RECLAIM if act.wrong else 0), RECLAIM)
+            if known is None or known.sleeps is None or act.allocates:
+                continue
+            compared += 1
+            self.assertEqual(known.sleeps, act.wrong, act.name)
+        self.assertGreater(compared, 25)
+
+
+class KernelTest(Base):
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding='utf-8')
+
+    def test_event(self) -> None:
+        self.write('mm/oom_kill.c', '')
+        self.write('mm/memory.c', '''\
+            mmu_notifier_range_init(&range, MMU_NOTIFY_UNMAP, 0, mm, 0, 1);
+            mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm,
+                                    0, 1);
+            if (mmu_notifier_invalidate_range_start_nonblock(&range))
+            ''')
+        self.assertEqual(reaper_event(self.folder), 'MMU_NOTIFY_CLEAR')
+
+    def test_range(self) -> None:
+        self.write('include/linux/mmu_notifier.h', '''\
+            struct mmu_notifier_range {
+                struct mm_struct *mm;
+                unsigned long start;
+                unsigned long end;
+                unsigned flags;
+                enum mmu_notifier_event event;
+                void *owner;
+            };
+            ''')
+        self.assertEqual(range_members(self.folder), LAYOUT.members)
+
+    def test_option(self) -> None:
+        self.write('drivers/Makefile', 'obj-$(CONFIG_FOO) += foo/\n')
+        self.write('drivers/foo/Makefile', 'obj-$(CONFIG_FOO_CORE) += foo.o\n'
+                                           'foo-y := main.o \\\n\tother.o\n'
+                                           'foo-$(CONFIG_FOO_MMU) += mmu.o\n')
+        sources = Sources(self.folder, self.folder)
+        self.assertEqual(sources.option('drivers/foo/mmu.c'), 'CONFIG_FOO_MMU')
+        self.assertEqual(sources.option('drivers/foo/other.c'), 'CONFIG_FOO_CORE')
+
+    def test_members(self) -> None:
+        self.write('a.h', '''\
+            struct ops {
+                const char *name;       /* of it; whatever */
+            #ifdef CONFIG_OFF
+                int (*off)(void);
+            #endif
+                void (*on)(int a,
+                           int b);
+            };
+            ''')
+        self.assertEqual(Sources(self.folder, self.folder).members('a.h', 'ops', set()),
+                         ['name', 'on'])
+
+    def test_defines(self) -> None:
+        self.assertTrue(defines('static int f(int a,\n\t     int b)\n{\n}\n', 'f'))
+        self.assertFalse(defines('int f(int a);\nint g(void)\n{\n\tf(1);\n}\n', 'f'))
+        self.assertFalse(defines('#define f(x) { }\n', 'f'))
+
+    def test_header(self) -> None:
+        self.assertEqual(members('mmu_interval_notifier_ops', 'struct mmu_interval_notifier_ops {\n'
+                                 '\tbool (*invalidate)(int);\n\tvoid (*invalidate_finish)(int);\n'
+                                 '};\n'), ['invalidate', 'invalidate_finish'])
+
+
+class RowsTest(Base):
+    def rows(self) -> list[rows.Row]:
+        callback = Callback('drivers/x/a.c', 'mmu_interval_notifier_ops', 'ops', 'invalidate',
+                            'f<>.s123456', 7)
+        chain = [Step(ir.Place('f<>', 'drivers/x/a.c', 9), 'mutex_lock')]
+        finding = Finding('mutex_lock', Knowledge(True, sleeps.LOCK), chain)
+        return rows.sort_rows([rows.row(callback, Result(ALWAYS)),
+                               rows.row(callback, Result(BLOCK, [finding])),
+                               rows.row(callback, Result(UNDECIDED, remark='took too long'))])
+
+    def test_driver_name(self) -> None:
+        for source, name in (('drivers/gpu/drm/i915/gem/a.c', 'i915'),
+                             ('drivers/gpu/drm/drm_gpusvm.c', 'drm_gpusvm'),
+                             ('drivers/gpu/drm/amd/amdkfd/a.c', 'amdkfd'),
+                             ('lib/test_hmm.c', 'test_hmm'), ('drivers/xen/gntdev.c', 'xen')):
+            self.assertEqual(rows.driver_name(source), name)
+
+    def test_text(self) -> None:
+        text = rows.as_warning(self.rows()[0])
+        self.assertIn('drivers/x/a.c:9 f<>() warn: may block in a nonblocking pass: mutex_lock()',
+                      text)
+        self.assertEqual(len(rows.as_table(self.rows()).splitlines()), 4)
+
+    def test_json(self) -> None:
+        first = json.loads(rows.as_json(self.rows()))[0]
+        self.assertLessEqual({'driver', 'file', 'line', 'ops', 'kind', 'callback', 'verdict',
+                              'chain'}, set(first))
+        self.assertEqual((first['driver'], first['kind'], first['verdict']),
+                         ('x', 'interval', BLOCK))
+
+    def test_sarif(self) -> None:
+        content = json.loads(rows.as_sarif(self.rows()))
+        run = content['runs'][0]
+        self.assertEqual(content['version'], '2.1.0')
+        self.assertLessEqual({one['ruleId'] for one in run['results']},
+                             {one['id'] for one in run['tool']['driver']['rules']})
+        self.assertEqual(run['results'][0]['locations'][0]['physicalLocation']['region'],
+                         {'startLine': 7})
+
+    def test_html(self) -> None:
+        text = html.as_html('a & b', self.rows(), ['x: needs <y>'])
+        self.assertIn('f&lt;&gt;()', text)
+        self.assertNotIn('f<>', text)
+        self.assertIn('needs &lt;y&gt;', text)
+        self.assertEqual(text.count('<details>'), text.count('</details>'))
+
+    def test_baseline(self) -> None:
+        path = self.folder / 'audit.json'
+        path.write_text(rows.as_json(self.rows()), encoding='utf-8')
+        self.assertEqual(rows.read_baseline(path), {('drivers/x/a.c', 'invalidate', 'f<>')})
+
+
+class MirrorTest(Base):
+    def test_mirror(self) -> None:
+        source, target = self.folder / 'driver', self.folder / 'copy'
+        source.mkdir()
+        for name in ('a.c', 'a.o', 'gone.c'):
+            (source / name).write_text(name, encoding='utf-8')
+        mirror(source, target)
+        (target / 'a.ll').touch()
+        (target / 'gone.ll').touch()
+        (source / 'gone.c').unlink()
+        mirror(source, target)
+        self.assertEqual(sorted(path.name for path in target.iterdir()), ['a.c', 'a.ll'])
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The audit of what is known: the small drivers of test_data, the samples, the suites' acts.
+
+The acts tie the table of sleeps.py to the KUnit suites: what these show to be reported in
+a nonblocking section has to be found here, and what they show to be silent must not be.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import Failure, say
+from verdict import Verdict
+
+from .cli import Audit
+from .judge import BLOCK, CLEAN, UNDECIDED, Judge
+from .specialise import Entry
+
+TRAITS = Path(__file__).with_name('test_data') / 'drivers'
+ACTS = 'mm/tests/mmu_notifier_acts'
+EXPECT = re.compile(r'/\* expect: (\w+) ([\w-]+) \*/')
+SAMPLES = {     # of samples/mmu_notifier: what is wrong that can be seen
+    'mirror_invalidate': 'may-back-off', 'invalidate_waits_for_lock': BLOCK,
+    'invalidate_allocates': BLOCK, 'invalidate_waits_for_work': BLOCK, 'resume_device': BLOCK,
+    'invalidate_everything': 'may-back-off',
+}
+
+
+def expectations(folder: Path) -> dict[str, str]:
+    return {name: verdict for path in sorted(folder.glob('*.c'))
+            for name, verdict in EXPECT.findall(path.read_text(encoding='utf-8'))}
+
+
+@dataclass(frozen=True)
+class Act:
+    name: str
+    function: str
+    wrong: bool
+    allocates: bool = False
+
+
+def read_acts(text: str) -> list[Act]:
+    """The acts of the suites' tables. What is wrong for the sake of others is left out."""
+    found = []
+    for table, body in re.findall(r'^const struct mn_act (\w+)\[[^\]]*\] = \{\n(.*?)^\};', text,
+                                  re.MULTILINE | re.DOTALL):
+        for entry in re.split(r'^\t\{', body, flags=re.MULTILINE)[1:]:
+            match = re.search(r'"(\w+)".*?\b(act_\w+)\s*,?([^}]*)', entry, re.DOTALL)
+            if match and not match[3].strip().startswith(('CIRCULAR, 0', 'CIRCULAR }')):
+                found.append(Act(match[1], match[2], 'wrong' in table, 'alloc' in table))
+    return found
+
+
+def judge_acts(audit: Audit, repo: Path) -> Verdict:
+    """What the audit says of each act, called as the suites call it."""
+    verdict = Verdict()
+    folder = audit.build / 'audit-acts'
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix in ('.c', '.h'):
+        shutil.copy2(repo / (ACTS + suffix), folder)
+    (folder / 'Kbuild').write_text('obj-m := mmu_notifier_acts.o\n', encoding='utf-8')
+    found, errors = audit.compiler.compile_external(folder)
+    source = str(folder / 'mmu_notifier_acts.c')
+    if source not in found:
+        verdict.fail('FAILED acts: ' + '; '.join(errors[:3]))
+        return verdict
+    module = audit.world.load(source, found[source])
+    text = (folder / 'mmu_notifier_acts.c').read_text(encoding='utf-8')
+    for act in read_acts(text):
+        symbol = next((name for name in module.defined
+                       if name.split('.s')[0] == act.function), '')
+        if not symbol:
+            continue            # this kernel does not have it
+        for wrong in (True, False) if act.allocates else (act.wrong,):
+            gfp = audit.world.reclaim if wrong else 0
+            result = Judge(audit.world, module, source, Entry(symbol, ((0, str(gfp)),)),
+                           None).run()
+            good = result.verdict == BLOCK if wrong else result.verdict in (CLEAN, UNDECIDED)
+            if good:
+                verdict.passed += 1
+            else:
+                verdict.fail(f'FAILED acts: {act.name}: the suites show that it '
+                             f'{"sleeps" if wrong else "does not sleep"}, and the audit says '
+                             f'{result.verdict}: '
+                             + ', '.join(finding.name for finding in result.findings[:5]))
+            if not wrong and result.verdict == UNDECIDED:
+                say(f'acts: {act.name}: undecided: '
+                    + ', '.join(finding.name for finding in result.findings[:5]))
+    return verdict
+
+
+def judge_folder(audit: Audit, folder: Path, expected: dict[str, str]) -> Verdict:
+    verdict = Verdict()
+    missing = dict(expected)
+    for one in audit.run_driver(folder):
+        want = missing.pop(one['function'], None)
+        if want is None:
+            continue
+        if one['verdict'] == want:
+            verdict.passed += 1
+        else:
+            verdict.fail(f'FAILED {one["function"]}(): {one["verdict"]}, and not {want}: '
+                         f'{one["reason"]}')
+    for name in missing:
+        verdict.fail(f'FAILED {name}(): was not found')
+    return verdict
+
+
+def run(repo: Path, tree: Path, build: Path, jobs: int) -> Verdict:
+    total = Verdict()
+    expected = expectations(TRAITS)
+    if 'invalidate_finish' not in (tree / 'include/linux/mmu_notifier.h').read_text(
+            encoding='utf-8'):
+        for name, _ in EXPECT.findall((TRAITS / 'twopass.c').read_text(encoding='utf-8')):
+            del expected[name]
+    for folder, want in ((TRAITS, expected), (repo / 'samples/mmu_notifier/out-of-tree', SAMPLES)):
+        audit = Audit(tree, build, jobs)
+        audit.start()
+        if folder != TRAITS:
+            folder = sample(repo, build)
+        try:
+            total.add(judge_folder(audit, folder, want))
+        except Failure as failure:
+            total.fail(f'FAILED {folder}: {failure}', failure.code)
+        if folder == TRAITS and not any('broken.c' in error and 'no_such_thing' in error
+                                        for error in audit.errors):
+            total.fail('FAILED broken.c: what the compiler says of it is not told')
+    total.add(judge_acts(audit, repo))
+    return total
+
+
+def sample(repo: Path, build: Path) -> Path:
+    """The sample drivers in a folder of their own, as somebody outside of the tree has them."""
+    folder = build / 'audit-samples'
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in [*(repo / 'samples/mmu_notifier').glob('mirror*.[ch]')]:
+        if not path.name.endswith('_kunit.c'):
+            shutil.copy2(path, folder)
+    (folder / 'Kbuild').write_text('obj-m := mirror.o mirror_wrong.o\n', encoding='utf-8')
+    return folder
