@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The audit of what is known: the small drivers of test_data, the samples, the suites' acts.
+"""The audit of what is known: small drivers of test_data, the samples, the suites' operations.
 
-The acts tie the table of sleeps.py to the KUnit suites: what these show to be reported in
+The operations tie the table of sleeps.py to the KUnit suites: what these show to be reported in
 a nonblocking section has to be found here, and what they show to be silent must not be.
 """
 
@@ -20,7 +20,11 @@ from .judge import BLOCK, CLEAN, UNDECIDED, Judge
 from .specialise import Entry
 
 TRAITS = Path(__file__).with_name('test_data') / 'drivers'
-ACTS = 'mm/tests/mmu_notifier_acts'
+OPS = 'mm/tests/mmu_notifier_ops_kunit.h'
+# The tables of it are static, and it is but a header
+USER = '''#include "mmu_notifier_ops_kunit.h"
+const void *const tables[] = { wrong_ops, protected_ops };
+'''
 EXPECT = re.compile(r'/\* expect: (\w+) ([\w-]+) \*/')
 SAMPLES = {     # of samples/mmu_notifier: what is wrong that can be seen
     'mirror_invalidate': 'may-back-off', 'invalidate_waits_for_lock': BLOCK,
@@ -35,60 +39,60 @@ def expectations(folder: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Act:
+class Operation:
     name: str
     function: str
     wrong: bool
     allocates: bool = False
 
 
-def read_acts(text: str) -> list[Act]:
-    """The acts of the suites' tables. What is wrong for the sake of others is left out."""
+def read_ops(text: str) -> list[Operation]:
+    """Those of the suites' tables. What is wrong for the sake of others is left out."""
     found = []
-    for table, body in re.findall(r'^const struct mn_act (\w+)\[[^\]]*\] = \{\n(.*?)^\};', text,
-                                  re.MULTILINE | re.DOTALL):
-        for entry in re.split(r'^\t\{', body, flags=re.MULTILINE)[1:]:
-            match = re.search(r'"(\w+)".*?\b(act_\w+)\s*,?([^}]*)', entry, re.DOTALL)
-            if match and not match[3].strip().startswith(('CIRCULAR, 0', 'CIRCULAR }')):
-                found.append(Act(match[1], match[2], 'wrong' in table, 'alloc' in table))
-    return found
+    for table, body in re.findall(r'^static const struct mn_op (wrong|protected)_ops\[\] = \{\n'
+                                  r'(.*?)^\};', text, re.MULTILINE | re.DOTALL):
+        for entry in re.split(r'^\t\{ ', body, flags=re.MULTILINE)[1:]:
+            match = re.match(r'(OP|ALLOCATOR|KMALLOC)\(([^)]*)\)', entry)
+            if not match or '.nonblock = CIRCULAR' in entry or '.scope' in entry:
+                continue
+            name = 'kmalloc' if match[1] == 'KMALLOC' else match[2]
+            found.append(Operation(name, f'op_{name}', table == 'wrong',
+                                   match[1] != 'OP' or '.gfp' in entry))
+    return list(dict.fromkeys(found))
 
 
-def judge_acts(audit: Audit, repo: Path) -> Verdict:
-    """What the audit says of each act, called as the suites call it."""
+def judge_ops(audit: Audit, repo: Path) -> Verdict:
+    """What the audit says of each operation, called as the suites call it."""
     verdict = Verdict()
-    folder = audit.build / 'audit-acts'
+    folder = audit.build / 'audit-ops'
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix in ('.c', '.h'):
-        shutil.copy2(repo / (ACTS + suffix), folder)
-    (folder / 'Kbuild').write_text('obj-m := mmu_notifier_acts.o\n', encoding='utf-8')
+    shutil.copy2(repo / OPS, folder)
+    (folder / 'ops.c').write_text(USER, encoding='utf-8')
+    (folder / 'Kbuild').write_text('obj-m := ops.o\n', encoding='utf-8')
     found, errors = audit.compiler.compile_external(folder)
-    source = str(folder / 'mmu_notifier_acts.c')
+    source = str(folder / 'ops.c')
     if source not in found:
-        verdict.fail('FAILED acts: ' + '; '.join(errors[:3]))
+        verdict.fail('FAILED operations: ' + '; '.join(errors[:3]))
         return verdict
     module = audit.world.load(source, found[source])
-    text = (folder / 'mmu_notifier_acts.c').read_text(encoding='utf-8')
-    for act in read_acts(text):
+    for one in read_ops((repo / OPS).read_text(encoding='utf-8')):
         symbol = next((name for name in module.defined
-                       if name.split('.s')[0] == act.function), '')
+                       if name.split('.s')[0] == one.function), '')
         if not symbol:
             continue            # this kernel does not have it
-        for wrong in (True, False) if act.allocates else (act.wrong,):
-            gfp = audit.world.reclaim if wrong else 0
-            result = Judge(audit.world, module, source, Entry(symbol, ((0, str(gfp)),)),
-                           None).run()
-            good = result.verdict == BLOCK if wrong else result.verdict in (CLEAN, UNDECIDED)
-            if good:
-                verdict.passed += 1
-            else:
-                verdict.fail(f'FAILED acts: {act.name}: the suites show that it '
-                             f'{"sleeps" if wrong else "does not sleep"}, and the audit says '
-                             f'{result.verdict}: '
-                             + ', '.join(finding.name for finding in result.findings[:5]))
-            if not wrong and result.verdict == UNDECIDED:
-                say(f'acts: {act.name}: undecided: '
-                    + ', '.join(finding.name for finding in result.findings[:5]))
+        gfp = audit.world.reclaim if one.wrong else 0
+        result = Judge(audit.world, module, source, Entry(symbol, ((0, str(gfp)),)), None).run()
+        good = result.verdict == BLOCK if one.wrong else result.verdict in (CLEAN, UNDECIDED)
+        if good:
+            verdict.passed += 1
+        else:
+            verdict.fail(f'FAILED operations: {one.name}: the suites show that it '
+                         f'{"sleeps" if one.wrong else "does not sleep"}, and the audit says '
+                         f'{result.verdict}: '
+                         + ', '.join(finding.name for finding in result.findings[:5]))
+        if not one.wrong and result.verdict == UNDECIDED:
+            say(f'operations: {one.name}: undecided: '
+                + ', '.join(finding.name for finding in result.findings[:5]))
     return verdict
 
 
@@ -128,7 +132,7 @@ def run(repo: Path, tree: Path, build: Path, jobs: int) -> Verdict:
         if folder == TRAITS and not any('broken.c' in error and 'no_such_thing' in error
                                         for error in audit.errors):
             total.fail('FAILED broken.c: what the compiler says of it is not told')
-    total.add(judge_acts(audit, repo))
+    total.add(judge_ops(audit, repo))
     return total
 
 

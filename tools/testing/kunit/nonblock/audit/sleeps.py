@@ -3,7 +3,7 @@
 
 To sleep is to do what a debug kernel reports in a nonblocking section: its own
 might_sleep() decides, and not whether there is always something to wait for. What is
-in none of the tables is looked up in the kernel's source. See acts.py for the check of
+in none of the tables is looked up in the kernel's source. See selftest.py for the check of
 this against what the KUnit suites show.
 """
 
