@@ -419,18 +419,27 @@ static struct two_passes *two_passes_create(struct kunit *test, bool blockable,
 	return two;
 }
 
+static void two_passes_go(void *data)
+{
+	struct two_passes *two = data;
+
+	complete_all(&two->go);
+}
+
 /* Returns when the other is in its callback; this task then is on another CPU. */
 static struct helper *two_passes_begin(struct two_passes *two)
 {
 	struct helper *other = helper_start(two->test, 1, other_pass, two);
 
+	/* Or it would wait for ever if an assertion ends the test. */
+	KUNIT_ASSERT_EQ(two->test, 0, kunit_add_action(two->test, two_passes_go, two));
 	expect_completion(two->test, &two->begun);
 	return other;
 }
 
 static void two_passes_end(struct two_passes *two, struct helper *other)
 {
-	complete_all(&two->go);
+	two_passes_go(two);
 	helper_wait(other);
 	KUNIT_EXPECT_EQ(two->test, two->mine.starts[NONBLOCK] + two->mine.starts[BLOCKABLE], 1);
 	expect_idle(two->test);
