@@ -16,12 +16,9 @@ from typing import Iterator, NamedTuple, Optional
 from common import EXIT_TREE, Failure
 from verdict import Log, Result, SkipRule, Verdict
 
-# The hooks of these topics are what makes ours of mainline.
-ANNOTATION = '^(annotation|trace-probe)/'
+# Takes the annotation out again. Its topic cannot be left out: others are built on it.
+MAINLINE_PATCH = Path(__file__).with_name('mainline.patch')
 MAINLINE, OURS = RUNS = 'mainline', 'ours'
-# Options of .kunitconfig that come with them
-NOT_IN_MAINLINE = ('--kconfig_add=CONFIG_MMU_NOTIFIER_NONBLOCK_PROBE=n',)
-
 SUITE = 'mmu_notifier_nonblock'
 # Its cases with a parameter for each cell, and what becomes of a good one
 CASES = {'nonblock_wrong_is_reported': 'must be reported',

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import matrix
 from common import EXIT_HANG, Failure
-from fixtures import FOO_PATCH, HERE, TOP, ScratchTest, diff, write
+from fixtures import HERE, TOP, ScratchTest, diff, write
 from matrix import MAINLINE, OURS, PROTECTED, WRONG, Cell, Kernel, Run
 from verdict import SkipRule, parse_log
 
@@ -196,7 +196,9 @@ class FrontDoorTest(ScratchTest):
         super().setUp()
         self.copy_runner()
         write(self.repo, {'hooks/series': '# topic a\nfoo.patch\n# topic annotation\nbar.patch\n',
-                          'hooks/bar.patch': diff('mm/bar.c', 'int bar;\n', 'int annotated;\n')})
+                          'hooks/bar.patch': diff('mm/bar.c', 'int bar;\n', 'int annotated;\n'),
+                          'tools/testing/kunit/mainline.patch':
+                          diff('mm/bar.c', 'int annotated;\n', 'int bar;\n')})
 
     def matrix(self, what: str, log: str = 'matrix/linux-6.12') -> subprocess.CompletedProcess[str]:
         return self.make('matrix', KDIR=str(self.kernel), FAKE=what,
@@ -209,8 +211,8 @@ class FrontDoorTest(ScratchTest):
             'also in build/matrix.json', 'also in build/matrix.html',
             '32 passed, 0 failed, 28 skipped'])
         kernel, = json.loads((self.repo / 'build/matrix.json').read_text())
-        self.assertEqual([run['hooks'] for run in kernel['runs'].values()], [
-            ['hooks/foo.patch'], ['hooks/foo.patch', 'hooks/bar.patch']])
+        self.assertEqual([run['hooks'] for run in kernel['runs'].values()],
+                         2 * [['hooks/foo.patch', 'hooks/bar.patch']])
         bars = {path.parents[2].name.endswith('-mainline'): path.read_text()
                 for path in self.repo.glob('build/*/linux/mm/bar.c')}
         self.assertEqual(bars, {True: 'int bar;\n', False: 'int annotated;\n'})
@@ -226,12 +228,8 @@ class FrontDoorTest(ScratchTest):
         self.assert_error(result, 5, 'mainline: FAILED build: mm/foo.c:3:1')
         self.assertEqual(result.stdout.splitlines()[-1], '0 passed, 3 failed')
 
-    def test_another_hook_needs_the_annotation(self) -> None:
-        write(self.repo, {'hooks/series': '# topic annotation\nbar.patch\n# topic b\nfoo.patch\n',
-                          'hooks/foo.patch': diff('mm/bar.c', 'int annotated;\n', 'int more;\n')})
-        self.assert_error(self.matrix('passed'), 3, 'mainline: FAILED hook foo.patch does not '
-                          'apply', 'mm/bar.c: hunk 1')
-
-    def test_no_annotation_in_the_series(self) -> None:
-        write(self.repo, {'hooks/series': 'foo.patch\n', 'hooks/foo.patch': FOO_PATCH})
-        self.assert_error(self.matrix('passed'), 3, 'no topic ^(annotation|')
+    def test_mainline_patch_does_not_fit(self) -> None:
+        write(self.repo, {'tools/testing/kunit/mainline.patch':
+                          diff('mm/bar.c', 'int other;\n', 'int bar;\n')})
+        self.assert_error(self.matrix('passed'), 3, 'mainline: FAILED ', 'mainline.patch does not '
+                          'fit', 'mm/bar.c: hunk 1')

@@ -32,9 +32,9 @@ import matrix
 import modules
 import series
 from nonblock.audit import cli as audit_cli, selftest as audit_selftest
-from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TREE, EXIT_USAGE,
+from common import (EXIT_BUILD, EXIT_HANG, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_USAGE,
                     Failure, lock, say, write_atomically)
-from hooks import read_series
+
 from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized, uml, uml_e2e,
                      uml_has_smp, uml_suites, x86_64, x86_64_drivers, x86_64_e2e, x86_64_suites)
 from nonblock.explain import cli as explain
@@ -178,10 +178,10 @@ def write_series(options: Options) -> None:
         series.series(REPO, base, options.topic)
 
 
-def boot(options: Options, base: Base, machine: Machine, start: float, without: str = '',
-         quiet: bool = False) -> tuple[Tree, kunit_run.Outcome, Log]:
-    """Prepare, build and run, with the lock held; `without` leaves out hooks."""
-    prepared = Preparer(REPO, base, without).prepare()
+def boot(options: Options, base: Base, machine: Machine, start: float,
+         patch: Optional[Path] = None, quiet: bool = False) -> tuple[Tree, kunit_run.Outcome, Log]:
+    """Prepare, build and run, with the lock held; `patch` goes on top of the hooks."""
+    prepared = Preparer(REPO, base, patch=patch).prepare()
     say(prepared.summary)
     took = time.monotonic() - start
     outcome = kunit_run.run(prepared.path, machine, options.jobs, options.raw,
@@ -274,14 +274,12 @@ def report(verdict: Verdict) -> int:
 
 # make matrix
 
-def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
+def matrix_run(options: Options, base: Base, patch: Optional[Path] = None) -> matrix.Run:
     """One kernel's part of the matrix. Its trouble does not keep the others from running."""
     say(f'== {base.name}')
     try:
         with lock(build_lock(base), f'build/{base.name}'):
-            machine = replace(UML, build=UML.build + matrix.NOT_IN_MAINLINE) if without else UML
-            prepared, outcome, log = boot(options, base, machine, time.monotonic(), without,
-                                          quiet=True)
+            prepared, outcome, log = boot(options, base, UML, time.monotonic(), patch, quiet=True)
         found = matrix.Run(prepared.path, prepared.hooks, matrix.read_cells(log))
     except (Failure, OSError) as error:
         failure = as_failure(error)
@@ -299,9 +297,6 @@ def matrix_run(options: Options, base: Base, without: str) -> matrix.Run:
 def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
     rules = read_skip_rules(SKIP_RULES)
-    if read_series(REPO) == read_series(REPO, matrix.ANNOTATION):
-        raise Failure(EXIT_TREE, f'hooks/series has no topic {matrix.ANNOTATION}, so that nothing '
-                      'tells mainline from ours')
     total, kernels = Verdict(), []
     one = os.environ.get('KVER') or options.kdir
     for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
@@ -315,8 +310,8 @@ def compare(options: Options) -> Verdict:
             continue
         kernels.append(matrix.Kernel(base.name, base.release, base.origin, {
             matrix.MAINLINE: matrix_run(chosen, replace(base, name=f'{base.name}-mainline'),
-                                        matrix.ANNOTATION),
-            matrix.OURS: matrix_run(chosen, base, '')}))
+                                        matrix.MAINLINE_PATCH),
+            matrix.OURS: matrix_run(chosen, base)}))
     say('\n' + matrix.as_text(kernels) + '\n')
     for name, text in (('matrix.json', matrix.as_json(kernels)),
                        ('matrix.html', matrix.as_html(kernels))):

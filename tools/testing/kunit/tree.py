@@ -103,7 +103,8 @@ def begin_stage(repo: Path, base: Base, hooks: list[Hook], path: Path) -> Stage:
     return Stage(path)
 
 
-def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
+def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
+               patch: Optional[Path] = None) -> Stage:
     hooks, overlay = read_hooks(repo), overlay_files(repo)
     stage = begin_stage(repo, base, hooks, path)
     known = [name for name in overlay if os.path.lexists(base.path / name)]
@@ -122,6 +123,8 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '') -> Stage:
     if not stage.hooks:
         for hook in read_hooks(repo, without):
             apply_hook(repo, base, stage, hook)
+    if patch and (reasons := try_patches([patch], stage.path)[-1].reasons):
+        raise Failure(EXIT_TREE, f'{patch} does not fit {base.origin}: {"; ".join(reasons)}')
     for name in overlay:
         if name not in known:
             add_file(repo, stage, name)
@@ -191,10 +194,11 @@ def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
 class Preparer:
     """Prepares the tree of one base in build/<name>."""
 
-    def __init__(self, repo: Path, base: Base, without: str = ''):
+    def __init__(self, repo: Path, base: Base, without: str = '', patch: Optional[Path] = None):
         self.repo = repo
         self.base = base
         self.without = without      # hooks, by a regular expression
+        self.patch = patch          # on top of the others
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
         self.state = self._load('state.json')
@@ -219,7 +223,7 @@ class Preparer:
         last = self.state.get('stage', 'stage.1')
         stage = fill_stage(self.repo, self.base,
                            self.build / ('stage.0' if last == 'stage.1' else 'stage.1'),
-                           self.without)
+                           self.without, self.patch)
         if not self.tree.is_dir():
             self._copy_base()
         elif not self.base.immutable or self.state.get('base') != str(self.base.path):
