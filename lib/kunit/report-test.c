@@ -915,6 +915,37 @@ static void each_claims_its_own(struct kunit *test)
 			wrong->kinds == KUNIT_REPORT_WARN ? KUNIT_SUCCESS : KUNIT_FAILURE);
 }
 
+/* What the macros say of the above fails the test. */
+
+static void expect_what_is_missing(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, NULL, NULL, no_code());
+}
+
+static void expect_what_is_another(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_CIRCULAR, NULL, NULL, recursion());
+}
+
+static void expect_nothing_of_a_report(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, recursion());
+}
+
+static void expect_just_that(struct kunit *other)
+{
+	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+}
+
+static void unmet_expectation_fails_test(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_what_is_missing)->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_what_is_another)->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_nothing_of_a_report)->status,
+			KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_just_that)->status, KUNIT_SUCCESS);
+}
+
 /* What jumps out of an expectation fails the test, and ends the expectation. */
 
 static void jump_by_return(struct kunit *other)
@@ -1147,6 +1178,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE(stray_report_is_told),
 	KUNIT_CASE_PARAM(each_claims_its_own, other_wrong_gen_params),
+	KUNIT_CASE(unmet_expectation_fails_test),
 	KUNIT_CASE_PARAM(jump_out_fails_test, jump_gen_params),
 	KUNIT_CASE(second_task_is_refused),
 	KUNIT_CASE(report_is_claimed_while_lockdep_learns),

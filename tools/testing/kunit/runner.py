@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import errno
-import functools
 import io
 import os
+import shutil
 import signal
 import sys
 import time
@@ -40,7 +40,7 @@ from machine import (MAX_CPUS, SANITIZERS, UML, UML_MODULES, Machine, sanitized,
 from nonblock.explain import cli as explain
 from nonblock.explain.kinds import KNOWN, reworded
 from source import DEFAULT_KVER, SUITES, TESTED, Base, cache_dir, from_debian, from_kdir
-from tree import Preparer, Tree, check_hooks, overlay_files
+from tree import Preparer, Tree, check_hooks, fill_stage, overlay_files
 from verdict import (Case, Log, Verdict, expected_cases, find_stop, judge, parse_log,
                      read_failure_rules, read_skip_rules)
 
@@ -396,21 +396,26 @@ def unit_tests() -> Verdict:
 
 
 def hook_tests(options: Options) -> Verdict:
-    """One check for each hook: does it apply to this kernel, with and without the annotation?"""
+    """One check for each hook, and for the patch of make matrix: does it apply to this kernel?"""
     base = find_base(options)
+    folder = REPO / 'build' / base.name / 'hooks.tmp'
     verdict = Verdict()
 
-    def note(where: str, hook: str, failure: Optional[Failure]) -> None:
-        say(f'hook {hook} on {where}: {"does not apply" if failure else "ok"}')
+    def note(hook: str, failure: Optional[Failure]) -> None:
+        say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
         if failure:
-            verdict.fail(f'FAILED {where}: {failure}', failure.code)
+            verdict.fail(f'FAILED {base.name}: {failure}', failure.code)
         else:
             verdict.passed += 1
 
     with lock(build_lock(base), f'build/{base.name}'):
-        for where, without in ((base.name, ''), (f'{base.name}-mainline', matrix.ANNOTATION)):
-            check_hooks(REPO, base, REPO / 'build' / base.name / 'hooks.tmp',
-                        functools.partial(note, where), without)
+        check_hooks(REPO, base, folder, note)
+        try:
+            fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH)
+            note(matrix.MAINLINE_PATCH.name, None)
+        except Failure as failure:
+            note(matrix.MAINLINE_PATCH.name, failure)
+        shutil.rmtree(folder, ignore_errors=True)
     return verdict
 
 
