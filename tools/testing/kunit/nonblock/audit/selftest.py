@@ -61,9 +61,10 @@ def judge_acts(audit: Audit, repo: Path) -> Verdict:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy2(repo / (ACTS + '.h'), folder)
     # There is no lockdep in the kernel of the audit.
-    text = re.sub(r'= STATIC_LOCKDEP_MAP_INIT\([^;]*;', '= { };',
+    text = re.sub(r'=\s*STATIC_LOCKDEP_MAP_INIT\([^;]*;', '= { };',
                   (repo / (ACTS + '.c')).read_text(encoding='utf-8'))
-    (folder / 'mmu_notifier_acts.c').write_text(text, encoding='utf-8')
+    (folder / 'mmu_notifier_acts.c').write_text('#include <linux/processor.h>\n' + text,
+                                                encoding='utf-8')
     (folder / 'Kbuild').write_text('obj-m := mmu_notifier_acts.o\n', encoding='utf-8')
     found, errors = audit.compiler.compile_external(folder)
     source = str(folder / 'mmu_notifier_acts.c')
