@@ -242,6 +242,12 @@ class KernelTest(Base):
         self.assertEqual(sources.option('drivers/foo/mmu.c'), 'CONFIG_FOO_MMU')
         self.assertEqual(sources.option('drivers/foo/other.c'), 'CONFIG_FOO_CORE')
 
+    def test_find_for_a_driver_outside(self) -> None:
+        self.write('mm/a.c', 'int f(void)\n{\n}\n')
+        sources = Sources(self.folder, self.folder)
+        self.assertEqual(sources.find('f', '/home/driver/b.c'), 'mm/a.c')
+        self.assertEqual(sources.find('g', '/home/driver/b.c'), '')
+
     def test_members(self) -> None:
         self.write('a.h', '''\
             struct ops {

@@ -265,7 +265,8 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
         + (f' ({len(new)} not in {baseline})' if baseline else '')
         + f', {sum(one["verdict"] == UNDECIDED for one in found)} undecided, '
         f'{sum(one["verdict"] == ALWAYS for one in found)} always back off')
-    return EXIT_FAILED if new else 0
+    # What was not compiled was not judged.
+    return EXIT_FAILED if new else EXIT_BUILD if audit.errors else 0
 
 
 def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', baseline: str = '',

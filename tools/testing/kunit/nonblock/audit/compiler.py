@@ -110,6 +110,13 @@ class Compiler:
         if missing:
             targets = {source: self.target(source) for source in missing}
             output = self._make([f'KCFLAGS={CFLAGS}', *targets.values()], label, len(missing))
+            # A header that is made for some objects only, and not for their IR
+            need = [target for source, target in targets.items() if re.search(
+                r"'[^']*generated[^']*' file not found", self._error(output, source, target))]
+            if need:
+                self._make([target[:-3] + '.o' for target in need], label)
+                output = re.sub(r'(?m)^.*(?:\*\*\* |file not found).*$', '', output) + \
+                    self._make([f'KCFLAGS={CFLAGS}', *need], label)
             for source, target in targets.items():
                 path = Path(os.path.normpath(self.out / target))
                 error = self._error(output, source, target)

@@ -96,7 +96,8 @@ class Sources:
 
     def _folders(self, near: str) -> list[str]:
         """That of the file and those above, but not all drivers; then the core."""
-        folders, folder = [], os.path.dirname(near)
+        # A driver outside of the tree is compiled already.
+        folders, folder = [], '' if os.path.isabs(near) else os.path.dirname(near)
         while folder and folder not in ('drivers', 'arch', 'arch/x86', 'drivers/gpu',
                                         'drivers/gpu/drm', 'drivers/net/ethernet', 'net'):
             folders.append(folder)

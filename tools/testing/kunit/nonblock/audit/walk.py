@@ -26,6 +26,7 @@ class Frame:
     call: Optional[ir.Call] = None
     parent: Optional['Frame'] = None
     path: tuple[tuple[str, str, int], ...] = ()     # how it came here
+    known: dict[tuple[str, int], Values] = field(default_factory=dict)
 
     def depth(self) -> int:
         return 1 + (self.parent.depth() if self.parent else 0)
@@ -38,9 +39,13 @@ class Frame:
             return frozenset({int(value) & mask}), False
         if depth > 40 or not value.startswith('%'):
             return NOTHING
-        made = self.function.value(value)
-        return self._made(made, mask, depth + 1) if made else \
-            self._parameter(value, mask, depth + 1)
+        # Each is asked for once: of a loop nothing is known.
+        if (value, mask) not in self.known:
+            self.known[value, mask] = NOTHING
+            made = self.function.value(value)
+            self.known[value, mask] = self._made(made, mask, depth + 1) if made else \
+                self._parameter(value, mask, depth + 1)
+        return self.known[value, mask]
 
     def _parameter(self, value: str, mask: int, depth: int) -> Values:
         names = [parameter.rsplit(' ', 1)[-1] for parameter in self.function.parameters]
@@ -151,8 +156,8 @@ class Walk:
                 continue
             inner = self.functions.get(name)
             if inner:
-                self._enter(Frame(frame.function, frame.call, frame.parent, path), call, inner,
-                            chain)
+                self._enter(Frame(frame.function, frame.call, frame.parent, path, frame.known),
+                            call, inner, chain)
                 continue
 
             def argument(index: int, mask: int, call: ir.Call = call) -> Values:
