@@ -258,6 +258,13 @@ static int keeps_lock(struct mmu_notifier *subscription,
 	return 0;
 }
 
+static int may_sleep(struct mmu_notifier *subscription,
+		     const struct mmu_notifier_range *range)
+{
+	might_sleep();
+	return 0;
+}
+
 static int returns_einval(struct mmu_notifier *subscription,
 			  const struct mmu_notifier_range *range)
 {
@@ -332,6 +339,7 @@ static const struct wrong wrongs[] = {
 		.ops = { .invalidate_range_start = allocates },
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "allocates allocates memory at ",
+		.place = "kmalloc",
 		.advice = " or with GFP_NOWAIT, and back off if there is none.",
 	}, {
 		.name = "waits_for_work",
@@ -352,6 +360,12 @@ static const struct wrong wrongs[] = {
 		.ops = { .invalidate_range_start = sleeps },
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "sleeps sleeps, or calls what may.",
+		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+	}, {
+		.name = "may_sleep",
+		.ops = { .invalidate_range_start = may_sleep },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "may_sleep sleeps, or calls what may.",
 		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "keeps",
@@ -457,7 +471,7 @@ static void wrong_is_explained(struct kunit *test)
 	unsigned long start;
 	const char *message;
 
-	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && !strcmp(wrong->name, "sleeps"))
+	if (!IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) && strstr(wrong->name, "sleep"))
 		kunit_skip(test, "msleep() has no lock; needs CONFIG_DEBUG_ATOMIC_SLEEP");
 	if (wrong->warned_of)
 		skip_without_bug(test);

@@ -368,6 +368,15 @@ static void second_report_is_not_made(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL,
 			    recursion();
 			    mutex_in_lock_a());
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WAIT_CONTEXT, "lock_a", NULL,
+			    mutex_in_lock_a();
+			    recursion());
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, "lock_b", NULL,
+			    a_then_b_then_a();
+			    mutex_in_lock_a());
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_USAGE, NULL, NULL,
+			    usage();
+			    mutex_in_lock_a());
 }
 
 /* As many as before, but not the same */

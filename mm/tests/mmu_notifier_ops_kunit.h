@@ -780,6 +780,10 @@ STEP(disable_pagefaults, pagefault_disable())
 STEP(enable_pagefaults, pagefault_enable())
 STEP(enter_memalloc_nofs, memalloc_flags = memalloc_nofs_save())
 STEP(leave_memalloc_nofs, memalloc_nofs_restore(memalloc_flags))
+STEP(enter_memalloc_noio, memalloc_flags = memalloc_noio_save())
+STEP(leave_memalloc_noio, memalloc_noio_restore(memalloc_flags))
+STEP(enter_memalloc_noreclaim, memalloc_flags = memalloc_noreclaim_save())
+STEP(leave_memalloc_noreclaim, memalloc_noreclaim_restore(memalloc_flags))
 STEP(start_non_block, non_block_start())
 STEP(end_non_block, non_block_end())
 
@@ -810,6 +814,10 @@ static const struct mn_misuse misuses[] = {
 	  .changed = "pagefault_disabled()" },
 	{ .name = "memalloc_nofs_entered", .run = enter_memalloc_nofs,
 	  .after = leave_memalloc_nofs, .changed = "the memalloc scope" },
+	{ .name = "memalloc_noio_entered", .run = enter_memalloc_noio,
+	  .after = leave_memalloc_noio, .changed = "the memalloc scope" },
+	{ .name = "memalloc_noreclaim_entered", .run = enter_memalloc_noreclaim,
+	  .after = leave_memalloc_noreclaim, .changed = "the memalloc scope" },
 	{ .name = "non_block_started", .run = start_non_block, .after = end_non_block,
 	  .changed = "non_block_count", .missing = NO_NON_BLOCK },
 	{ .name = "non_block_ended", .run = end_non_block, .after = start_non_block,
