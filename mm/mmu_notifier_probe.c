@@ -16,7 +16,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-VISIBLE_IF_KUNIT DECLARE_FAULT_ATTR(mmu_notifier_probe_attr);
+VISIBLE_IF_KUNIT struct fault_attr mmu_notifier_probe_attr = FAULT_ATTR_INITIALIZER;
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe_attr);
 
 /* Only notifiers of this module; "kernel": only those built in; "" or NULL: all */

@@ -333,7 +333,7 @@ static const struct wrong wrongs[] = {
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "takes_mutex takes fake_mutex, a lock that sleeps, at ",
 		.place = "takes_mutex+",
-		.advice = " leave that to a work item, or, unless this ends an invalidation, back off.",
+		.advice = " a work item, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "allocates",
 		.ops = { .invalidate_range_start = allocates },
@@ -347,7 +347,7 @@ static const struct wrong wrongs[] = {
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "waits_for_work waits for fake_work at ",
 		.place = "waits_for_work+",
-		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+		.advice = " not waited for, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "takes_twice",
 		.ops = { .invalidate_range_start = takes_twice },
@@ -360,13 +360,13 @@ static const struct wrong wrongs[] = {
 		.ops = { .invalidate_range_start = sleeps },
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "sleeps sleeps, or calls what may.",
-		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+		.advice = " not waited for, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "may_sleep",
 		.ops = { .invalidate_range_start = may_sleep },
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "may_sleep sleeps, or calls what may.",
-		.advice = " that is not waited for, or, unless this ends an invalidation, back off.",
+		.advice = " not waited for, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "keeps",
 		.ops = { .invalidate_range_start = keeps_lock },

@@ -137,8 +137,8 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 	} else if (!strcmp(reports->lock, "mmu_notifier_invalidate_range_start")) {
 		seq_buf_printf(s, " allocates memory at %pS, and reclaim may invalidate again. ",
 			       reports->lock_at);
-		seq_buf_puts(s, "Allocate it before, outside of the callback, or with GFP_NOWAIT: ");
-		seq_buf_puts(s, "also where the callback may block.");
+		seq_buf_puts(s, "Allocate it before, outside of the callback, or with ");
+		seq_buf_puts(s, "GFP_NOWAIT: also where the callback may block.");
 	} else if (!strcmp(reports->lock, KUNIT_MMU_NOTIFIER_MAP)) {
 		seq_buf_printf(s, " allocates memory at %pS, and may wait for it. ",
 			       reports->lock_at);

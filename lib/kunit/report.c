@@ -217,8 +217,8 @@ static void kunit_report_warn(void *unused, enum error_detector detector, unsign
 static void kunit_report_watch(struct kunit_report_scope *scope)
 {
 	kunit_report_current = scope;
-	/* Pairs with the cmpxchg() of the next task: it must not find an old scope. */
 	if (!scope)
+		/* Pairs with the cmpxchg() of the next task: it finds no old scope. */
 		smp_store_release(&kunit_report_task, NULL);
 }
 
@@ -246,15 +246,17 @@ static void kunit_report_forget(void *data)
  */
 struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 {
+	const char *why = "there was a report in this test";
 	struct kunit_report_scope *scope;
 	struct task_struct *other;
 
 	KUNIT_ASSERT_PTR_EQ_MSG(test, kunit_get_current_test(), test,
 				"reports can be expected in the task that runs the test only");
-	KUNIT_ASSERT_TRUE_MSG(test, debug_locks, "lockdep is off: %s",
-			      !kunit_report_lockdep_was_on ? "there was a report before the first test" :
-			      kunit_report_lockdep_off[0] ? kunit_report_lockdep_off :
-			      "there was a report in this test");
+	if (!debug_locks && !kunit_report_lockdep_was_on)
+		why = "there was a report before the first test";
+	else if (!debug_locks && kunit_report_lockdep_off[0])
+		why = kunit_report_lockdep_off;
+	KUNIT_ASSERT_TRUE_MSG(test, debug_locks, "lockdep is off: %s", why);
 
 	scope = kunit_kzalloc(test, sizeof(*scope), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, scope);
@@ -410,7 +412,7 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 	int *non_block = kunit_report_non_block_count();
 
 	if (!debug_locks)
-		seq_buf_puts(s, "lockdep is off: a report that cannot be expected, or another task's; ");
+		seq_buf_puts(s, "lockdep is off: an odd report, or another task's; ");
 	else if (locks)
 		seq_buf_printf(s, "holds %d locks %s than before; ", abs(locks),
 			       locks > 0 ? "more" : "less");

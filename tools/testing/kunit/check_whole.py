@@ -32,6 +32,7 @@ WAIVED = (
     ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
     ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
      'include/trace/events/.*', 'trace events have a style of their own'),
+    ('UNKNOWN_COMMIT_ID', '', 'the base comes without its history'),
     ('YIELD', 'mm/tests/mmu_notifier_ops_kunit.h', 'a test of what is reported of it'),
     ('BRACES|MACRO_WITH_FLOW_CONTROL', 'tools/testing/selftests/.*',
      'a macro of kselftest_harness.h is not a single statement'),
