@@ -722,6 +722,28 @@ static void lock_with_irqs_off_is_forgotten(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "an interrupt took the lock, and was reported");
 }
 
+/* After a usage was claimed, other usages of that acquisition are not learned either. */
+
+static void take_irq_lock_in_softirq(struct tasklet_struct *tasklet)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&irq_lock, flags);
+	raw_spin_unlock_irqrestore(&irq_lock, flags);
+}
+
+static DECLARE_TASKLET(irq_lock_tasklet, take_irq_lock_in_softirq);
+
+static void claimed_usage_is_not_learned(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_USAGE, NULL, NULL, usage());
+	local_bh_disable();
+	tasklet_schedule(&irq_lock_tasklet);
+	local_bh_enable();
+	tasklet_unlock_wait(&irq_lock_tasklet);
+	KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "a softirq took the lock, and was reported");
+}
+
 /**
  * struct other_test - a test besides the one that runs
  * @test: its context
@@ -1190,6 +1212,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(expected_report_leaves_rate_limit),
 	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
 	KUNIT_CASE(lock_with_irqs_off_is_forgotten),
+	KUNIT_CASE(claimed_usage_is_not_learned),
 	KUNIT_CASE(stray_report_fails_test),
 	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE(stray_report_is_told),
