@@ -2,7 +2,7 @@
 # The front door. Each verb prepares what it needs; `make help` explains them.
 
 PYTHON ?= python3
-KUNIT := tools/testing/kunit
+RUNNER := tools/testing/kunit/nonblock
 
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
@@ -14,27 +14,27 @@ export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES 
 	audit clean
 
 help:
-	@sed -n 's/^#: \{0,1\}//p' $(KUNIT)/help.txt
+	@sed -n 's/^#: \{0,1\}//p' $(RUNNER)/help.txt
 
 run e2e modules tree test matrix series check-series:
-	@sh $(KUNIT)/packages.sh $(filter x86_64,$(ARCH)) $(filter modules test check-series,$@)
-	@$(PYTHON) $(KUNIT)/runner.py $@
+	@sh $(RUNNER)/packages.sh $(filter x86_64,$(ARCH)) $(filter modules test check-series,$@)
+	@$(PYTHON) $(RUNNER) $@
 
 drivers test-all:
-	@sh $(KUNIT)/packages.sh x86_64 drivers $(filter test-all,$@)
-	@$(PYTHON) $(KUNIT)/runner.py $@
+	@sh $(RUNNER)/packages.sh x86_64 drivers $(filter test-all,$@)
+	@$(PYTHON) $(RUNNER) $@
 
 audit:
-	@sh $(KUNIT)/packages.sh audit
-	@$(PYTHON) $(KUNIT)/runner.py $@
+	@sh $(RUNNER)/packages.sh audit
+	@$(PYTHON) $(RUNNER) $@
 
 bench:
-	@sh $(KUNIT)/packages.sh x86_64 bench
-	@$(PYTHON) $(KUNIT)/runner.py $@
+	@sh $(RUNNER)/packages.sh x86_64 bench
+	@$(PYTHON) $(RUNNER) $@
 
 # Needs no more than python3: a log may be read on any machine.
 explain:
-	@$(PYTHON) $(KUNIT)/runner.py $@
+	@$(PYTHON) $(RUNNER) $@
 
 clean:
 	rm -rf build

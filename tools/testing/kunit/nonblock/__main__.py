@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""python3 -m nonblock VERB"""
+"""python3 tools/testing/kunit/nonblock VERB, or python3 -m nonblock VERB"""
 
 import sys
+from pathlib import Path
 
-from .explain import cli
+if not __package__:
+    # Run by the name of its folder, Python looks there for modules, not beside it.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-VERBS = {'explain': cli.main}
+from nonblock import cli  # noqa: E402
+from nonblock.explain import cli as explain  # noqa: E402
 
-if __name__ == '__main__':
-    if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
-        sys.exit(f'usage: python3 -m nonblock {{{",".join(VERBS)}}} ...')
-    sys.exit(VERBS[sys.argv[1]](sys.argv[2:]))
+if sys.argv[1:2] == ['explain'] and sys.argv[2:]:
+    sys.exit(explain.main(sys.argv[2:]))
+sys.exit(cli.main())

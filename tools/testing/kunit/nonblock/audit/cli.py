@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
-from common import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, write_atomically
+from nonblock.common import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, write_atomically
 
 from . import html, rows
 from .compiler import Compiler

@@ -15,7 +15,8 @@ import subprocess
 from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
-from common import EXIT_BUILD, Failure, MAKES_OWN, VARIABLES, Progress, say, write_atomically
+from nonblock.common import (EXIT_BUILD, Failure, MAKES_OWN, VARIABLES, Progress, say,
+                             write_atomically)
 
 CONFIG = Path(__file__).with_name('audit.config')
 # Lines without types; the optimiser's work is left to us; no warning is of interest here.

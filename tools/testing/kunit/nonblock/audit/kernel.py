@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common import EXIT_TREE, Failure
+from nonblock.common import EXIT_TREE, Failure
 
 from .compiler import Compiler
 from .specialise import RangeLayout

@@ -12,8 +12,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import Failure, say
-from verdict import Verdict
+from nonblock.common import Failure, say
+from nonblock.result.verdict import Verdict
 
 from .cli import Audit
 from .judge import BLOCK, CLEAN, UNDECIDED, Judge

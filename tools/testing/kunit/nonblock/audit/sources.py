@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Iterable, Optional
 
-from common import write_atomically
+from nonblock.common import write_atomically
 
 # Where functions live that the table of sleeps.py is about
 CORE = ('mm/', 'kernel/', 'lib/', 'fs/', 'block/', 'security/', 'ipc/', 'init/', 'net/core/',

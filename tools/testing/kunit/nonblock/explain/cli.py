@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import IO, Iterator, Mapping, Optional, Sequence
 
-from common import EXIT_USAGE, Failure, say
+from nonblock.common import EXIT_USAGE, Failure, say
 
 from . import places, show
 from .answer import Answer

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Callable
 
-from common import EXIT_MACHINE, EXIT_USAGE, Failure, say
+from nonblock.common import EXIT_MACHINE, EXIT_USAGE, Failure, say
 
 from .symbols import Symbol
 

@@ -14,7 +14,7 @@ import threading
 import zlib
 from typing import IO, Iterator, cast
 
-from common import EXIT_MACHINE, EXIT_USAGE, Failure
+from nonblock.common import EXIT_MACHINE, EXIT_USAGE, Failure
 
 # A line of a report is far shorter. What has no lines is not read into memory at once.
 LONGEST = 16384

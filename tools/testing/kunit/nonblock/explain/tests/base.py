@@ -7,7 +7,7 @@ import io
 import unittest
 from typing import Optional
 
-from fixtures import HERE, TOP
+from nonblock.tests.fixtures import HERE, TOP
 
 from .. import cli, places, show
 from ..answer import Answer
@@ -17,7 +17,7 @@ from ..report import Report
 from ..symbols import Symbol
 from ..unpack import Unpacker
 
-DATA = HERE / 'test_data/explain'
+DATA = HERE / 'tests/test_data/explain'
 COMPOSED = DATA / 'composed'
 TREES = sorted(TOP.glob('build/*/linux'))
 

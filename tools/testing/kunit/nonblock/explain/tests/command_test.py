@@ -9,8 +9,8 @@ import subprocess
 import sys
 from unittest import mock
 
-from common import EXIT_USAGE, Failure
-from fixtures import HERE, TOP, ScratchTest, quiet
+from nonblock.common import EXIT_USAGE, Failure
+from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet
 
 from .. import cli, places
 from ..symbols import Symbol
@@ -22,17 +22,17 @@ FOUND = str(DATA / 'mutex.log')
 
 
 class CommandTest(ScratchTest):
-    """`runner.py explain`, `python3 -m nonblock explain`, and the script."""
+    """`nonblock explain` with variables, `python3 -m nonblock explain`, and the script."""
 
     def make_explain(self, stdin: str = '', **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, HERE / 'runner.py', 'explain'], input=stdin,
+        return subprocess.run([sys.executable, HERE, 'explain'], input=stdin,
                               env=self.environment(**variables), capture_output=True, text=True,
                               check=False)
 
     def command(self, *words: str, stdin: str = '') -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, '-m', 'nonblock', 'explain', *words], input=stdin,
-                              cwd=HERE, env=self.environment(), capture_output=True, text=True,
-                              check=False)
+                              cwd=HERE.parent, env=self.environment(), capture_output=True,
+                              text=True, check=False)
 
     def test_file_and_standard_input(self) -> None:
         result = self.make_explain(LOG=FOUND)
@@ -43,8 +43,8 @@ class CommandTest(ScratchTest):
             self.assertIn('in 112 lines of standard input', piped.stdout)
 
     def test_script(self) -> None:
-        result = subprocess.run([HERE / 'explain', FOUND], cwd=self.scratch, capture_output=True,
-                                text=True, check=False)
+        result = subprocess.run([HERE.parent / 'explain', FOUND], cwd=self.scratch,
+                                capture_output=True, text=True, check=False)
         self.assertEqual((result.returncode, result.stderr), (1, ''))
         self.assertIn('callback   fake_invalidate()', result.stdout)
 
@@ -99,8 +99,9 @@ class CommandTest(ScratchTest):
 
     def test_who_reads_it_may_go(self) -> None:
         with subprocess.Popen([sys.executable, '-m', 'nonblock', 'explain', '--json',
-                               *[str(path) for path in sorted(COMPOSED.iterdir())] * 9], cwd=HERE,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                               *[str(path) for path in sorted(COMPOSED.iterdir())] * 9],
+                              cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
             assert process.stdout and process.stderr
             process.stdout.close()
             self.assertEqual(process.stderr.read(), '')
@@ -132,7 +133,7 @@ class ShownTest(ScratchTest):
                     self.assertIn(line.strip(), log.read_text(encoding='utf-8'))
 
     def test_the_series_does_not_take_it(self) -> None:
-        from tree import overlay_files
+        from nonblock.tree.prepare import overlay_files
         self.assertNotIn('Documentation/explain.rst', overlay_files(TOP))
         self.assertIn('Documentation/mm/mmu_notifier_nonblock.rst', overlay_files(TOP))
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from common import EXIT_USAGE, Failure
+from nonblock.common import EXIT_USAGE, Failure
 
 from .base import ExplainTest, composed, find_reports, recorded
 

@@ -10,7 +10,7 @@ import json
 import time
 from random import Random
 
-from common import Failure
+from nonblock.common import Failure
 
 from .. import places, show
 from .base import COMPOSED, DATA, ExplainTest, as_bytes, named

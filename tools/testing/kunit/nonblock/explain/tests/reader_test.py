@@ -20,7 +20,7 @@ from random import Random
 from typing import Callable
 from unittest import mock
 
-from common import EXIT_USAGE, Failure
+from nonblock.common import EXIT_USAGE, Failure
 
 from ..unpack import Unpacker
 from .base import DATA, ExplainTest, clean_lines, composed, find_reports, recorded

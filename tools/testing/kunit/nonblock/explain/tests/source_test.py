@@ -8,8 +8,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from fixtures import TOP
-from source import cache_dir
+from nonblock.tests.fixtures import TOP
+from nonblock.tree.source import cache_dir
 
 from .. import texts
 from ..contract import CHECKS

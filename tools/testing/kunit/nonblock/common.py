@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What all parts of the runner need: errors, progress, locks, other programs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator, Mapping, Optional, Sequence
+
+# Exit codes. --help promises them.
+EXIT_FAILED = 1         # a test failed
+EXIT_USAGE = 2          # bad option or input; argparse uses 2 as well
+EXIT_TREE = 3           # a hook or an overlay file does not fit the tree
+EXIT_SOURCE = 4         # the kernel source could not be fetched or unpacked
+EXIT_BUILD = 5          # the kernel did not build
+EXIT_HANG = 6           # the kernel hung or crashed
+EXIT_MACHINE = 7        # disk full, no permission, missing package
+EXIT_INTERRUPTED = 130
+
+# What the Makefile exports to the runner; and what make tells the makes below it
+VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
+             'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
+             'BASELINE')
+MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
+
+
+class Failure(Exception):
+    """A foreseeable trouble: a message for the user and an exit code."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+def say(text: str) -> None:
+    # Flushed, so that it keeps its place among other programs' output.
+    print(text, flush=True)
+
+
+class Progress:
+    """A line every ten seconds; on a terminal one line that is overwritten."""
+
+    def __init__(self, label: str):
+        self._label = label
+        self._tty = sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
+        self._start = time.monotonic()
+        self._next = self._start + (0.5 if self._tty else 10)
+        self._shown = False
+
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def update(self, text: str) -> None:
+        if not self.due():
+            return
+        self._next = time.monotonic() + (0.5 if self._tty else 10)
+        line = f'{self._label}: {text}, {time.monotonic() - self._start:.0f} s'
+        if self._tty:
+            # One column is left free: a full line would wrap.
+            width = shutil.get_terminal_size().columns - 1
+            sys.stdout.write('\r' + line[:width] + '\033[K')
+            sys.stdout.flush()
+            self._shown = True
+        else:
+            say(line)
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stdout.write('\r\033[K')
+            sys.stdout.flush()
+            self._shown = False
+
+
+@contextlib.contextmanager
+def lock(path: Path, what: str) -> Iterator[None]:
+    """Hold an flock; while another run has it, say so and wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a+', encoding='utf-8') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or 'another run'
+            say(f'waiting for {what}: {holder} is using it ...')
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f'process {os.getpid()} ({" ".join(sys.argv[1:]) or "tests"})')
+        file.flush()
+        try:
+            yield
+        finally:
+            # An old name must not be shown to the next one who waits.
+            file.truncate(0)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + '.new')
+    temporary.write_text(text, encoding='utf-8')
+    temporary.replace(path)
+
+
+def tool_failure(code: int, what: str, stderr: str) -> Failure:
+    """The Failure for a program that failed with this on its stderr."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    full = [line for line in lines if 'No space left on device' in line]
+    if full:
+        return Failure(EXIT_MACHINE, f'{what}: the disk is full ({full[0].strip()}). '
+                       'Free some space and run it again; it goes on from here.')
+    return Failure(code, f'{what} failed:\n    ' + '\n    '.join(lines[-5:] or ['(no message)']))
+
+
+def capture(command: Sequence[str | Path], cwd: Optional[Path] = None,
+            env: Optional[Mapping[str, str]] = None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end without input; its output is text."""
+    try:
+        return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors='surrogateescape',
+                              check=False)
+    except FileNotFoundError as error:
+        raise Failure(EXIT_MACHINE, f'{error.filename}: not found. '
+                      'tools/testing/kunit/nonblock/packages.sh installs what is needed.') from None
+
+
+def run_counting(pipeline: Sequence[Sequence[str | Path]], label: str, code: int,
+                 stdin: Optional[Path] = None, cwd: Optional[Path] = None) -> None:
+    """Run a pipeline whose last program prints a line for each file."""
+    say(f'{label} ...')
+    progress = Progress(label)
+    processes: list[subprocess.Popen[bytes]] = []
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        source = stack.enter_context(open(stdin or os.devnull, 'rb'))
+        for command in pipeline:
+            feed = processes[-1].stdout if processes else source
+            processes.append(stack.enter_context(subprocess.Popen(
+                command, cwd=cwd, stdin=feed, stdout=subprocess.PIPE, stderr=errors,
+                env={**os.environ, 'LC_ALL': 'C'})))
+            if len(processes) > 1:
+                assert feed is not None
+                feed.close()    # or the writer would never see a dead reader
+        output = processes[-1].stdout
+        assert output is not None
+        try:
+            for count, _ in enumerate(output, 1):
+                progress.update(f'{count} files')
+        except BaseException:
+            for process in processes:
+                process.kill()
+            raise
+        finally:
+            progress.clear()
+            for process in processes:
+                process.wait()
+        if any(process.returncode for process in processes):
+            errors.seek(0)
+            raise tool_failure(code, label, errors.read().decode(errors='replace'))

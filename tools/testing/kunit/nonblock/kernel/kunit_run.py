@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run kunit.py, and show what it does not: how far the build has come."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional, Sequence
+
+from nonblock.common import MAKES_OWN, VARIABLES, Progress, say, write_atomically
+from nonblock.kernel.machine import Machine
+
+# kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
+GRACE = 30
+
+# What kunit.py prints when it begins a phase.
+PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'build',
+          'Starting KUnit Kernel': 'run'}
+TIMED_OUT = re.compile(r"Command '?\[.*\]'? timed out after \d+ seconds")
+BUILD_ERROR = re.compile(r': (fatal )?error: |undefined reference to |No rule to make target|'
+                         r'^Missing: |: syntax error|ERROR: modpost: .* undefined|'
+                         r'Specified kunitconfig|'
+                         r'\*\*\* .*(not clean|No space left)')
+
+
+@dataclass
+class Outcome:
+    status: int = 0
+    built: bool = False                 # a kernel was started
+    timed_out: bool = False
+    error: str = ''                     # why it was not built
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def command_line(machine: Machine, folder: Path, jobs: int, raw: bool) -> list[str]:
+    """The kunit.py command, to be run at the top of the prepared tree."""
+    # kunit.py writes no JSON when it shows the raw output.
+    output = '--raw_output=all' if raw else f'--json={folder}/results.json'
+    return ['./tools/testing/kunit/kunit.py', 'run', *machine.build, *machine.run,
+            f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}', output]
+
+
+def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:
+    """Likewise, for a kernel that kunit.py shall not run."""
+    return ['./tools/testing/kunit/kunit.py', 'build', *machine.build,
+            f'--build_dir={folder}', f'--jobs={jobs}']
+
+
+def environment() -> dict[str, str]:
+    """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
+    return {key: value for key, value in os.environ.items()
+            if key not in VARIABLES and key not in MAKES_OWN}
+
+
+class BuildProgress:
+    """Counts object files; knows how many there were the last time."""
+
+    def __init__(self, um: Path, memory: Path):
+        self._um = um
+        self._memory = memory
+        self._start = time.time()
+        try:
+            self._known: dict[str, int] = json.loads(memory.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            self._known = {}
+        self._name = f'{um.parent.name}/{um.name}'
+        # Only a build from nothing makes as many as there were.
+        self._of = '' if self._objects() else self._known.get(self._name, '')
+        self._progress = Progress('building')
+
+    def _objects(self) -> list[tuple[float, str]]:
+        found = []
+        for folder, _, names in os.walk(self._um):
+            for name in names:
+                if name.endswith('.o'):
+                    path = os.path.join(folder, name)
+                    try:
+                        found.append((os.stat(path).st_mtime, path))
+                    except FileNotFoundError:
+                        pass    # a temporary one
+        return found
+
+    def update(self) -> None:
+        if not self._progress.due():
+            return
+        fresh = [entry for entry in self._objects() if entry[0] >= self._start]
+        of_about = f' of about {self._of}' if self._of else ''
+        newest = ', ' + os.path.relpath(max(fresh)[1], self._um) if fresh else ''
+        self._progress.update(f'{len(fresh)}{of_about} objects{newest}')
+
+    def clear(self) -> None:
+        self._progress.clear()
+
+    def remember(self) -> None:
+        self._known[self._name] = len(self._objects())
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._memory, json.dumps(self._known) + '\n')
+
+
+def run(tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
+        quiet: bool = False) -> Outcome:
+    """Run kunit.py to its end; quiet: without what it makes of the results."""
+    folder = tree.with_name(machine.folder)
+    # An older log must not be taken for this run's.
+    (folder / 'test.log').unlink(missing_ok=True)
+    outcome = _call(command_line(machine, folder, jobs, raw), tree, BuildProgress(folder, memory),
+                    quiet, machine.timeout, machine.path)
+    outcome.built = (folder / 'test.log').exists()
+    # Who reads the log after us shall have it without, in any case.
+    if outcome.built and drop_replayed(folder / 'test.log') and outcome.status:
+        say('the kernel printed some lines twice; without the first, broken off:')
+        outcome.status = _call(['./tools/testing/kunit/kunit.py', 'parse',
+                                str(folder / 'test.log')], tree, BuildProgress(folder, memory),
+                               quiet).status
+    return outcome
+
+
+# Who has something urgent to print may interrupt a line of another task, which is then
+# printed again; on PREEMPT_RT often. kunit.py may take the half line for a result.
+REPLAYED = b'** replaying previous printk message **'
+
+
+def drop_replayed(log: Path) -> bool:
+    """Remove broken off lines that follow again; tell whether there were any."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    kept: list[bytes] = []
+    for line in lines:
+        if line.rstrip() == REPLAYED:
+            del kept[-1:]
+        else:
+            kept.append(line)
+    if len(kept) == len(lines):
+        return False
+    log.write_bytes(b''.join(kept))
+    return True
+
+
+def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> Outcome:
+    """Let kunit.py build a kernel, and not run it."""
+    folder = tree.with_name(machine.folder)
+    outcome = _call(build_command_line(machine, folder, jobs), tree,
+                    BuildProgress(folder, memory))
+    outcome.built = outcome.status == 0
+    return outcome
+
+
+def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool = False,
+          timeout: int = 0, path: str = '') -> Outcome:
+    env = {**environment(), 'PYTHONUNBUFFERED': '1'}    # each line as it comes
+    prefix = ''
+    if path:
+        env['PATH'] = f'{path}:{env["PATH"]}'
+        prefix = f'PATH={shlex.quote(path)}:$PATH '
+    say(f'$ cd {shlex.quote(str(tree))} && {prefix}{shlex.join(command)}')
+    # On a terminal kunit.py shall see one, for its colours.
+    output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
+    # A session of its own: Ctrl-C comes to us only, and we stop all of it.
+    process = subprocess.Popen(command, cwd=tree, env=env, stdin=subprocess.DEVNULL,
+                               stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        return _follow(process, output, progress, quiet, timeout)
+    except BaseException:
+        stop(process)
+        raise
+    finally:
+        os.close(output)
+
+
+def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress,
+            quiet: bool, timeout: int) -> Outcome:
+    outcome = Outcome()
+    phase, since = 'configure', time.monotonic()
+    limit = timeout + GRACE
+    tail = b''
+    last = ''
+
+    def enter(new: str) -> None:
+        nonlocal phase, since
+        now = time.monotonic()
+        outcome.seconds[phase] = outcome.seconds.get(phase, 0) + now - since
+        phase, since = new, now
+
+    while True:
+        if select.select([output], [], [], 0.5)[0]:
+            try:
+                data = os.read(output, 65536)
+            except OSError:     # a terminal's way to say that it is closed
+                data = b''
+            if not data:
+                break
+            *lines, tail = (tail + data).split(b'\n')
+            for line in (part.decode(errors='replace').rstrip('\r') for part in lines):
+                progress.clear()
+                if not quiet or phase != 'run':
+                    say(line)
+                last = line.strip() or last
+                if new := next((PHASES[key] for key in PHASES if key in line), None):
+                    if phase == 'build' and new == 'run':
+                        progress.remember()
+                    enter(new)
+                outcome.timed_out = outcome.timed_out or bool(TIMED_OUT.match(line))
+                if not outcome.error and phase != 'run' and BUILD_ERROR.search(line):
+                    outcome.error = line.strip()
+        if phase == 'build':
+            progress.update()
+        if phase == 'run' and time.monotonic() - since > limit:
+            if limit > timeout + GRACE:
+                stop(process)
+                break
+            # Only the kernel at first: kunit.py has yet to write the log.
+            outcome.timed_out = True
+            limit += GRACE
+            signal_all(_descendants(process.pid), signal.SIGKILL)
+    progress.clear()
+    if tail and not quiet:
+        say(tail.decode(errors='replace'))
+    outcome.status = process.wait()
+    if phase == 'build' and not outcome.status:
+        progress.remember()
+    enter('done')
+    outcome.error = outcome.error or last
+    return outcome
+
+
+def stop(process: subprocess.Popen[bytes],
+         signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)) -> None:
+    """End a program and all that it has started, by their process ids."""
+    # UML makes a session of its own, so that the process group is not enough.
+    family = _descendants(process.pid)
+    for number in signals:
+        signal_all([*family, process.pid], number)
+        deadline = time.monotonic() + 5
+        while any(_alive(pid) for pid in family) or process.poll() is None:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+
+
+def stop_children() -> None:
+    """End what other threads of this program have started, and wait for."""
+    signal_all(_descendants(os.getpid()), signal.SIGKILL)
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def _stat(pid: int) -> Optional[list[str]]:
+    """State, parent and so on of a process; its name may hold blanks."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
+    except OSError:
+        return None
+
+
+def _alive(pid: int) -> bool:
+    fields = _stat(pid)
+    return fields is not None and fields[0] != 'Z'
+
+
+def _descendants(pid: int) -> list[int]:
+    parents = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit() and (fields := _stat(int(name))) is not None:
+            parents[int(name)] = int(fields[1])
+    found = [pid]
+    for parent in found:        # grows as we go
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the boots with an initramfs of ours, with a script for a kernel."""
+
+from __future__ import annotations
+
+import time
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+from nonblock.kernel import machine
+from nonblock.kernel.boot import Boot, command_line, initramfs_list, start
+from nonblock.tests.fixtures import ScratchTest, quiet, write
+from nonblock.kernel.machine import UML_E2E, Machine
+
+
+class InitramfsTest(unittest.TestCase):
+    def test_folders_of_files(self) -> None:
+        self.assertEqual(initramfs_list({'/a/b/c': Path('/x'), '/d': Path('/y')}), '''\
+dir /a 0755 0 0
+dir /a/b 0755 0 0
+dir /dev 0755 0 0
+dir /tmp 0755 0 0
+nod /dev/console 0600 0 0 c 5 1
+file /a/b/c /x 0755 0 0
+file /d /y 0755 0 0
+''')
+
+
+class BootTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.um = self.scratch / UML_E2E.folder
+        self.log = self.um / 'boot.log'
+
+    def kernel_does(self, script: str) -> None:
+        write(self.um, {'linux': f'#!/bin/sh\n{script}\n'})
+        (self.um / 'linux').chmod(0o755)
+
+    def start(self, machine: Machine = UML_E2E) -> tuple[int, bool]:
+        with quiet() as output:
+            try:
+                command = command_line(machine, Boot('boot', 'prog', ('-t', 'name')))
+                return start(command, machine.timeout, self.um, self.log)
+            finally:
+                self.output = output.getvalue()
+
+    def test_log_and_status(self) -> None:
+        self.kernel_does('echo "$@"; echo err >&2; exit 3')
+        self.assertEqual(self.start(), (3, False))
+        text = self.log.read_text()
+        self.assertRegex(text, r' rdinit=/prog -- -t name\nerr\n$')
+        self.assertIn(f'$ cd {self.um} && ./linux {text.splitlines()[0]}\n', self.output)
+
+    def test_under_qemu(self) -> None:
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            command = command_line(machine.x86_64_e2e(3, True),
+                                   Boot('boot', 'prog', ('-t', 'name')))
+        self.assertEqual(command[0], machine.QEMU)
+        self.assertIn('-accel tcg -smp 3 -cpu max', ' '.join(command))
+        self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
+        self.assertNotIn('time-travel', command[-1])
+
+    def test_accelerator_of_one_boot(self) -> None:
+        command = command_line(machine.x86_64_e2e(2, True),
+                               Boot('boot', 'prog', accelerator='tcg,thread=single'))
+        self.assertEqual([command[i + 1] for i, word in enumerate(command) if word == '-accel'],
+                         ['tcg,thread=single'])
+
+    def test_hang(self) -> None:
+        self.kernel_does('setsid sleep 300 & echo $!; wait')
+        self.assertEqual(self.start(replace(UML_E2E, timeout=1)), (0, True))
+        self.assert_gone(int(self.log.read_text()))
+
+    def assert_gone(self, pid: int) -> None:
+        path = Path(f'/proc/{pid}/stat')
+        self.assertFalse(path.exists() and ') Z' not in path.read_text())
+
+    def test_interrupted(self) -> None:
+        self.kernel_does('echo $$; exec sleep 300')
+
+        def interrupt(*_: object) -> None:
+            while not self.log.exists() or not self.log.read_text():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+        with mock.patch('subprocess.Popen.wait', interrupt), self.assertRaises(KeyboardInterrupt):
+            self.start()
+        self.assert_gone(int(self.log.read_text()))
+
+
+if __name__ == '__main__':
+    unittest.main()

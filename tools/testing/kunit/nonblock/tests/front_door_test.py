@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the front door, `make`, as a user meets it: results, bad input, bad weather."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from nonblock.common import VARIABLES
+from nonblock.tests.fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
+
+LOGS = HERE / 'tests/test_data'
+
+
+class FrontDoorTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy_runner()
+
+    def run_fake(self, what: str, log: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """`make run` with the small kernel, whose kunit.py does as it is told."""
+        return self.make('run', KDIR=str(self.kernel), FAKE=what,
+                         FAKE_LOG=str(LOGS / f'{log}.log'), **variables)
+
+    def build_folder(self) -> Path:
+        return next((self.repo / 'build').iterdir())
+
+
+def heed_interrupts() -> None:
+    """A shell lets what it starts in the background ignore them, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class RunTest(FrontDoorTest):
+    def test_passed(self) -> None:
+        result = self.run_fake('passed', 'passed')
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[-1], '4 passed, 0 failed')
+        self.assertRegex(lines[-2], r'^time: tree \d+ s, build \d+ s, run \d+ s$')
+        self.assertNotIn('\033', result.stdout)
+
+    def test_failed(self) -> None:
+        result = self.run_fake('failed', 'failed')
+        self.assert_error(result, 1)
+        self.assertEqual(result.stdout.splitlines()[-3:], [
+            'FAILED fake.many:second/mutex: EXPECTATION FAILED at mm/tests/fake.c:31',
+            'FAILED fake.two: ASSERTION FAILED at mm/tests/fake.c:40',
+            '2 passed, 2 failed'])
+
+    def test_hang(self) -> None:
+        result = self.run_fake('hang', 'hang')
+        self.assert_error(result, 6)
+        self.assertEqual(result.stdout.splitlines()[-2:], [
+            'HANG fake.two: no result within 120 s', '3 passed, 1 failed'])
+
+    def test_build_error(self) -> None:
+        self.run_fake('passed', 'passed')       # its log must not be taken for the next one's
+        result = self.run_fake('build error', 'passed')
+        self.assert_error(result, 5)
+        last = result.stdout.splitlines()[-2:]
+        self.assertRegex(last[0], r"^FAILED build of .*: mm/foo.c:3:1: error: expected ';'")
+        self.assertEqual(last[1], '0 passed, 1 failed')
+
+    def test_the_printed_command_works_by_hand(self) -> None:
+        result = self.run_fake('passed', 'passed', JOBS='3')
+        command = next(line[2:] for line in result.stdout.splitlines() if line.startswith('$ '))
+        self.assertIn('--jobs=3', command)
+        log = self.build_folder() / 'um/test.log'
+        log.unlink()
+        subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL, cwd='/',
+                       env=self.environment(FAKE='passed', FAKE_LOG=str(LOGS / 'passed.log')))
+        self.assertTrue(log.exists())
+
+    def test_raw_output(self) -> None:
+        result = self.run_fake('passed', 'passed', V='1')
+        self.assertIn('--raw_output=all', result.stdout)
+        self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
+
+    def test_makes_own_variables_stay_here(self) -> None:
+        write(self.kernel, {'tools/testing/kunit/kunit.py': '#!/bin/sh\nenv\nexit 1\n'})
+        result = self.run_fake('', 'passed', V='1')
+        self.assertIn('FAKE_LOG=', result.stdout)
+        self.assertNotRegex(result.stdout, r'(?m)^(MAKEFLAGS|MAKELEVEL|V|KDIR)=')
+
+    def test_interrupted(self) -> None:
+        env = self.environment(KDIR=str(self.kernel), FAKE='wait', PYTHONUNBUFFERED='1')
+        with subprocess.Popen([sys.executable, 'tools/testing/kunit/nonblock', 'run'],
+                              cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
+            assert process.stdout and process.stderr
+            child = next(int(line.split()[1]) for line in process.stdout
+                         if line.startswith('child '))
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(30), 130)
+            self.assertEqual(process.stderr.read(),
+                             'interrupted; the next run goes on from here\n')
+        self.assertFalse(os.path.exists(f'/proc/{child}') and 'Z' not in
+                         Path(f'/proc/{child}/stat').read_text())
+
+    def test_two_runs_at_once(self) -> None:
+        self.make('tree', KDIR=str(self.kernel))
+        lock = self.build_folder() / 'lock'
+        lock.write_text('process 1 (run)')
+        with subprocess.Popen(['flock', lock, 'sh', '-c', 'echo; read line'], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdin and holder.stdout
+            holder.stdout.readline()
+            with subprocess.Popen(['make', '-s', 'tree'], cwd=self.repo, text=True,
+                                  env=self.environment(KDIR=str(self.kernel)),
+                                  stdout=subprocess.PIPE) as second:
+                assert second.stdout
+                self.assertRegex(second.stdout.readline(),
+                                 r'^waiting for build/kdir-\S+: process 1 \(run\) is using it')
+                holder.stdin.write('\n')
+                holder.stdin.close()
+                self.assertIn('tree: build/', second.stdout.read())
+
+    def test_clean(self) -> None:
+        self.make('tree', KDIR=str(self.kernel))
+        self.make('clean')
+        self.assertFalse((self.repo / 'build').exists())
+
+    def test_help(self) -> None:
+        text = self.make('help').stdout
+        for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
+                     'test-all', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER', 'N passed, N failed'):
+            self.assertIn(word, text)
+
+    def test_help_is_whole(self) -> None:
+        """Each line is shown; there is one for each verb, and for each variable."""
+        lines = (HERE / 'help.txt').read_text(encoding='utf-8').splitlines()
+        shown = [line[2:].removeprefix(' ') for line in lines if line.startswith('#:')]
+        self.assertEqual(self.make('help').stdout.splitlines(), shown)
+        self.assertEqual([line for line in lines if not line.startswith('#')], [])
+        makefile = (TOP / 'Makefile').read_text(encoding='utf-8').replace('\\\n', '')
+        verbs = re.search(r'^\.PHONY:(.*)$', makefile, re.MULTILINE)
+        exported = re.search(r'^export (.*)$', makefile, re.MULTILINE)
+        assert verbs and exported
+        self.assertEqual(tuple(exported[1].split()), VARIABLES)
+        for word in [f'make {verb}' for verb in verbs[1].split()] + exported[1].split():
+            self.assertRegex('\n'.join(shown), rf'(?m)^  {word}\b')
+
+    def test_no_choice_of_machines(self) -> None:
+        for verb in ('tree', 'series', 'check-series', 'matrix', 'modules', 'bench', 'test'):
+            for variable in ('ARCH', 'SMP', 'RT', 'SAN'):
+                with self.subTest(verb, variable=variable):
+                    result = subprocess.run(
+                        [sys.executable, HERE, verb], capture_output=True,
+                        text=True, env=self.environment(**{variable: '1'}), check=False)
+                    self.assertEqual(result.returncode, 2)
+                    self.assertIn(f'error: "{verb}" has no choice of machines: leave out '
+                                  f'{variable}', result.stderr)
+
+
+class BadInputTest(FrontDoorTest):
+    def test_no_such_kernel(self) -> None:
+        self.assert_error(self.make('tree', KVER='5.4'), 2, 'KVER=5.4', '6.12, 7.2, 7.3', 'KDIR=')
+
+    def test_kdir_is_no_kernel(self) -> None:
+        self.assert_error(self.make('tree', KDIR='hooks'), 2, str(self.repo / 'hooks'),
+                          'not a kernel source tree')
+
+    def test_kdir_too_old(self) -> None:
+        write(self.kernel, {'Makefile': 'VERSION = 6\nPATCHLEVEL = 1\n'})
+        self.assert_error(self.make('run', KDIR=str(self.kernel)), 2, str(self.kernel), '6.1',
+                          '6.12')
+
+    def test_kver_and_kdir(self) -> None:
+        self.assert_error(self.make('tree', KVER='7.3', KDIR=str(self.kernel)), 2, 'KVER=7.3',
+                          f'KDIR={self.kernel}')
+
+    def test_bad_numbers(self) -> None:
+        self.assert_error(self.make('tree', JOBS='many'), 2, 'JOBS=many')
+        self.assert_error(self.make('tree', V='yes'), 2, 'V=yes')
+
+    def test_bad_machine(self) -> None:
+        self.assert_error(self.make('run', ARCH='arm'), 2, 'ARCH=arm', 'um', 'x86_64')
+        self.assert_error(self.make('run', SMP='9'), 2, 'SMP=9', '1 to 8')
+        self.assert_error(self.make('run', ARCH='x86_64', SMP='1'), 2, 'SMP=1', '2 to 8', 'UML')
+        self.assert_error(self.make('run', RT='1'), 2, 'RT=1', 'ARCH=x86_64')
+        self.assert_error(self.make('run', SAN='ubsan'), 2, 'SAN=ubsan', 'kasan or kcsan')
+        self.assert_error(self.make('run', SAN='kcsan'), 2, 'SAN=kcsan', 'ARCH=x86_64')
+
+    def test_uml_without_smp(self) -> None:
+        self.assert_error(self.make('run', KDIR=str(self.kernel), SMP='2'), 2, 'SMP=2',
+                          str(self.kernel), 'arch/um/Kconfig', 'ARCH=x86_64')
+
+    def test_test_takes_no_machine(self) -> None:
+        for verb in ('test', 'test-all'):
+            for name, value in (('KVER', '7.3'), ('SMP', '2'), ('SAN', 'kasan')):
+                self.assert_error(self.make(verb, **{name: value}), 2, f'"{verb}"', name)
+        self.assert_error(self.make('bench', SMP='2'), 2, '"bench"', 'SMP')
+
+    def test_driver_with_another_verb(self) -> None:
+        self.assert_error(self.make('run', DRIVER='/drv'), 2, 'DRIVER=/drv', '"modules"', '"run"')
+
+    def test_load(self) -> None:
+        self.assert_error(self.make('run', LOAD='60'), 2, 'LOAD=60', '"bench"', '"run"')
+        self.assert_error(self.make('bench', LOAD='1h'), 2, 'LOAD=1h', 'a number, 0 or more')
+
+    def test_kdir_with_a_blank_and_quotes(self) -> None:
+        odd = self.scratch / 'a "kernel\'s" tree'
+        self.kernel.rename(odd)
+        result = self.make('tree', KDIR=str(odd))
+        self.assertIn(f'({odd}, 1 hooks, 2 files)', result.stdout, result.stderr)
+
+    def test_hook_does_not_apply(self) -> None:
+        write(self.repo, {'hooks/foo.patch': FOO_PATCH.replace('int line8', 'int other')})
+        self.assert_error(self.make('tree', KDIR=str(self.kernel)), 3, 'hooks/foo.patch',
+                          'mm/foo.c: hunk 1', '6.12.5', str(self.kernel))
+
+    def test_damaged_expected_skips(self) -> None:
+        write(self.repo, {'tools/testing/kunit/nonblock/result/expected-skips': 'no x\n'})
+        self.assert_error(self.make('run', KDIR=str(self.kernel)), 2, 'expected-skips:1')
+
+
+class BadWeatherTest(FrontDoorTest):
+    def test_no_network(self) -> None:
+        if not shutil.which('apt-get'):
+            self.skipTest('no apt-get here')
+        closed = 'http://127.0.0.1:9'
+        result = self.make('tree', http_proxy=closed, https_proxy=closed)
+        self.assert_error(result, 4, 'cannot find linux-source-6.12', 'network', 'KDIR=')
+        self.assertEqual([path for path in (self.scratch / 'cache').rglob('linux-source*')], [])
+
+    def make_on_full_disk(self, folder: Path) -> subprocess.CompletedProcess[str]:
+        """`make tree` with a tiny file system at this folder."""
+        command = in_private_mounts(self)
+        folder.mkdir(parents=True)
+        script = (f'mount -t tmpfs -o size=128k none {shlex.quote(str(folder))} && '
+                  f'make PYTHON={shlex.quote(sys.executable)} tree')
+        return subprocess.run([*command, 'sh', '-c', script], cwd=self.repo, text=True,
+                              env=self.environment(KDIR=str(self.kernel)), capture_output=True)
+
+    def test_disk_full_while_copying(self) -> None:
+        write(self.kernel, {'mm/large.c': 'x' * 200_000})
+        result = self.make_on_full_disk(self.repo / 'build')
+        self.assert_error(result, 7, 'disk is full', 'No space left on device', 'run it again')
+
+    def test_disk_full_while_staging(self) -> None:
+        write(self.repo, {'mm/large.c': 'x' * 200_000})
+        result = self.make_on_full_disk(self.repo / 'build')
+        self.assert_error(result, 7, 'No space left on device', 'run it again')
+
+    def test_build_folder_not_writable(self) -> None:
+        if os.geteuid() == 0:
+            (self.repo / 'build').write_text('a file, where root cannot make a folder either')
+        else:
+            (self.repo / 'build').mkdir(mode=0o555)
+        self.assert_error(self.make('tree', KDIR=str(self.kernel)), 7, str(self.repo / 'build'))
+
+
+class PackagesTest(ScratchTest):
+    """packages.sh, with a PATH in which the machine looks as it must for the test."""
+
+    def script(self, **programs: str) -> subprocess.CompletedProcess[str]:
+        tools = self.scratch / 'bin'
+        tools.mkdir()
+        for name in ('sh', 'cut', 'sed', 'env'):
+            (tools / name).symlink_to(shutil.which(name) or name)
+        for name, body in programs.items():
+            path = tools / name.replace('_', '-')
+            path.write_text(f'#!/bin/sh\n{body}\n')
+            path.chmod(0o755)
+        return subprocess.run(['/bin/sh', HERE / 'packages.sh'], env={'PATH': str(tools)},
+                              text=True, capture_output=True)
+
+    def packages(self) -> list[str]:
+        text = (HERE / 'packages.sh').read_text()
+        needed = re.search(r"needed='(.*?)'\n\n", text, re.DOTALL)
+        assert needed
+        return [line.split()[0] for line in needed[1].splitlines()]
+
+    def test_nothing_missing(self) -> None:
+        every = ''.join(f'echo installed {name}\n' for name in self.packages())
+        result = self.script(dpkg_query=every)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, '', ''))
+
+    def test_neither_root_nor_sudo(self) -> None:
+        every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
+        result = self.script(dpkg_query=every, id='echo 1000')
+        self.assertEqual(result.returncode, 7)
+        self.assertIn('bc: computes', result.stdout)
+        self.assertIn('apt-get update && apt-get install -y --no-install-recommends bc\n',
+                      result.stderr)
+
+    def test_installs_through_sudo_what_is_missing(self) -> None:
+        every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
+        result = self.script(dpkg_query=every, id='echo 1000', sudo='echo sudo "$@"')
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn('sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y '
+                      '--no-install-recommends bc\n', result.stdout)
+
+    def test_removed_but_not_purged_is_missing(self) -> None:
+        every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
+        result = self.script(dpkg_query=every + 'echo config-files bc', id='echo 1000')
+        self.assertEqual(result.returncode, 7)
+
+    def test_apt_fails(self) -> None:
+        result = self.script(dpkg_query='exit 1', id='echo 0',
+                             apt_get='echo no network >&2; exit 100')
+        self.assertEqual(result.returncode, 7)
+        self.assertIn('is the network up', result.stderr)
+
+    def test_not_debian(self) -> None:
+        result = self.script()
+        self.assertEqual(result.returncode, 7)
+        self.assertIn('python3 gcc make', result.stderr)

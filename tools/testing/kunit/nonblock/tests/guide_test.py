@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests that the pages show what there is: each block of code in them has a test."""
+
+from __future__ import annotations
+
+import unittest
+
+from nonblock.verbs import check_series
+from nonblock.verbs import check_whole
+from nonblock.verbs import guide
+from nonblock.common import Failure
+from nonblock.tests.fixtures import TOP, ScratchTest, quiet
+from nonblock.verbs.guide import Block, mismatch, read_blocks, split_output, tester
+
+BLOCKS = guide.page_blocks(TOP)
+README = (TOP / 'README.md').read_text(encoding='utf-8')
+
+
+class PageTest(unittest.TestCase):
+    def test_each_block_has_a_test(self) -> None:
+        self.assertEqual([str(block) for block in BLOCKS if not tester(block, TOP)], [])
+
+    def test_there_is_one_of_each_kind(self) -> None:
+        self.assertEqual({tester(block, TOP) for block in BLOCKS}, {
+            'make run, make modules', 'make modules', 'check_series.Check.documented()',
+            'make drivers', 'reports.log',
+            'device-probe, mrelease-probe, oom-probe, race-probe'})
+
+    def test_included_code_is_there(self) -> None:
+        for block in BLOCKS:
+            if block.directive != 'literalinclude':
+                continue
+            source = guide.included(block, TOP).read_text(encoding='utf-8')
+            for name in ('start-at', 'end-before'):
+                if marker := block.option(name):
+                    self.assertEqual(source.count(marker), 1, f'{block}: {marker}')
+
+    def test_others_run_what_they_are_said_to(self) -> None:
+        self.assertIn('documented', dir(check_series.Check))
+        suites, trigger = guide.RUN_BY
+        self.assertTrue(suites.endswith(
+            f'kunit.py run --kunitconfig={check_whole.KUNITCONFIG_FOLDER}'))
+        # That make drivers has this trigger is tested with it.
+        self.assertIn('hist:', trigger)
+
+    def test_the_kbuild_is_five_lines_at_most(self) -> None:
+        text = (TOP / 'samples/mmu_notifier/out-of-tree/Kbuild').read_text(encoding='utf-8')
+        self.assertLessEqual(len(text.splitlines()), 5)
+
+    def test_the_readme_is_as_the_page_is(self) -> None:
+        section = README.split('## In ten minutes\n')[1].split('\n## ')[0]
+        shown = [line.split('  #')[0].strip() for line in section.splitlines()
+                 if line.startswith('    ')]
+        self.assertGreaterEqual(len(shown), 5)
+        known = {command.text for block in BLOCKS if block.prompt == '$ '
+                 for command in block.commands()}
+        self.assertLessEqual(set(shown), known)
+
+
+class PrintedTest(unittest.TestCase):
+    def test_only_what_a_log_has(self) -> None:
+        block = next(block for block in BLOCKS if tester(block, TOP) == 'reports.log')
+        lines = block.text.splitlines()
+        self.assertEqual(guide.printed_in(lines), 'reports.log')
+        self.assertEqual(guide.printed_in([*lines, 'and more']), '')
+        self.assertEqual(guide.printed_in([lines[0] + ' and more', *lines[1:]]), '')
+        self.assertEqual(guide.printed_in(lines[::-1]), '')
+
+
+class TesterTest(unittest.TestCase):
+    def assert_untested(self, text: str) -> None:
+        block, = read_blocks(text)
+        self.assertEqual(tester(block, TOP), '', str(block))
+
+    def test_new_blocks_have_none(self) -> None:
+        for text in ('Do this::\n\n\tmutex_lock(&lock);\n', 'It says::\n\n    BUG: something\n',
+                     '.. code-block:: c\n\n   mutex_lock(&lock);\n',
+                     '.. parsed-literal::\n\n   $ make run\n', '::\n\n\tCONFIG_UNHEARD_OF=y\n',
+                     '.. literalinclude:: ../../mm/mmu_notifier_probe.c\n',
+                     '.. literalinclude:: ../../samples/mmu_notifier/gone.c\n'):
+            with self.subTest(text=text):
+                self.assert_untested(text)
+
+    def test_a_block_has_a_line_and_a_name(self) -> None:
+        block, = read_blocks('Title\n=====\n\nThus::\n\n\t$ one\n\t  two\n\n\t$ three\n\nText.\n')
+        self.assertEqual(str(block), f'{guide.PAGE}:4: $ one')
+        self.assertEqual([(command.text, command.output) for command in block.commands()],
+                         [('one', ['  two', '']), ('three', [])])
+
+    def test_in_a_list(self) -> None:
+        block, = read_blocks('- One::\n\n    $ two\n\n  Text.\n')
+        self.assertEqual(block.text, '$ two')
+
+    def test_options(self) -> None:
+        block, = read_blocks('.. literalinclude:: x.c\n   :language: c\n   :start-at: int x;\n')
+        self.assertEqual((block.directive, block.option('start-at'), block.option('end-before')),
+                         ('literalinclude', 'int x;', ''))
+
+
+class OutputTest(unittest.TestCase):
+    PRINTED = ['one 1', 'two at f+0x12/0x30', '  three', 'one 2', 'four']
+
+    def test_as_shown(self) -> None:
+        for shown in (['one 7', 'two at f+0xab/0x1', 'three', 'one 1', 'four'],
+                      ['...', 'four'], ['one 1', '...'], ['...', 'one 1', 'four'],
+                      ['one 1', '...', 'three', '...'], ['...', 'two ... f+...', '...'],
+                      ['one      1', '...', 'four', '...']):
+            with self.subTest(shown=shown):
+                self.assertEqual(mismatch(shown, self.PRINTED), '')
+
+    def test_not_as_shown(self) -> None:
+        for shown, line in ((['two'], 'two'), (['one 1', 'three', '...'], 'three'),
+                            (['...', 'five', '...'], 'five'), (['...', 'four', 'one 1'], 'one 1'),
+                            (['one 1'], '(the end, and not "two at f+0x12/0x30")'),
+                            (['...', 'two at f+0x12/0x31 more', '...'],
+                             'two at f+0x12/0x31 more')):
+            with self.subTest(shown=shown):
+                self.assertEqual(mismatch(shown, self.PRINTED), line)
+
+    def test_split(self) -> None:
+        self.assertEqual(split_output('a\n\nb\nguide-command 0\nguide-command 1\nc'
+                                      'guide-command 2\nd\n'),
+                         [('0', ['a', 'b']), ('1', []), ('2', ['c'])])
+
+
+class JudgeTest(unittest.TestCase):
+    BLOCK = Block(7, '$ one\nyes\n$ two\nmake: *** Error 1')
+
+    def lines(self, *ran: tuple[str, list[str]]) -> list[str]:
+        verdict = guide.judge(self.BLOCK, list(ran))
+        return [*verdict.lines, str(verdict)]
+
+    def test_passed(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes']), ('2', ['make: *** Error 1'])),
+                         ['1 passed, 0 failed'])
+
+    def test_other_output(self) -> None:
+        self.assertEqual(self.lines(('0', ['no']), ('2', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: one: does not print what is shown: yes')
+
+    def test_fails(self) -> None:
+        self.assertEqual(self.lines(('3', ['yes']), ('2', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: one: exit status 3: yes')
+
+    def test_does_not_fail(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes']), ('0', ['make: *** Error 1']))[0],
+                         f'FAILED {guide.PAGE}:7: two: exit status 0: make: *** Error 1')
+
+    def test_does_not_end(self) -> None:
+        self.assertEqual(self.lines(('0', ['yes'])),
+                         [f'FAILED {guide.PAGE}:7: two: did not end', '0 passed, 1 failed'])
+
+
+class ShellTest(ScratchTest):
+    def test_no_repository_to_clone(self) -> None:
+        with quiet() as output:
+            verdict = guide.run_front_door(self.scratch, {})
+        self.assertEqual(str(verdict), '0 passed, 0 failed, 1 skipped')
+        self.assertIn('this is no repository', output.getvalue())
+
+    def test_all_blocks_in_one_shell(self) -> None:
+        with quiet():
+            verdict = guide.run_in_shell([Block(1, '$ x=1\n$ mkdir sub\n$ cd sub'),
+                                          Block(5, '$ echo $x $PWD\n1 .../sub')], self.scratch,
+                                         {'PATH': '/usr/bin:/bin'})
+        self.assertEqual((verdict.lines, verdict.passed), ([], 2))
+
+    def test_the_clone_is_left_for_the_repository(self) -> None:
+        block = guide.as_here(Block(1, '$ git clone "$URL" x\n$ cd x\n$ make'), self.repo)
+        self.assertEqual([command.text for command in block.commands()],
+                         ['git clone "$URL" x', f'cd x && cd "{self.repo}"', 'make'])
+
+    def test_front_door(self) -> None:
+        theirs, ours = (list(guide.shell_blocks(TOP, page)) for page in (guide.PAGE, guide.RUNNER))
+        self.assertEqual([block.text.splitlines()[0] for block in theirs],
+                         ['$ make -C linux M=$PWD modules'])
+        self.assertTrue(ours[0].text.startswith('$ git clone '))
+        self.assertGreaterEqual(len(ours), 3)
+
+    def test_init_has_what_it_calls(self) -> None:
+        for block in BLOCKS:
+            if block.prompt == '# ':
+                for line in filter(None, guide.init_script(block).splitlines()):
+                    self.assertIn(line.split()[0], (*guide.APPLETS, 'cd', 'export'), str(block))
+
+    def test_without_a_shell(self) -> None:
+        known, guide.BUSYBOX = guide.BUSYBOX, self.scratch / 'none'
+        try:
+            with self.assertRaisesRegex(Failure, 'packages.sh modules installs it'):
+                guide.run_boots(TOP, self.scratch, 1, self.scratch)
+        finally:
+            guide.BUSYBOX = known

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of what is made of kunit.py's log."""
+
+from __future__ import annotations
+
+import unittest
+from unittest import mock
+
+from nonblock.kernel import kunit_run
+from nonblock.tests.fixtures import ScratchTest, write
+from nonblock.kernel.kunit_run import Outcome
+from nonblock.kernel.machine import UML
+
+
+class ReplayTest(ScratchTest):
+    def drop(self, log: str) -> str:
+        path = self.scratch / 'test.log'
+        path.write_bytes(log.encode())
+        dropped = kunit_run.drop_replayed(path)
+        left = path.read_bytes().decode()
+        self.assertEqual(dropped, left != log)
+        return left
+
+    def test_broken_off_line_goes(self) -> None:
+        self.assertEqual(self.drop('ok 1 a\nok 2 invalid\n** replaying previous printk message **\n'
+                                   'ok 2 invalidate\n'), 'ok 1 a\nok 2 invalidate\n')
+
+    def test_with_carriage_returns(self) -> None:
+        self.assertEqual(self.drop('ok 2 inv\r\n** replaying previous printk message **\r\n'
+                                   'ok 2 x\r\n'),
+                         'ok 2 x\r\n')
+
+    def test_nothing_to_drop(self) -> None:
+        self.assertEqual(self.drop('ok 1 a\nok 2 invalid\n'), 'ok 1 a\nok 2 invalid\n')
+
+    def test_at_the_start(self) -> None:
+        self.assertEqual(self.drop('** replaying previous printk message **\nok 1 a\n'), 'ok 1 a\n')
+
+    def test_also_where_all_passed(self) -> None:
+        log = self.scratch / UML.folder / 'test.log'
+
+        def kunit(command: list[str], *_: object) -> Outcome:
+            self.assertEqual(command[1], 'run')         # and never parse
+            write(log.parent, {'test.log': 'ok 1 each_cl\n** replaying previous printk message '
+                                           '**\nok 1 each_claims_its_own\n'})
+            return Outcome()
+
+        with mock.patch.object(kunit_run, '_call', kunit):
+            kunit_run.run(self.scratch / 'linux', UML, 1, False, self.scratch / 'memory')
+        self.assertEqual(log.read_text(encoding='utf-8'), 'ok 1 each_claims_its_own\n')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the machines: their options, which accelerator QEMU gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import unittest
+from unittest import mock
+
+from nonblock.kernel import machine
+from nonblock.common import EXIT_MACHINE, Failure
+from nonblock.tests.fixtures import ScratchTest, write
+
+
+class QemuTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.bin = self.scratch / 'bin'
+        self.bin.mkdir()
+        patch = mock.patch.dict(os.environ, PATH=f'{self.bin}:{os.environ["PATH"]}')
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def qemu(self, script: str) -> None:
+        path = self.bin / machine.QEMU
+        path.write_text(f'#!/bin/sh\n{script}\n')
+        path.chmod(0o755)
+
+
+class AcceleratorTest(QemuTest):
+    def test_guest_that_ends_qemu(self) -> None:
+        self.qemu(f'exit {machine.EXIT_STATUS}')
+        self.assertTrue(machine.guest_runs('kvm', 5))
+
+    def test_qemu_that_refuses(self) -> None:
+        self.qemu('exit 1')
+        self.assertFalse(machine.guest_runs('kvm', 5))
+
+    def test_qemu_that_just_ends(self) -> None:
+        self.qemu('exit 0')
+        self.assertFalse(machine.guest_runs('kvm', 5))
+
+    def test_guest_that_hangs(self) -> None:
+        self.qemu('exec sleep 60')
+        self.assertFalse(machine.guest_runs('kvm', 0.2))
+
+    def test_no_qemu(self) -> None:
+        with mock.patch.dict(os.environ, PATH=str(self.scratch)), \
+                self.assertRaises(Failure) as caught:
+            machine.guest_runs('kvm', 5)
+        self.assertEqual(caught.exception.code, EXIT_MACHINE)
+        self.assertIn('packages.sh x86_64', str(caught.exception))
+
+    def test_the_boot_sector_fits(self) -> None:
+        self.assertLessEqual(len(machine.BOOT_SECTOR), 510)
+
+    def test_machine_without_kvm(self) -> None:
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            self.assertEqual(machine.x86_64(2, False).path, str(machine.TCG))
+        with mock.patch.object(machine, 'kvm_works', return_value=True):
+            self.assertEqual(machine.x86_64(2, False).path, '')
+
+
+class UmlTest(ScratchTest):
+    def test_one_cpu_has_a_clock_of_its_own(self) -> None:
+        self.assertIs(machine.uml(1), machine.UML)
+        self.assertIs(machine.uml_e2e(1), machine.UML_E2E)
+        self.assertEqual(machine.uml_suites(1).build, machine.UML_E2E.build)
+        self.assertEqual(machine.uml_suites(1).run, machine.UML.run)
+
+    def test_several_cpus(self) -> None:
+        kernel = machine.uml(3)
+        self.assertIn('--kconfig_add=CONFIG_SMP=y', kernel.build)
+        self.assertIn('--kernel_args=ncpus=3', kernel.run)
+        self.assertNotIn('time-travel', ' '.join(kernel.run))
+        self.assertIn('ncpus=3', machine.uml_e2e(3).run)
+        self.assertFalse(machine.uml_e2e(3).time_travels)
+
+    def test_each_kernel_has_a_folder(self) -> None:
+        machines = [kind(smp) for kind in (machine.uml, machine.uml_e2e) for smp in (1, 2)]
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            machines += [kind(2, rt) for kind in (machine.x86_64, machine.x86_64_e2e)
+                         for rt in (False, True)]
+        machines += [machine.sanitized(one, name) for name in machine.SANITIZERS
+                     for one in machines]
+        kernels = {(one.folder, one.build) for one in machines}
+        self.assertEqual(len({folder for folder, _ in kernels}), len(kernels))
+        for one in machines:
+            self.assertEqual(one.is_uml, '--arch=x86_64' not in one.build)
+
+    def test_sanitizer(self) -> None:
+        kernel = machine.sanitized(machine.UML, 'kasan')
+        self.assertEqual(kernel.folder, 'um-kasan')
+        self.assertIn('--kconfig_add=CONFIG_KASAN=y', kernel.build)
+        self.assertGreater(kernel.timeout, machine.UML.timeout)
+
+    def test_uml_with_and_without_smp(self) -> None:
+        self.assertFalse(machine.uml_has_smp(self.kernel))
+        write(self.kernel, {'arch/um/Kconfig': 'config UML\n\tbool\n'})
+        self.assertFalse(machine.uml_has_smp(self.kernel))
+        write(self.kernel, {'arch/um/Kconfig': 'config SMP\n\tbool "x"\n'})
+        self.assertTrue(machine.uml_has_smp(self.kernel))
+
+
+class TcgTest(QemuTest):
+    """tcg/qemu-system-x86_64, as kunit.py calls it"""
+
+    def arguments(self, *arguments: str) -> list[str]:
+        self.qemu('for a; do echo "$a"; done')
+        env = {**os.environ, 'PATH': f'{machine.TCG}:{os.environ["PATH"]}'}
+        return subprocess.run([machine.QEMU, *arguments], env=env, check=True, timeout=10,
+                              stdout=subprocess.PIPE, text=True).stdout.splitlines()
+
+    def test_other_accelerators_are_left_out(self) -> None:
+        self.assertEqual(self.arguments('-nodefaults', '-accel', 'kvm', '-accel', 'hvf', '-accel',
+                                        'tcg', '-append', 'a b  "c"', '-smp', '2'),
+                         ['-nodefaults', '-accel', 'tcg', '-append', 'a b  "c"', '-smp', '2'])
+
+    def test_nothing_is_left_out(self) -> None:
+        self.assertEqual(self.arguments('-m', '1024', '-accel'), ['-m', '1024', '-accel'])
+
+
+if __name__ == '__main__':
+    unittest.main()

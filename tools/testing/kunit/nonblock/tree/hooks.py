@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The hooks: small patches for files that the kernel has, in the order of hooks/series.
+
+A hook is hooks/NAME. A variant of it is hooks/VARIANT/NAME, for kernels that look
+different there. Which one applies is found by trying. The names of the variants mean
+nothing to the runner.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from nonblock.common import EXIT_TREE, Failure, capture
+
+SERIES = 'hooks/series'
+COVERS = 'cover'                # in hooks/: the cover letters of the topics, no variant
+# The comments of hooks/series that mean something
+TOPIC = re.compile(r'topic (\S+)')
+# A hook that some kernels do not need, and where one sees that they do. Its name is ahead
+# of the comment, or in it: quilt then goes without the hook.
+CONDITION = re.compile(r'if (\S+(?: or \S+)*) has (.+?)(?:: (\S+\.patch))?')
+# One that is but the message for files that the repository adds; quilt goes without.
+FILES_ONLY = re.compile(r'files only: (\S+\.patch)')
+FUZZ = 2                        # what patch(1) takes by default
+
+
+@dataclass(frozen=True)
+class Hook:
+    name: str
+    topic: str = ''
+    files: tuple[str, ...] = ()     # it is for kernels in which one of these ...
+    text: str = ''                  # ... has this
+
+    def is_for(self, kernel: Path) -> bool:
+        return not self.files or any(
+            self.text in (kernel / name).read_text(encoding='utf-8', errors='replace')
+            for name in self.files if (kernel / name).is_file())
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What patch(1) makes of a patch in a folder."""
+    patch: Path
+    reasons: list[str]          # why it does not fit; none if it does
+    failed: int = 0             # hunks
+    fuzz: int = 0               # that it took
+
+
+# hooks/series
+
+def read_hooks(repo: Path, without: str = '') -> list[Hook]:
+    """
+    The hooks in their order, but not those that `without` finds: a regular expression for
+    "topic/name".
+    """
+    try:
+        lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
+    except FileNotFoundError:
+        raise Failure(EXIT_TREE, f'{repo / SERIES} is missing: it lists the hooks, one a line'
+                      ) from None
+    found: list[Hook] = []
+    topic = ''
+    for number, line in enumerate(lines, 1):
+        name, _, comment = (part.strip() for part in line.partition('#'))
+        files, text = '', ''
+        if match := TOPIC.fullmatch(comment):
+            topic = match[1]
+            if topic in (hook.topic for hook in found):
+                raise Failure(EXIT_TREE, f'{SERIES}:{number}: topic {topic} was there before; '
+                              'put its hooks together')
+        elif match := CONDITION.fullmatch(comment):
+            files, text, name = match[1], match[2], match[3] or name
+        elif match := FILES_ONLY.fullmatch(comment):
+            name = match[1]
+        elif comment.endswith('.patch') or name and comment.startswith('if '):
+            raise Failure(EXIT_TREE, f'{SERIES}:{number}: {line}: want "NAME # if FILE has TEXT", '
+                          '"# if FILE or FILE has TEXT: NAME", or "# files only: NAME"')
+        if name:
+            found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text))
+    return [hook for hook in found
+            if not without or not re.search(without, f'{hook.topic}/{hook.name}')]
+
+
+def read_series(repo: Path, without: str = '') -> list[str]:
+    return [hook.name for hook in read_hooks(repo, without)]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key to sort by, for which 7.10 is more than 7.9."""
+    return [(int(part or 0), text) for part, text in re.findall(r'(\d*)(\D*)', name)]
+
+
+def candidates(repo: Path, name: str) -> list[Path]:
+    """The patches to try: the general one, then the variants, the last one first."""
+    hooks = repo / 'hooks'
+    variants = sorted((path.name for path in hooks.iterdir() if path.is_dir()
+                       and path.name != COVERS), key=natural, reverse=True)
+    return [path for path in (hooks / name, *(hooks / variant / name for variant in variants))
+            if path.is_file()]
+
+
+# A patch
+
+def touched_files(patch: Path) -> set[str]:
+    """What it changes, adds or deletes. Of an empty file there is but the line of git."""
+    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
+    names = re.findall(r'^(?:(?:---|\+\+\+) [^/\s]+/|diff --git a/\S+ b/)([^\t\n]+)', text,
+                       re.MULTILINE)
+    return {name for name in names if '..' not in name.split('/')}
+
+
+def has_no_diff(patch: Path) -> bool:
+    """Whether a hook is but the message for files that the repository adds."""
+    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
+    return bool(re.search(r'^---\s*\Z', text, re.MULTILINE))
+
+
+def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
+    result = capture(['patch', '-p1', '--forward', '--batch', '--no-backup-if-mismatch',
+                      *options, '-i', patch], folder, {**os.environ, 'LC_ALL': 'C'})
+    output = result.stdout + result.stderr
+    fuzz = [int(number) for number in re.findall(r'^Hunk #\d+ .*with fuzz (\d+)', output,
+                                                 re.MULTILINE)]
+    failed = [int(number) for number in re.findall(r'^(\d+) out of \d+ hunks? (?:FAILED|ignored)',
+                                                   output, re.MULTILINE)]
+    return Attempt(patch, explain_patch(output) if result.returncode else [], sum(failed),
+                   max(fuzz, default=0))
+
+
+def explain_patch(output: str) -> list[str]:
+    """Say in a few words what patch(1) complained about."""
+    reasons, name = [], '?'
+    for line in output.splitlines():
+        if match := re.match(r'(?:checking|patching) file (.*)', line):
+            name = match[1].strip("'")
+        elif match := re.match(r'Hunk #(\d+) FAILED at (\d+)', line):
+            reasons.append(f'{name}: hunk {match[1]} (line {match[2]}) does not fit')
+        elif 'previously applied' in line:
+            reasons.append(f'{name}: has this change already')
+        elif match := re.match(r'\|\+\+\+ [^/]+/(\S+)', line):
+            reasons.append(f'{match[1]}: this kernel has no such file')
+        elif line.startswith('patch: ****'):
+            reasons.append(line[len('patch: ****'):].strip())
+    return reasons or [output.strip() or 'patch(1) failed without a message']
+
+
+def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attempt]:
+    """
+    Apply the first one that fits: all without fuzz, then all with. A patch that fits only
+    roughly may land in the wrong place, so that one which fits exactly goes first.
+    Returns that one alone, or one attempt for each.
+    """
+    attempts: list[Attempt] = []
+    for fuzz in (0, FUZZ):
+        attempts = []
+        for patch in patches:
+            attempt = run_patch(patch, folder, f'--fuzz={fuzz}', '--reject-file=-', '--dry-run',
+                                *options)
+            if not attempt.reasons:
+                attempt = run_patch(patch, folder, f'--fuzz={fuzz}', '--reject-file=-', *options)
+            if not attempt.reasons:
+                return [attempt]
+            attempts.append(attempt)
+    return attempts
+
+
+def take_back(repo: Path, hooks: list[Hook], folder: Path) -> dict[str, Path]:
+    """
+    Undo in the folder those hooks that its files have already, the last one first.
+    Returns the patch of each. That one has it all, and not by chance: what a patch adds has
+    to be there line by line.
+    """
+    found: dict[str, Path] = {}
+    for hook in reversed(hooks):
+        patches = [patch for patch in candidates(repo, hook.name) if not has_no_diff(patch)]
+        attempts = try_patches(patches, folder, '--reverse')
+        if attempts and not attempts[-1].reasons:
+            found[hook.name] = attempts[-1].patch
+    return found
+
+
+# What does not fit
+
+def reject(repo: Path, attempt: Attempt, folder: Path, rejected: Path) -> None:
+    """
+    Leave what a person needs to port the patch: in a/ the files as they are in this
+    kernel, in b/ the same with what fits, and .rej files with what does not.
+    """
+    shutil.rmtree(rejected, ignore_errors=True)
+    rejected.mkdir(parents=True)
+    for side in ('a', 'b'):
+        for name in touched_files(attempt.patch):
+            (rejected / side / name).parent.mkdir(parents=True, exist_ok=True)
+            if (folder / name).is_file():
+                shutil.copy(folder / name, rejected / side / name)
+    shutil.copy(attempt.patch, rejected)
+    run_patch(attempt.patch, rejected / 'b', f'--fuzz={FUZZ}')
+
+
+def misfit(repo: Path, hook: Hook, attempts: list[Attempt], folder: Path, rejected: Path,
+           origin: str) -> Failure:
+    """The Failure for a hook of which no variant fits."""
+    if not attempts:
+        return Failure(EXIT_TREE, f'{SERIES} lists {hook.name}, and there is no hooks/{hook.name} '
+                       f'and no hooks/VARIANT/{hook.name}. Add it, or take it out of {SERIES}.')
+    closest = min(attempts, key=lambda attempt: attempt.failed or 1000)
+    reject(repo, closest, folder, rejected)
+    where = os.path.relpath(rejected, repo)
+    tried = [f'{os.path.relpath(attempt.patch, repo)}: {"; ".join(attempt.reasons)}'
+             for attempt in attempts]
+    return Failure(EXIT_TREE, f'hook {hook.name} does not apply to {origin}:\n    '
+                   + '\n    '.join(tried) + f'\nTo port it: {where}/b has what fits of '
+                   f'{os.path.relpath(closest.patch, repo)}, and *.rej files with the rest. Finish '
+                   'the files there, remove *.rej, and put the message of the patch and the output '
+                   f'of "diff -ruN a b" in {where} at hooks/VARIANT/{hook.name}, with a name of '
+                   'your choice for VARIANT. The tree was not changed.')
+
+
+def describe(repo: Path, attempt: Attempt) -> Optional[str]:
+    """What is to be said of one that fits; nothing of the general patch that fits exactly."""
+    path = os.path.relpath(attempt.patch, repo)
+    if attempt.fuzz:
+        return f'hook {attempt.patch.name}: {path} applies with fuzz {attempt.fuzz}'
+    if attempt.patch.parent.name != 'hooks':
+        return f'hook {attempt.patch.name}: the variant {path} applies'
+    return None

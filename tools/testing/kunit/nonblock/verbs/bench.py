@@ -1,0 +1,501 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the series costs: make bench.
+
+Two trees: one with only the fixes of the series, and ours. Where lockdep is off, both
+must compile to the same code. Where it is on, both are booted in turn under QEMU, whose
+clock counts instructions, so that neither this machine's load nor its caches matter.
+Then both run the kernel's own mm selftests, in real time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Callable, Iterable, Optional
+
+from nonblock.result import kselftests
+from nonblock.kernel import kunit_run
+from nonblock.verbs import turnaround
+from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_tool, start
+from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, capture, say, write_atomically
+from nonblock.tree.hooks import touched_files
+from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options, includers
+from nonblock.kernel.kconfig import read_config
+from nonblock.kernel.machine import BENCH_CONFIG, X86_64_BENCH, Machine
+from nonblock.tree.prepare import Tree, overlay_files
+from nonblock.result.verdict import Verdict
+
+HERE = Path(__file__).resolve().parent
+# For Preparer's `without`: all but the fixes, with which the rest is compared
+ALL_BUT_FIXES = '^(?!fixes-)'
+FIXES, OURS = SIDES = 'fixes', 'ours'
+ROUNDS = 3
+
+
+# Lockdep off: the same code?
+
+OFF = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
+       'DEBUG_LOCKING_API_SELFTESTS': 'n', 'FTRACE': 'n', 'ENABLE_DEFAULT_TRACERS': 'n',
+       'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_TEST': 'n', 'KUNIT_EXAMPLE_TEST': 'n',
+       'SLUB_KUNIT_TEST': 'n', 'USERCOPY_KUNIT_TEST': 'n',
+       'DAMON': 'n', 'DAMON_KUNIT_TEST': 'n', 'DAMON_VADDR_KUNIT_TEST': 'n',
+       'FAULT_INJECTION_DEBUG_FS': 'n', 'FAULT_INJECTION_STACKTRACE_FILTER': 'n',
+       'TEST_MMU_NOTIFIER': 'n', 'SYNC_FILE': 'n', 'DETECT_HUNG_TASK': 'n'}
+
+
+def off_options() -> dict[str, str]:
+    """bench.config's, and to be off what is on in the other configurations."""
+    return {**read_config(BENCH_CONFIG), **OFF}
+
+
+def off_builder(tree: Path, jobs: int) -> Builder:
+    return Builder(Config('x86_64, bench off', 'x86_64', off_options()), tree, jobs)
+
+
+def touched_sources(repo: Path, trees: dict[str, Tree]) -> list[str]:
+    """Mainline's C files that our hooks change, themselves or in a header."""
+    names = {name for hook in trees[OURS].hooks for name in touched_files(repo / hook)
+             if (trees[FIXES].path / name).is_file()}
+    found = {name for name in names if name.endswith('.c')}
+    found |= includers(trees[FIXES].path, (name for name in names if name.endswith('.h')),
+                       ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
+    return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
+
+
+def disassemble(path: Path) -> str:
+    """All code, with its relocations, and without the name of the file."""
+    result = capture(['objdump', '--disassemble', '--reloc', path])
+    if result.returncode:
+        raise Failure(EXIT_BUILD, f'objdump {path}: {result.stderr.strip()}')
+    return result.stdout.partition('file format')[2]
+
+
+def first_difference(one: str, other: str) -> str:
+    """The first line that is not the same, and the function that it is in."""
+    function = ''
+    for mine, theirs in zip(one.splitlines(), other.splitlines()):
+        if match := re.match(r'[0-9a-f]+ <(.*)>:$', mine):
+            function = match[1]
+        if mine != theirs:
+            return f'{function}: {" ".join(mine.split())} | {" ".join(theirs.split())}'
+    return 'one is longer'
+
+
+def compare_off(repo: Path, trees: dict[str, Tree], jobs: int, verdict: Verdict) -> list[str]:
+    """One test for each object; returns their names."""
+    sources = touched_sources(repo, trees)
+    builders = {side: off_builder(tree.path, jobs) for side, tree in trees.items()}
+    objects: list[str] = []
+    for side, builder in builders.items():
+        say(f'lockdep off: building the touched objects in {builder.out.name} of {side} ...')
+        trouble = builder.configure({*base_options('x86_64'), *off_options()})
+        objects = builder.objects(sources) if not trouble else []
+        status, output = builder.make(*objects) if objects else (1, trouble or 'no objects')
+        if status:
+            error = ERROR.search(output)
+            verdict.fail(f'FAILED build of {side}, lockdep off: '
+                         f'{error[0].strip() if error else output.strip()}', EXIT_BUILD)
+            return []
+    ours = [name for name in overlay_files(repo) if name.endswith('.c') and
+            name.startswith(('mm/', 'lib/'))]
+    extra = builders[OURS].objects(ours)
+    if extra:
+        verdict.fail(f'FAILED off: objects that only ours has: {" ".join(extra)}')
+    else:
+        verdict.passed += 1
+    for name in objects:
+        one, other = (disassemble(builders[side].out / name) for side in SIDES)
+        if one == other:
+            verdict.passed += 1
+        else:
+            verdict.fail(f'FAILED off: {name}: {first_difference(one, other)}')
+    say(f'lockdep off: {len(objects)} objects: {" ".join(objects)}')
+    return objects
+
+
+# Lockdep on: what a boot says
+
+@dataclass
+class Measured:
+    """Of one kernel: all that it measured, in nanoseconds, that is, instructions."""
+    values: dict[str, float] = field(default_factory=dict)
+    lockdep: dict[str, dict[str, int]] = field(default_factory=dict)
+    trouble: str = ''
+    ended: bool = False
+
+
+VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
+TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
+LOCKDEP = re.compile(r'lockdep ((?:at|before|after) [a-z ]+): +(\S[^:]*): +(\d+)')
+# Of KUnit: a suite, a case or a parameter
+PASSED = re.compile(r'\] +ok \d+ \S+(?!\S| # SKIP)')
+TIME = re.compile(r'\[ *(\d+)\.(\d{6})\] ')
+# What lockdep has limited room for
+RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
+             'dependency chain hlocks used', 'stack-trace entries',
+             'number of stack traces', 'number of stack hash chains')
+
+
+def parse_log(lines: Iterable[str]) -> Measured:
+    boot = Measured()
+    for line in map(str.rstrip, lines):
+        if match := VALUE.search(line):
+            boot.values[match[1]] = float(match[2])
+        elif match := LOCKDEP.search(line):
+            if match[2] in RESOURCES:
+                boot.lockdep.setdefault(match[1], {})[match[2]] = int(match[3])
+        elif match := TROUBLE.search(line):
+            boot.trouble = boot.trouble or match[0]
+        boot.ended = boot.ended or line.endswith('bench: end')
+    if not boot.ended:
+        boot.trouble = boot.trouble or 'it did not come to its end'
+    return boot
+
+
+def time_of(line: str) -> Optional[int]:
+    match = TIME.search(line)
+    return int(match[1]) * 10**9 + int(match[2]) * 1000 if match else None
+
+
+def between(lines: list[str], first: str, last: str) -> Optional[float]:
+    """The time from the first line with this to the last with that."""
+    starts = [time for line in lines if re.search(first, line)
+              if (time := time_of(line)) is not None]
+    ends = [time for line in lines if re.search(last, line)
+            if (time := time_of(line)) is not None]
+    return float(ends[-1] - starts[0]) if starts and ends else None
+
+
+def parse_suites(lines: list[str]) -> Measured:
+    """The kernel's own suites: reports are what some of them are about, but no panic."""
+    boot = parse_log(lines)
+    boot.trouble = '' if boot.ended else 'it did not come to its end'
+    for name, first, last in (
+            ('kunit_suites', r'\] KTAP version 1', r'\] (not )?ok \d+ \w+'),
+            ('locking_selftests', r'Locking API testsuite', r'Good, all +\d+ testcases passed')):
+        value = between(lines, first, last)
+        if value is None:
+            boot.trouble = boot.trouble or f'{name} did not run'
+        else:
+            boot.values[name] = value
+    boot.values[NO_LESS] = sum(bool(PASSED.search(line)) for line in lines)
+    for line in lines:
+        if match := re.search(r'\] (not ok \d+ \w+)', line):
+            boot.trouble = boot.trouble or match[1]
+    return boot
+
+
+# Lockdep on: the verdict
+
+# What passes with only the fixes has to pass with all.
+NO_LESS = 'kunit_passed'
+# A ratio, ours to that with only the fixes. The first that matches counts. A pass that may
+# not block is rare on a kernel with lockdep, so it has to be linear, and no more.
+GOALS: tuple[tuple[str, Optional[float]], ...] = (
+    (r'kmalloc|kmalloc_under_mutex|fault_munmap|\w+_blockable_\d+', 1.01),
+    (r'\w+_nonblocking_\d+', 3), (r'kunit_suites|locking_selftests', 1.05),
+    (r'.*', None))
+# What a notifier may cost at 4,096 of them, in relation to 16
+LINEAR, FEW, MANY = 1.2, 16, 4096
+
+
+@dataclass
+class Result:
+    name: str
+    ours: float
+    other: float                # the fixes; or, of what must be linear, ours with few
+    ratio: float
+    spread: float               # of the boots, in relation to the median: the larger one
+    limit: Optional[float]      # None: only to be known
+
+    @property
+    def good(self) -> bool:
+        if self.name == NO_LESS:
+            return self.ours >= self.other
+        return self.limit is None or self.ratio <= self.limit
+
+    def __str__(self) -> str:
+        limit = '' if self.limit is None else f', goal {self.limit:.2f}'
+        return (f'{self.name}: {self.ours:.1f} against {self.other:.1f}, '
+                f'ratio {self.ratio:.3f}{limit}')
+
+
+def limit_of(name: str) -> Optional[float]:
+    return next(limit for pattern, limit in GOALS if re.fullmatch(pattern, name))
+
+
+def spread(values: list[float]) -> float:
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def ratios(boots: dict[str, list[Measured]]) -> list[Result]:
+    """Of the medians, for all that each boot of both sides has."""
+    every = [boot for side in SIDES for boot in boots[side]]
+    found = []
+    for name in every[0].values if every else ():
+        if any(name not in boot.values for boot in every):
+            continue
+        values = {side: [boot.values[name] for boot in boots[side]] for side in SIDES}
+        ours, other = (statistics.median(values[side]) for side in (OURS, FIXES))
+        found.append(Result(name, ours, other, ours / other,
+                            max(map(spread, values.values())), limit_of(name)))
+    return found
+
+
+def linear(results: Iterable[Result]) -> list[Result]:
+    """What one notifier costs where there are many, and where there are few."""
+    ours = {result.name: result for result in results}
+    found = []
+    for name, many in ours.items():
+        few = ours.get(name.replace(f'_{MANY}', f'_{FEW}'))
+        if name.endswith(f'_{MANY}') and few:
+            each = [many.ours / MANY, few.ours / FEW]
+            found.append(Result(f'{name.removesuffix(f"_{MANY}")}_linear', each[0], each[1],
+                                each[0] / each[1], many.spread, LINEAR))
+    return found
+
+
+def expected_names() -> set[str]:
+    passes = {f'{kind}_{how}_{count}' for kind in ('range', 'interval')
+              for how in ('blockable', 'nonblocking') for count in (1, 16, 256, 4096)}
+    return {'kmalloc', 'kmalloc_under_mutex', 'fault_munmap', 'kunit_suites', NO_LESS,
+            'locking_selftests', *passes}
+
+
+def judge(results: list[Result], verdict: Verdict) -> None:
+    for name in sorted(expected_names() - {result.name for result in results}):
+        verdict.fail(f'MISSING {name}: not measured in each boot')
+    for result in results:
+        if not result.good:
+            verdict.fail(f'FAILED {result}')
+        elif result.limit is not None or result.name == NO_LESS:
+            verdict.passed += 1
+
+
+# The tables
+
+def as_text(results: list[Result]) -> str:
+    lines = [f'{"":28} {"fixes":>13} {"ours":>13} {"ratio":>7} {"goal":>6} {"spread":>8}']
+    for result in results:
+        goal = '-' if result.limit is None else f'{result.limit:.2f}'
+        lines.append(f'{result.name:28} {result.other:13.1f} {result.ours:13.1f} '
+                     f'{result.ratio:7.3f} {goal:>6} {result.spread:8.4f}'
+                     + ('' if result.good else '  FAILED'))
+    return '\n'.join([*lines, 'In instructions; of what is called linear, for one notifier of '
+                      f'{FEW} and of {MANY}.'])
+
+
+Resources = dict[str, dict[str, dict[str, int]]]        # by time, name and side
+
+
+def resources(*boots: dict[str, Measured]) -> Resources:
+    """Lockdep's own, of each of these boots of each side."""
+    found: Resources = {}
+    for boot in boots:
+        for side in SIDES:
+            for when, table in boot[side].lockdep.items():
+                for name, value in table.items():
+                    found.setdefault(when, {}).setdefault(name, {})[side] = value
+    return found
+
+
+def resources_as_text(table: Resources) -> str:
+    lines = [f'{"lockdep":52} {"fixes":>8} {"ours":>8}']
+    for when, rows in table.items():
+        lines += [f'{when + ": " + name:52} {row.get(FIXES, 0):8} {row.get(OURS, 0):8}'
+                  for name, row in rows.items()]
+    return '\n'.join(lines)
+
+
+# A bar for each ratio, and a mark where it may reach to
+PLOT = '''set terminal svg size 1100,600 font "sans,12"
+set output "bench.svg"
+set title "{title}"
+set style fill solid 0.5
+set boxwidth 0.7
+set ylabel "ratio to the kernel with only the fixes"
+set xtics rotate by -60 noenhanced
+set grid y
+set yrange [0:*]
+set rmargin 8
+plot "bench.dat" using 0:2:xtic(1) with boxes title "measured", \\
+     "bench.dat" using 0:3 with points pointtype 7 title "goal"
+'''
+
+
+def plot(folder: Path, title: str, results: list[Result]) -> None:
+    (folder / 'bench.dat').write_text(''.join(
+        f'{result.name} {result.ratio:.4f} '
+        f'{"NaN" if result.limit is None else f"{result.limit:.2f}"}\n' for result in results),
+        encoding='utf-8')
+    (folder / 'bench.gp').write_text(PLOT.format(title=title), encoding='utf-8')
+    result = capture(['gnuplot', 'bench.gp'], folder)
+    if result.returncode:
+        raise Failure(EXIT_BUILD, f'gnuplot: {result.stderr.strip()}')
+
+
+def as_json(title: str, results: list[Result], table: Resources, objects: list[str],
+            times: list[turnaround.Time], selftests: dict[str, dict[str, kselftests.Program]],
+            verdict: Verdict) -> str:
+    return json.dumps({
+        'title': title, 'unit': 'instructions', 'rounds': ROUNDS,
+        'results': [{**asdict(result), 'good': result.good} for result in results],
+        'lockdep': table, 'objects_off': objects,
+        'selftests': {side: {name: asdict(program) for name, program in programs.items()}
+                      for side, programs in selftests.items()},
+        'turn_around_seconds': [{**asdict(time), 'good': time.good} for time in times],
+        'failures': verdict.lines}, indent=1) + '\n'
+
+
+# The kernels, the module and the boots
+
+def find_address(folder: Path, symbol: str) -> str:
+    text = (folder / 'System.map').read_text(encoding='utf-8')
+    match = re.search(rf'^([0-9a-f]+) [TtDdBb] {symbol}$', text, re.MULTILINE)
+    if not match:
+        raise Failure(EXIT_BUILD, f'{folder}/System.map: no {symbol}')
+    return f'0x{match[1]}'
+
+
+def module_arguments(folder: Path) -> tuple[str, ...]:
+    """Not exported, and the kernel is not relocatable, so that System.map tells."""
+    symbols = {'start': 'start', 'end': 'end', 'map': 'start_map'}
+    return tuple(f'{name}={find_address(folder, f"__mmu_notifier_invalidate_range_{symbol}")}'
+                 for name, symbol in symbols.items())
+
+
+def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
+    """The kernel and its initramfs; returns what is wrong."""
+    folder = tree.with_name(machine.folder)
+    outcome = kunit_run.build(tree, machine, jobs, memory)
+    if not outcome.built:
+        return outcome.error
+    output = folder / 'bench'
+    shutil.rmtree(output, ignore_errors=True)
+    shutil.copytree(HERE / 'bench_src', output)
+    run_tool('building the module that measures', [
+        'make', '-C', tree, 'ARCH=x86_64', f'O={folder}', f'M={output}', 'modules'])
+    for name in ('bench', 'run_selftests'):
+        run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / name,
+                                       output / f'{name}.c'])
+    names = kselftests.present(tree)
+    selftests = kselftests.build(tree, folder, names, jobs)
+    build_initramfs(folder, {'/bench': output / 'bench',
+                             '/run_selftests': output / 'run_selftests',
+                             '/mmu_notifier_bench.ko': output / 'mmu_notifier_bench.ko',
+                             **{f'/selftests/{name}': selftests / name for name in names}})
+    return ''
+
+
+def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Measured:
+    name = f'bench-{"suites" if suites else "passes"}-{number}'
+    # What the kernel draws by lot: where objects come to lie, for one.
+    seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
+    what = Boot(name, 'bench', () if suites else module_arguments(folder),
+                kernel='' if suites else 'kunit.enable=0', memory=256)
+    log = folder / f'{name}.log'
+    _, timed_out = start(command_line(seeded, what), machine.timeout, folder, log)
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    boot = parse_suites(lines) if suites else parse_log(lines)
+    if timed_out:
+        boot.trouble = f'no end within {machine.timeout} s'
+    if boot.trouble:
+        boot.trouble += f' (log: {log})'
+    return boot
+
+
+def boot_in_turn(folders: dict[str, Path], machine: Machine,
+                 verdict: Verdict) -> dict[str, list[Measured]]:
+    boots: dict[str, list[Measured]] = {side: [] for side in SIDES}
+    for number in range(1, ROUNDS + 1):
+        for side in SIDES:
+            parts = [boot_once(folders[side], machine, number, suites)
+                     for suites in (False, True)]
+            for part in parts:
+                if part.trouble:
+                    verdict.fail(f'FAILED boot of {side}: {part.trouble}', EXIT_HANG)
+            boots[side].append(Measured(parts[0].values | parts[1].values, parts[0].lockdep))
+    return boots
+
+
+def boot_selftests(folder: Path, machine: Machine,
+                   load: int) -> tuple[Measured, dict[str, kselftests.Program]]:
+    """
+    On two CPUs and in real time: some wait for what others do. In one thread: these turn
+    static keys of the scheduler on and off, and with two, a CPU may still run a breakpoint
+    that the other one has patched away: an Oops at an int3 in __schedule(), after minutes.
+    """
+    real = replace(machine, run=('-smp', '2', '-cpu', 'max'), timeout=machine.timeout + load)
+    what = Boot('bench-selftests', 'run_selftests', (str(load),),
+                kernel='kunit.enable=0 loglevel=5 hugepages=8', memory=2048,
+                accelerator='tcg,thread=single')
+    log = folder / f'{what.name}.log'
+    _, timed_out = start(command_line(real, what), real.timeout, folder, log)
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    boot = parse_log(lines)
+    if timed_out:
+        boot.trouble = f'no end within {real.timeout} s'
+    if boot.trouble:
+        boot.trouble += f' (log: {log})'
+    return boot, kselftests.parse(lines)
+
+
+def boot_both_selftests(
+        folders: dict[str, Path], machine: Machine, load: int, verdict: Verdict
+        ) -> tuple[dict[str, Measured], dict[str, dict[str, kselftests.Program]]]:
+    """Side by side: nothing is measured but lockdep's tables."""
+    say('the kernel\'s own mm selftests, on both kernels' +
+        (f', as a load of {load} s' if load else '') + ' ...')
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        jobs = {side: pool.submit(boot_selftests, folders[side], machine, load) for side in SIDES}
+        try:
+            done = {side: job.result() for side, job in jobs.items()}
+        except BaseException:
+            # Only this thread is interrupted, and those wait for their kernels.
+            kunit_run.stop_children()
+            raise
+    for side, (boot, _) in done.items():
+        if boot.trouble:
+            verdict.fail(f'FAILED selftests on {side}: {boot.trouble}', EXIT_HANG)
+    return ({side: boot for side, (boot, _) in done.items()},
+            {side: programs for side, (_, programs) in done.items()})
+
+
+def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs: int,
+        memory: Path, load: int = 0) -> Verdict:
+    """All of it, up to the verdict. `prepare` takes the hooks to be left out."""
+    trees = {FIXES: prepare(ALL_BUT_FIXES), OURS: prepare('')}
+    total, machine = Verdict(), X86_64_BENCH
+    objects = compare_off(repo, trees, jobs, total)
+    for side, tree in trees.items():
+        say(f'== the kernel with {side}: {shlex.quote(str(tree.path))}')
+        if trouble := build(tree.path, machine, jobs, memory):
+            total.fail(f'FAILED build of {side}: {trouble}', EXIT_BUILD)
+            return total
+    folders = {side: tree.path.with_name(machine.folder) for side, tree in trees.items()}
+    boots = boot_in_turn(folders, machine, total)
+    results = ratios(boots)
+    results += linear(results)
+    judge(results, total)
+    loaded, selftests = boot_both_selftests(folders, machine, load, total)
+    names = kselftests.present(trees[OURS].path)
+    kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
+    table = resources({side: boots[side][0] for side in SIDES}, loaded)
+    times = turnaround.measure(trees[OURS].path, jobs, memory, total)
+    say('\n'.join(['', as_text(results), '', resources_as_text(table), '',
+                   kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '',
+                   turnaround.as_text(times), '']))
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / 'bench.json',
+                     as_json(title, results, table, objects, times, selftests, total))
+    plot(out, title, results)
+    for name in ('bench.json', 'bench.svg'):
+        say(f'also in {os.path.relpath(out / name, repo)}')
+    return total

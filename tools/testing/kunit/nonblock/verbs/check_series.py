@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make check-series: does each topic of the series build and pass, patch by patch?
+
+On a pristine tree, in git, of each kernel, for each topic: git am of the topics that it
+depends on, then of one of its patches after the other. After each the objects that the
+topic touches are built with W=1 in each of the configurations below, without a warning
+that was not there before the topic. Then a kernel is built and booted, with the suites
+that it has by then. Last, all topics are applied in their order, and what can be
+checked of the whole is.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Iterator, TypeVar
+
+from nonblock.verbs.check_whole import Checks, checkpatch
+from nonblock.common import EXIT_TREE, Failure, capture, say
+from nonblock.tree.hooks import touched_files
+from nonblock.kernel.kbuild import includers
+from nonblock.tree.series import DEPENDS, choose_topics, read_topics, write_series
+from nonblock.verbs.series_build import SeriesBuilder, in_kernel, is_built, never_built
+from nonblock.result.verdict import Verdict
+
+T = TypeVar('T')
+
+KUNIT = Path(__file__).resolve().parents[2]
+
+
+class Check(Checks):
+    """One kernel."""
+
+    def run(self, name: str = '') -> Verdict:
+        """One topic, or all and then the whole."""
+        topics = read_topics(self.repo)
+        for topic in [name] if name else list(topics):
+            self.topic(topic, [one.name for one in choose_topics(topics, topic)[:-1]])
+        if not name:
+            self.all_topics()
+        say('\n' + self.table() + '\n')
+        return self.verdict
+
+    def topic(self, name: str, before: list[str]) -> None:
+        """A topic alone on those that it depends on."""
+        say(f'== {self.base.name}: topic {name}'
+            + (f', after {", ".join(before)}' if before else ''))
+        self.checkout.reset()
+        patches = write_series(self.repo, self.base, name).get(name, [])[1:]
+        if not patches:
+            return
+        depends = patches[0].parents[1] / DEPENDS.format(name)
+        if depends.exists():
+            self.checkout.am([depends])
+        every = sorted({touched for patch in patches for touched in touched_files(patch)})
+        self.sources = set(in_kernel(every, '.c')) | includers(
+            self.tree, (file for file in in_kernel(every, '.h') if (self.tree / file).exists()),
+            ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
+        if self.sources:
+            self.begin(name)
+        for number, patch in enumerate(patches, 1):
+            if not self.apply(patch, f'{name} {number}/{len(patches)}'):
+                return
+        if any(map(is_built, every)):
+            self.one(f'topic {name}: a kernel with it boots, and its suites pass',
+                     lambda: self.suites(True))
+
+    def all_topics(self) -> None:
+        """What is checked of the whole."""
+        self.checkout.reset()
+        patches = [patch for paths in write_series(self.repo, self.base).values()
+                   for patch in paths[1:]]
+        self.checkout.am(patches)
+        every = sorted({name for patch in patches for name in touched_files(patch)})
+        self.sources = set(in_kernel(every, '.c'))
+        symbols = self.checkout.symbols()
+        for builder in self.builders:
+            builder.trouble = builder.trouble or builder.configure(symbols)
+        self.whole(every)
+
+    def for_each(self, do: Callable[[SeriesBuilder], T]
+                 ) -> Iterator[tuple[SeriesBuilder, T, float]]:
+        """In their order: what it returns, and the seconds that it took."""
+        def timed(builder: SeriesBuilder) -> tuple[SeriesBuilder, T, float]:
+            start = time.monotonic()
+            found = do(builder)
+            return builder, found, time.monotonic() - start
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                yield from pool.map(timed, self.builders)
+            except BaseException:
+                # Interrupted: those that have not begun need not.
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def begin(self, topic: str) -> None:
+        symbols, present = self.checkout.symbols(), self.present()
+        for builder, _, seconds in self.for_each(
+                lambda builder: builder.begin(present, symbols)):
+            say(f'{self.base.name} before {topic}, {builder.config.name}: '
+                + (builder.trouble or f'{len(builder.known)} warnings, {seconds:.0f} s'))
+            if builder.trouble:
+                self.note(f'before {topic}, {builder.config.name}', builder.trouble)
+
+    def apply(self, patch: Path, number: str) -> bool:
+        say(f'== {self.base.name}: {number} {patch.stem}')
+        row = [f'{patch.parent.name} {patch.stem}'[:40]]
+        self.rows.append(row)
+        try:
+            self.checkout.am([patch])
+        except Failure as failure:
+            return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
+        found = checkpatch(self.tree, patch)
+        row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
+        names = touched_files(patch)
+        built = any(map(is_built, names))
+        if not built:
+            row += ['-'] * len(self.builders)
+            return True
+        symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
+        present = self.present()
+        for builder, (compiled, trouble), seconds in self.for_each(
+                lambda builder: (0, '') if builder.trouble else builder.check(present, symbols)):
+            if builder.trouble:
+                row.append('?')
+                continue
+            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, {seconds:.0f} s')
+            if compiled or trouble:
+                row.append(self.cell(f'{patch.name}: {builder.config.name}', trouble,
+                                     str(compiled)))
+            else:
+                row.append('-')
+        unseen = never_built(self.tree, self.builders, names)
+        self.note(f'{patch.name}: compiled', f'in no configuration: {unseen}' if unseen else '')
+        return True
+
+    def cell(self, what: str, trouble: str, text: str = 'ok') -> str:
+        return text if self.note(what, trouble) else 'FAIL'
+
+    def table(self) -> str:
+        """One row for each patch, one column for each configuration."""
+        columns = ['checkpatch', *(builder.config.name for builder in self.builders)]
+        lines = [f'{self.base.name}: objects compiled after each patch']
+        lines += [f'    {number:2} {name}' for number, name in enumerate(columns, 1)]
+        lines.append(' ' * 40 + ''.join(f'{number:>5}' for number in range(1, len(columns) + 1)))
+        lines += [f'{row[0]:40}' + ''.join(f'{cell:>5}' for cell in row[1:]) for row in self.rows]
+        return '\n'.join(lines)
+
+
+# The runner itself
+
+# Not minded: pycodestyle's own exceptions, and the tabs of C code in a string.
+STYLE = 'E121,E123,E126,E226,E24,E704,W503,W504,E101,W191'
+
+
+def check_runner() -> Verdict:
+    """What the runner is written in."""
+    verdict = Verdict()
+    for command in (['mypy', '--strict', 'nonblock'], ['pyflakes3', 'nonblock'],
+                    ['pycodestyle', '--max-line-length=100', f'--ignore={STYLE}', 'nonblock'],
+                    ['shellcheck', 'nonblock/packages.sh',
+                     'nonblock/kernel/tcg/qemu-system-x86_64']):
+        say(f'$ {command[0]} ...')
+        result = capture(command, KUNIT)
+        if result.returncode:
+            output = (result.stdout + result.stderr).strip()
+            verdict.fail(f'FAILED {command[0]}:\n    ' + '\n    '.join(output.splitlines()[-20:]))
+        else:
+            verdict.passed += 1
+    return verdict

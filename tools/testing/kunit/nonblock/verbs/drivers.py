@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Real drivers' notifiers: the programs, and what of others has to be in the initramfs.
+
+The kernel's own hmm-tests run unchanged, built from the prepared tree; the load is
+Debian's stress-ng.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from nonblock.result import kselftests
+from nonblock.kernel.boot import SELFTEST
+from nonblock.common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
+from nonblock.verbs.e2e import PROBE, Suite, TestBoot
+
+HMM_TESTS = f'{kselftests.MM}/hmm-tests.c'
+
+
+def libraries(program: Path) -> list[Path]:
+    """The shared libraries that a program needs, and their loader."""
+    result = capture(['ldd', program])
+    if result.returncode:
+        raise tool_failure(EXIT_BUILD, f'ldd {program}', result.stderr)
+    return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
+
+
+def files(tree: Path, um: Path, jobs: int) -> dict[str, Path]:
+    stress_ng = shutil.which('stress-ng')
+    if stress_ng is None:
+        raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
+                      'tools/testing/kunit/nonblock/packages.sh drivers installs it.')
+    found = {'/hmm-tests': kselftests.build(tree, um, ['hmm-tests'], jobs) / 'hmm-tests',
+             '/stress-ng': Path(stress_ng)}
+    # A path may lead through a link, which is not there.
+    return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
+
+
+# On 6.12 hmm-tests takes huge pages, and does not make any.
+HUGE_PAGES = ' hugepages=8'
+
+DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
+    TestBoot('drivers', 'drivers', memory=320),
+    TestBoot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048,
+             kernel=TestBoot.kernel + HUGE_PAGES),
+    TestBoot('stress', 'stress', memory=448),
+    # The probe changes nothing for these either, but that it takes its time.
+    TestBoot('hmm-tests-probe', 'run', ('/hmm-tests', '-T', 'benchmark_thp_migration'),
+             peer=HMM_TESTS, memory=2048, kernel=PROBE + HUGE_PAGES),
+    TestBoot('stress-probe', 'stress', memory=448, kernel=PROBE),
+), files)

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The selftests in user space: each boot of a kernel runs a test program as its init.
+
+A boot counts the tests that the program ran, and one more: its log. The kernel
+must report nothing, or, where a boot is there to show a report, just that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterable, Mapping, Optional
+
+from nonblock.kernel import kunit_run
+from nonblock.kernel import sanitizer
+from nonblock.kernel.boot import (SELFTEST, Boot, build_initramfs, build_programs, command_line,
+                                  start)
+from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say
+from nonblock.kernel.machine import Machine
+from nonblock.result.verdict import PANIC, Result, SkipRule, Verdict
+
+EXCERPT = 15
+
+# What no boot may show, and what none may that is not there to show a report
+FATAL = (r'Kernel panic', r'INFO: task .* blocked', sanitizer.HEADLINE.pattern)
+TROUBLE = (*FATAL, r'WARNING:', r'BUG:', r'possible .* detected')
+
+
+# What is booted
+
+@dataclass(frozen=True)
+class TestBoot(Boot):
+    """A boot whose log is judged."""
+    # Regular expressions for lines of the log, to be found in this order
+    wanted: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = TROUBLE
+    peer: str = ''                          # in the tree: whose tests run, if not the program's
+
+    @property
+    def source(self) -> str:
+        """The name of the file that has the tests."""
+        return Path(self.peer or self.program).stem
+
+
+# The map that is acquired again: mainline knows another recursion of such an allocation.
+RECURSION = (r'possible recursive locking detected', r'\(mmu_notifier_nonblock\).* at: \w*alloc')
+SLEEPING_LOCK = (r'BUG: Invalid wait context',)
+SLEEP = (r'BUG: scheduling in a non-blocking section',)
+
+
+def held(task: str, callback: str) -> tuple[str, ...]:
+    """The list of held locks names the callback."""
+    return (rf'\blocks held by {task}/', rf'\(mmu_notifier_nonblock\).* at: {callback}\+0x0')
+
+
+def report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBoot:
+    """Lockdep is off after its first report, so each is made in a boot of its own."""
+    return TestBoot(f'report-{variant}', 'report', ('-v', variant),
+                    wanted=wanted + held('oom_reaper', callback), unwanted=FATAL)
+
+
+def probe_report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBoot:
+    """Likewise, of an ordinary munmap() with the nonblocking probe."""
+    return TestBoot(f'report-probe-{variant}', 'probe', ('-v', variant),
+                    wanted=wanted + held('probe', callback), unwanted=FATAL)
+
+
+# An extra pass comes ahead of each that may block.
+PROBE = 'kunit.enable=0 mmu_notifier_nonblock_probe=1,100,0,-1'
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Test programs, and the boots that they take."""
+    name: str                               # the verb
+    folder: str                             # of the programs, in the tree
+    boots: tuple[TestBoot, ...]
+    # What else has to be in the initramfs: paths there, and of what is copied
+    files: Callable[[Path, Path, int], Mapping[str, Path]] = lambda tree, um, jobs: {}
+
+
+E2E = Suite('e2e', SELFTEST, (
+    TestBoot('device', 'device'),
+    TestBoot('mrelease', 'mrelease'),
+    TestBoot('oom', 'oom'),
+    # Without time travel, so that interrupts come at any moment.
+    TestBoot('race', 'race', time_travel=False, timeout=900),
+    # The suite that it runs makes reports, and expects them.
+    TestBoot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
+    report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
+    report('allocation', RECURSION, 'fake_range_start'),
+    report('range_end', RECURSION, 'fake_range_end'),
+    report('sleep', SLEEP, 'fake_invalidate'),
+    TestBoot('probe', 'probe', ('-f', 'probe')),
+    probe_report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
+    probe_report('range_end', RECURSION, 'fake_range_end'),
+    # The probe changes nothing for the others.
+    TestBoot('device-probe', 'device', kernel=PROBE),
+    TestBoot('mrelease-probe', 'mrelease', kernel=PROBE),
+    TestBoot('oom-probe', 'oom', kernel=PROBE),
+    TestBoot('race-probe', 'race', ('-v', 'one_thread'), kernel=PROBE, time_travel=False,
+             timeout=900),
+))
+
+
+# What should run
+
+def scan_tests(text: str) -> list[str]:
+    """The names of all tests in a C file, as the harness prints them."""
+    text = re.sub(r'/\*.*?\*/|//[^\n]*', '', text, flags=re.DOTALL)
+    variants: dict[str, list[str]] = {}
+    for fixture, name in re.findall(r'\bFIXTURE_VARIANT_ADD\(\s*(\w+)\s*,\s*(\w+)\s*\)', text):
+        variants.setdefault(fixture, []).append(f'{fixture}.{name}')
+    found = [f'global.{name}' for name in re.findall(r'\bTEST(?:_SIGNAL)?\(\s*(\w+)', text)]
+    for fixture, name in re.findall(r'\bTEST_F(?:_SIGNAL|_TIMEOUT)?\(\s*(\w+)\s*,\s*(\w+)', text):
+        found += [f'{full}.{name}' for full in variants.get(fixture, [fixture])]
+    return found
+
+
+def expected_tests(tree: Path, suite: Suite = E2E) -> dict[str, list[str]]:
+    """The tests of each program."""
+    sources = [*sorted((tree / suite.folder).glob('*.c')),
+               *(tree / boot.peer for boot in suite.boots if boot.peer)]
+    found = {path.stem: tests for path in sources
+             if (tests := scan_tests(path.read_text(encoding='utf-8')))}
+    if not found:
+        raise Failure(EXIT_TREE, f'{tree / suite.folder}: there is no TEST or TEST_F in any *.c')
+    return found
+
+
+# What did run
+
+@dataclass
+class Log:
+    results: list[Result] = field(default_factory=list)
+    planned: Optional[int] = None
+    open_test: str = ''         # begun and not ended, at the end of the log
+    panic: str = ''
+
+
+HEADER = 'TAP version 13'
+PLAN = re.compile(r'1\.\.(\d+)$')
+RUN = re.compile(r'#  RUN +(\S+) \.\.\.$')
+RESULT = re.compile(r'(ok|not ok) \d+ (\S+)(?: # (SKIP)?(.*))?$')
+REASON = re.compile(r'# (\S+\.[ch]:\d+:[^:]*:.*|\w+: Test .*)')
+
+
+def parse_log(lines: Iterable[str]) -> Log:
+    """Read the harness's TAP in a kernel log. KUnit's may be there too, before and within."""
+    log = Log()
+    begun = False
+    reason = ''
+    for line in lines:
+        line = line.rstrip()
+        if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
+            log.panic = found[1]
+        begun = begun or line == HEADER
+        if not begun:
+            continue
+        if (match := PLAN.match(line)) and log.planned is None:
+            log.planned = int(match[1])
+        elif match := RUN.match(line):
+            log.open_test, reason = match[1], ''
+        elif match := REASON.match(line):
+            reason = reason or match[1]
+        elif (match := RESULT.match(line)) and match[2] == log.open_test:
+            status, name, skip, why = match.groups()
+            word = 'failed' if status != 'ok' else 'skipped' if skip else 'passed'
+            log.results.append(Result(name, word, (why or '').strip() or
+                                      (reason if word == 'failed' else '')))
+            log.open_test = ''
+    return log
+
+
+# The verdict
+
+def excerpt(lines: list[str], found: list[int]) -> str:
+    """The log from before the first of these lines, and the others of them, to be shown."""
+    first = max(found[0] - 1, 0)
+    end = min(first + EXCERPT, len(lines))
+    numbers = [*range(first, end), *(number for number in found if number >= end)]
+    shown = []
+    for before, number in zip([first - 1, *numbers], numbers):
+        if number > before + 1:
+            shown.append('...')
+        shown.append(lines[number])
+    return '\n'.join(f'    {line}' for line in shown)
+
+
+def find_lines(lines: list[str], patterns: Iterable[str]) -> tuple[list[int], str]:
+    """Where they are, one after the other, and the first that is not there."""
+    found: list[int] = []
+    for pattern in patterns:
+        number = next((number for number in range(found[-1] if found else 0, len(lines))
+                       if re.search(pattern, lines[number])), None)
+        if number is None:
+            return found, pattern
+        found.append(number)
+    return found, ''
+
+
+def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) -> None:
+    """What the log shows counts as one test."""
+    _, other = sanitizer.split((match[1] for line in lines
+                                if (match := sanitizer.HEADLINE.search(line))), tree)
+    if other:
+        say(f'boot {boot.name}: {sanitizer.as_text(other)}')
+    bad = next((number for number, line in enumerate(lines)
+                if any(re.search(pattern, line) for pattern in boot.unwanted) and
+                not any(headline in line for headline in other)), None)
+    found, missing = find_lines(lines, boot.wanted)
+    if bad is not None:
+        say(f'boot {boot.name} shows what it must not:\n{excerpt(lines, [bad])}')
+        verdict.fail(f'FAILED boot {boot.name}: log: must not have: {lines[bad].strip()}')
+        return
+    if found:
+        say(f'boot {boot.name} made this report:\n{excerpt(lines, found)}')
+    if missing:
+        verdict.fail(f'FAILED boot {boot.name}: log: has no line for "{missing}"')
+    else:
+        verdict.passed += 1
+
+
+def judge_stop(boot: TestBoot, machine: Machine, log: Log, lines: list[str], status: int,
+               timed_out: bool, verdict: Verdict) -> None:
+    """Where it hung or crashed, or what it left out without that."""
+    if timed_out or status or log.open_test or log.planned is None:
+        where = log.open_test or ('after its last test' if log.results else 'before its first test')
+        what = (f'no end within {boot.timeout or machine.timeout} s' if timed_out else
+                log.panic if status and log.panic else
+                f'the kernel ended with exit status {status}' if status else
+                'the program ended without a result')
+        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {boot.name}: {where}: {what}', EXIT_HANG)
+        if lines and not log.panic.startswith('Kernel panic'):
+            say(f'the end of the log of boot {boot.name}:\n'
+                f'{excerpt(lines, [max(len(lines) - EXCERPT + 1, 0)])}')
+    elif not log.planned:
+        verdict.fail(f'FAILED {boot.name}: no test is called so: {shlex.join(boot.arguments)}')
+    elif log.planned != len(log.results):
+        verdict.fail(f'MISSING {boot.name}: {len(log.results)} of {log.planned} tests '
+                     'have a result')
+
+
+def judge(boot: TestBoot, machine: Machine, lines: list[str], status: int, timed_out: bool,
+          rules: list[SkipRule], tree: Path) -> tuple[Verdict, Log]:
+    log, verdict = parse_log(lines), Verdict()
+    for result in log.results:
+        name = f'{boot.name}: {result.name}'
+        if result.status == 'passed':
+            verdict.passed += 1
+        elif result.status == 'failed':
+            verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
+        elif any(rule.allows(result.reason, tree, machine.folder) for rule in rules):
+            verdict.skipped += 1
+        else:
+            verdict.fail(f'SKIPPED {name}: not in expected-skips: '
+                         f'{result.reason or "no reason given"}')
+    judge_stop(boot, machine, log, lines, status, timed_out, verdict)
+    judge_lines(boot, lines, verdict, tree)
+    return verdict, log
+
+
+def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> Verdict:
+    """Tests that no boot has begun, because one crashed, or because none is to run them."""
+    verdict = Verdict()
+    for program, tests in expected.items():
+        for name in tests:
+            if name not in ran.get(program, set()):
+                verdict.fail(f'MISSING {program}: {name}: no boot has run it')
+    return verdict
+
+
+# All of it
+
+def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
+        rules: list[SkipRule], suite: Suite = E2E) -> Verdict:
+    """Build all in the folder next to the prepared tree, boot all, and judge."""
+    expected = expected_tests(tree, suite)
+    ran = {boot.source: set[str]() for boot in suite.boots}
+    um = tree.with_name(machine.folder)
+    outcome = kunit_run.build(tree, machine, jobs, memory)
+    total = Verdict()
+    if not outcome.built:
+        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        return total
+    selftest = build_programs(tree, um, suite.folder)
+    build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
+                         **suite.files(tree, um, jobs)})
+    shutil.rmtree(um / 'uml', ignore_errors=True)
+    for boot in suite.boots:
+        since = time.monotonic()
+        path = um / f'{boot.name}.log'
+        status, timed_out = start(command_line(machine, boot), boot.timeout or machine.timeout,
+                                  um, path)
+        text = path.read_text(encoding='utf-8', errors='replace')
+        if raw:
+            say(text)
+        verdict, log = judge(boot, machine, text.splitlines(), status, timed_out, rules, tree)
+        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
+            f'log: {os.path.relpath(path, repo)}')
+        ran[boot.source] |= {result.name for result in log.results} | {log.open_test}
+        total.add(verdict)
+    total.add(missing_tests(expected, ran))
+    return total

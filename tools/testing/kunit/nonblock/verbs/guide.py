@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The code blocks of the guide and of the page about the runner, and the test of each.
+
+A block of commands that begins with "$ " is for a shell: make modules runs it. One that
+begins with "# " is for root on the kernel that is tested: make modules boots that, for
+each such block anew, and runs it there. What the page shows as their output has to be
+what they print. A line "..." stands for any lines, and "..." in a line for any text;
+numbers may be others. What make modules cannot print has to be in a log of test_data/guide.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, Iterator, Mapping
+
+from nonblock.verbs import e2e
+from nonblock.kernel import kunit_run
+from nonblock.kernel.boot import build_initramfs, start, uml_command_line
+from nonblock.common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
+from nonblock.result.verdict import Verdict
+
+# The guide, which is in the series; and what there is only in this repository
+PAGE = 'Documentation/mm/mmu_notifier_nonblock.rst'
+RUNNER = 'Documentation/runner.rst'
+PRINTED = Path(__file__).resolve().parents[1] / 'tests/test_data/guide'
+# Debian's busybox-static, see packages.sh
+BUSYBOX = Path('/bin/busybox')
+APPLETS = ('cat', 'echo', 'grep', 'insmod', 'mkdir', 'modprobe', 'mount', 'poweroff', 'sh', 'uname')
+
+
+# Blocks
+
+@dataclass(frozen=True)
+class Command:
+    text: str
+    output: list[str]
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int                   # of the page
+    text: str                   # without its indentation
+    directive: str = ''         # if it is not an ordinary one
+    page: str = PAGE
+
+    @property
+    def place(self) -> str:
+        return f'{self.page}:{self.line}'
+
+    def __str__(self) -> str:
+        first = self.text.splitlines()[0] if self.text else ''
+        return f'{self.place}: {f".. {self.directive}:: " if self.directive else ""}{first}'
+
+    @property
+    def prompt(self) -> str:
+        return self.text[:2] if self.text[:2] in ('$ ', '# ') else ''
+
+    def commands(self) -> list[Command]:
+        found: list[Command] = []
+        for line in self.text.splitlines():
+            if line.startswith(self.prompt):
+                found.append(Command(line.removeprefix(self.prompt), []))
+            else:
+                found[-1].output.append(line)
+        return found
+
+    def option(self, name: str) -> str:
+        match = re.search(rf'^:{name}: (.*)$', self.text, re.MULTILINE)
+        return match[1] if match else ''
+
+
+# Directives that hold no code; what a kernel-doc one shows is checked as kernel-doc.
+NO_CODE = ('kernel-doc', 'SPDX-License-Identifier')
+
+
+def read_blocks(text: str, page: str = PAGE) -> list[Block]:
+    """All that Sphinx shows as code, in a page as simple as ours."""
+    lines = text.splitlines()
+    found = []
+    for number, line in enumerate(lines):
+        match = re.match(r'\.\. ([\w-]+)::? ?(.*)', line)
+        if not match and not line.endswith('::'):
+            continue
+        if match and match[1] in NO_CODE:
+            continue
+        margin = len(line) - len(re.sub(r'^ *(?:[-*] +)?', '', line))
+        body = []
+        for following in lines[number + 1:]:
+            if following.strip() and not following[margin:margin + 1].isspace():
+                break
+            body.append(following.expandtabs())
+        inner = textwrap.dedent('\n'.join(body)).strip('\n')
+        found.append(Block(number + 1, f'{match[2]}\n{inner}'.strip('\n') if match else inner,
+                           match[1] if match else '', page))
+    return found
+
+
+def page_blocks(repo: Path) -> list[Block]:
+    return [block for page in (PAGE, RUNNER)
+            for block in read_blocks((repo / page).read_text(encoding='utf-8'), page)]
+
+
+# Who tests it
+
+# Blocks that others run, by their first command. UML has no hist triggers.
+RUN_BY = {
+    './tools/testing/kunit/kunit.py run --kunitconfig=mm/tests': 'check_series.Check.documented()',
+    "echo 'hist:keys=callback.sym,ret:vals=hitcount,ns' > "
+    '/sys/kernel/tracing/events/mmu_notifier/mmu_notifier_nonblock/trigger': 'make drivers',
+}
+
+
+def run_by_others(block: Block) -> str:
+    return RUN_BY.get(block.commands()[0].text, '') if block.prompt else ''
+
+
+def printed_in(lines: list[str]) -> str:
+    """The log that has these lines, but for the addresses of locks."""
+    for path in sorted(PRINTED.glob('*.log')):
+        log = re.sub(r'\b[0-9a-f]{16} (?=\()', '', path.read_text(encoding='utf-8'))
+        if not mismatch(['...', *filter(str.strip, lines), '...'],
+                        list(filter(str.strip, log.splitlines()))):
+            return path.name
+    return ''
+
+
+def included(block: Block, repo: Path) -> Path:
+    return (repo / block.page).parent / block.text.splitlines()[0]
+
+
+def is_compiled(path: Path) -> bool:
+    """Whether the sample's own Makefile knows it, or it is the Kbuild of make modules."""
+    folder = path.resolve().parent
+    if path.name == 'Kbuild':
+        return folder.name == 'out-of-tree'
+    makefile = folder / 'Makefile'
+    return path.suffix == '.c' and makefile.exists() and \
+        path.with_suffix('.o').name in makefile.read_text(encoding='utf-8').split()
+
+
+def tester(block: Block, repo: Path) -> str:
+    """What tests it; empty if nothing does."""
+    if block.directive == 'literalinclude':
+        return 'make run, make modules' if is_compiled(included(block, repo)) else ''
+    first = block.text.splitlines()[0] if block.text else ''
+    if block.directive or not first:
+        return ''
+    if others := run_by_others(block):
+        shown = [line for command in block.commands() for line in command.output]
+        return others if not shown or printed_in(shown) else ''
+    if block.prompt:
+        return 'make modules'
+    # For the kernel command line: the boots that have it
+    return ', '.join(boot.name for boot in e2e.E2E.boots if first in boot.kernel.split()) or \
+        printed_in(block.text.splitlines())
+
+
+# What a command prints
+
+def line_pattern(line: str) -> str:
+    """Blanks, numbers, hexadecimal ones also, and all that "..." stands for may differ."""
+    parts = re.split(r'(\.\.\.|0x[0-9a-f]+|\d+|\s+)', line.strip())
+    return r'\s*' + ''.join(
+        '.*' if part == '...' else r'\s+' if part.isspace() else
+        '0x[0-9a-f]+' if part.startswith('0x') else r'\d+' if part.isdecimal() else
+        re.escape(part) for part in parts) + r'\s*'
+
+
+def mismatch(shown: list[str], printed: list[str]) -> str:
+    """The first line of the page that was not printed where it should have been; or empty."""
+    # Where the next line may be
+    places = {0}
+    for line in shown:
+        if line.strip() == '...':
+            places = set(range(min(places), len(printed) + 1))
+            continue
+        here = re.compile(line_pattern(line))
+        places = {place + 1 for place in places
+                  if place < len(printed) and here.fullmatch(printed[place])}
+        if not places:
+            return line.strip()
+    return '' if len(printed) in places else f'(the end, and not "{printed[max(places)].strip()}")'
+
+
+MARK = 'guide-command'
+
+
+def script(commands: Iterable[Command], mark: str = MARK) -> str:
+    """Runs all of them, a failed one or not, with a line after each that tells its status."""
+    return ''.join(f'{command.text}\necho "{mark} $?"\n' for command in commands)
+
+
+def split_output(text: str, mark: str = MARK) -> list[tuple[str, list[str]]]:
+    """Of each command that ended: its status, and what was printed, but for empty lines."""
+    found = []
+    lines: list[str] = []
+    for line in text.splitlines():
+        if match := re.fullmatch(rf'(.*){mark} (\d+)', line.rstrip()):
+            found.append((match[2], [*lines, *([match[1]] if match[1] else [])]))
+            lines = []
+        elif line.strip():
+            lines.append(line)
+    return found
+
+
+Ran = list[tuple[str, list[str]]]
+
+
+def judge(block: Block, ran: Ran) -> Verdict:
+    """The block counts as one test."""
+    verdict = Verdict()
+    commands = block.commands()
+    for command, (status, lines) in zip(commands, ran):
+        where = f'FAILED {block.place}: {command.text}'
+        # Where the page shows how something fails, it is to fail.
+        if (status != '0') != any('Error' in line for line in command.output):
+            verdict.fail(f'{where}: exit status {status}: {" ".join(lines[-1:])}')
+        elif command.output and (line := mismatch(command.output, lines)):
+            verdict.fail(f'{where}: does not print what is shown: {line}')
+    if len(ran) < len(commands):
+        verdict.fail(f'FAILED {block.place}: {commands[len(ran)].text}: did not end')
+    if not verdict.failed:
+        verdict.passed = 1
+    return verdict
+
+
+# In a shell
+
+def shell_blocks(repo: Path, page: str) -> Iterator[Block]:
+    for block in page_blocks(repo):
+        if block.prompt == '$ ' and block.page == page and not run_by_others(block):
+            yield block
+
+
+def run_in_shell(blocks: list[Block], cwd: Path, env: Mapping[str, str]) -> Verdict:
+    """One shell for all of them: each goes on where the one before has ended."""
+    total = Verdict()
+    commands = [command for block in blocks for command in block.commands()]
+    say('\n'.join([f'$ cd {cwd}', *(f'$ {command.text}' for command in commands)]))
+    result = capture(['sh', '-c', f'exec 2>&1\n{script(commands)}'], cwd, env)
+    ran = split_output(result.stdout)
+    for block in blocks:
+        number = len(block.commands())
+        total.add(judge(block, ran[:number]))
+        ran = ran[number:]
+    if total.failed:
+        say(result.stdout)
+    return total
+
+
+def run_out_of_tree(repo: Path, um: Path, folder: Path) -> Verdict:
+    """In a driver's folder, with the kernel that is built in the folder linux."""
+    (folder / 'linux').symlink_to(um)
+    return run_in_shell(list(shell_blocks(repo, PAGE)), folder,
+                        {**kunit_run.environment(), 'ARCH': 'um'})
+
+
+def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
+    """As a new user does, with a home of their own; the kernel is the one that is built."""
+    if not (repo / '.git').exists():
+        say(f'skipped the commands of {RUNNER}: they begin with a clone, and this is no repository')
+        return Verdict(skipped=1)
+    cache = os.environ.get('XDG_CACHE_HOME') or f'{Path.home()}/.cache'
+    with tempfile.TemporaryDirectory() as home:
+        # Whoever owns the repository
+        (Path(home) / '.gitconfig').write_text('[safe]\n\tdirectory = *\n', encoding='utf-8')
+        return run_in_shell([as_here(block, repo) for block in shell_blocks(repo, RUNNER)],
+                            Path(home), {**kunit_run.environment(), **env, 'HOME': home,
+                                         'URL': str(repo), 'XDG_CACHE_HOME': cache})
+
+
+def as_here(block: Block, repo: Path) -> Block:
+    """The same, but in the end the clone is left for the repository, which has a kernel."""
+    return Block(block.line, re.sub(r'^(\$ cd .*)$', rf'\1 && cd "{repo}"', block.text,
+                                    flags=re.MULTILINE), block.directive, block.page)
+
+
+# On the kernel that is tested
+
+def init_script(block: Block) -> str:
+    mounts = (('sysfs', '/sys'), ('debugfs', '/sys/kernel/debug'),
+              ('tracefs', '/sys/kernel/tracing'))
+    return '\n'.join(['export PATH=/bin HOME=/root', 'mkdir /sys',
+                      *(f'mount -t {kind} none {path}' for kind, path in mounts),
+                      'cd /root', f'echo {MARK} begins', script(block.commands()), 'poweroff -f',
+                      ''])
+
+
+def boot_command() -> list[str]:
+    return uml_command_line(['time-travel=inf-cpu', 'rdinit=/bin/sh', '--', '/init.sh'])
+
+
+def put_into_initramfs(um: Path, block: Block, modules: Iterable[Path]) -> None:
+    """A shell, and what it can load: KUnit where modprobe finds it, the rest in root's home."""
+    files = um / 'guide'
+    files.mkdir(exist_ok=True)
+    (files / 'init.sh').write_text(init_script(block), encoding='utf-8')
+    (files / 'modules.dep').write_text('kunit.ko:\n', encoding='utf-8')
+    release = (um / 'include/config/kernel.release').read_text(encoding='utf-8').strip()
+    build_initramfs(um, {
+        '/bin/busybox': BUSYBOX, '/init.sh': files / 'init.sh',
+        f'/lib/modules/{release}/modules.dep': files / 'modules.dep',
+        f'/lib/modules/{release}/kunit.ko': um / 'lib/kunit/kunit.ko',
+        **{f'/root/{path.name}': path for path in modules}},
+        {f'/bin/{name}': 'busybox' for name in APPLETS})
+
+
+def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
+    """Each block for root in a boot of its own, in a folder with these modules."""
+    if not BUSYBOX.exists():
+        raise Failure(EXIT_MACHINE, f'{BUSYBOX}: not found. '
+                      'tools/testing/kunit/nonblock/packages.sh modules installs it.')
+    total = Verdict()
+    blocks = [block for block in page_blocks(repo) if block.prompt == '# ' and
+              not run_by_others(block)]
+    for number, block in enumerate(blocks, 1):
+        say(f'# {block}')
+        put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
+        path = um / f'guide-{number}.log'
+        status, timed_out = start(boot_command(), timeout, um, path)
+        text = path.read_text(encoding='utf-8', errors='replace')
+        verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
+        if timed_out or status:
+            verdict.fail(f'FAILED {block.place}: ' + (
+                'HANG' if timed_out else f'the kernel ended with exit status {status}'), EXIT_HANG)
+        say(f'boot guide-{number}: {verdict}, log: {os.path.relpath(path, repo)}')
+        total.add(verdict)
+    return total

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which breaches of the rule a kernel reports: mainline and ours, cell by cell.
+
+A cell is what one fake callback does in a nonblocking pass. Some must be
+reported, the others must not. All is read from the kernels' logs.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional
+
+from nonblock.common import EXIT_TREE, Failure
+from nonblock.result.verdict import Log, Result, SkipRule, Verdict
+
+# Takes the annotation out again. Its topic cannot be left out: others are built on it.
+MAINLINE_PATCH = Path(__file__).with_name('mainline.patch')
+MAINLINE, OURS = RUNS = 'mainline', 'ours'
+SUITE = 'mmu_notifier_nonblock'
+# Its cases with a parameter for each cell, and what becomes of a good one
+CASES = {'nonblock_wrong_is_reported': 'must be reported',
+         'nonblock_protected_is_silent': 'must be silent'}
+WRONG, PROTECTED = CASES.values()
+
+# The kinds of report that lib/kunit/report.c tells apart
+LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
+           'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
+           'inconsistent lock state': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
+           'scheduler': 'S', 'maybe scheduler': 'S', 'WARN()': 'W'}
+LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
+          'MISS nothing did, though it must be; FALSE reported, though it must not be; '
+          '- cannot be tried in this kernel; ? no result')
+SIDES = ('mainline: the kernel without the annotation; ours: with it. The tests and the mended '
+         'core are the same in both.')
+
+# What may become of a cell
+REPORTED, MISS, SILENT, FALSE = 'reported', 'MISS', 'silent', 'FALSE'
+SKIPPED, NO_RESULT = 'skipped', 'no result'
+SUMS = (REPORTED, MISS, FALSE)
+
+
+class Cell(NamedTuple):
+    must: str
+    primitive: str
+    callback: str
+
+    def __str__(self) -> str:
+        return f'{self.callback}/{self.primitive}'
+
+
+@dataclass
+class Run:
+    """What one kernel, with or without the annotation, made of the cells."""
+    tree: Path = Path()
+    hooks: list[str] = field(default_factory=list)
+    results: dict[Cell, Result] = field(default_factory=dict)
+    trouble: str = ''           # why it did not get to its end
+    code: int = 0               # the exit code for that
+
+
+@dataclass
+class Kernel:
+    name: str                   # of its folder in build/
+    release: str
+    origin: str
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def result(self, run: str, cell: Cell) -> Optional[Result]:
+        return self.runs[run].results.get(cell)
+
+
+# The cells
+
+def kinds_of(result: Result) -> list[str]:
+    found = (result.reported or 'nothing').split(' and ')
+    for kind in found:
+        if kind not in LETTERS and kind != 'nothing':
+            raise Failure(EXIT_TREE, f'{result.name}: reported "{kind}", of which matrix.py '
+                          'does not know what reports it')
+    return [] if found == ['nothing'] else found
+
+
+def read_cells(log: Log) -> dict[Cell, Result]:
+    cells = {}
+    for case, must in CASES.items():
+        result = log.cases.get((SUITE, case))
+        # A kernel that crashed has an open case.
+        here = (SUITE, case) == (log.open_suite, log.open_case)
+        for param in result.params if result else log.open_params if here else []:
+            callback, _, primitive = param.name.partition('/')
+            kinds_of(param)
+            cells[Cell(must, primitive, callback)] = param
+    return cells
+
+
+def all_cells(kernels: list[Kernel]) -> list[Cell]:
+    """Each cell that any of them has."""
+    return list(dict.fromkeys(cell for kernel in kernels for run in kernel.runs.values()
+                              for cell in run.results))
+
+
+def letters_of(result: Result) -> str:
+    return ''.join(sorted({LETTERS[kind] for kind in kinds_of(result)}))
+
+
+def outcome(cell: Cell, result: Optional[Result], heard: str = 'LMS') -> str:
+    """What became of it, for one who only has these mechanisms."""
+    if result and result.status == 'skipped':
+        return SKIPPED
+    if not result or result.reported is None:
+        return NO_RESULT
+    if set(letters_of(result)) & set(heard):
+        return REPORTED if cell.must == WRONG else FALSE
+    return MISS if cell.must == WRONG else SILENT
+
+
+def mark(cell: Cell, result: Optional[Result]) -> str:
+    """What the tables show."""
+    what = outcome(cell, result)
+    letters = letters_of(result) if result else ''
+    return {REPORTED: letters, FALSE: f'FALSE {letters}', SILENT: '.', SKIPPED: '-',
+            NO_RESULT: '?'}.get(what, what)
+
+
+def totals(kernel: Kernel, run: str, cells: list[Cell], heard: str = 'LMS') -> dict[str, int]:
+    every = [outcome(cell, kernel.result(run, cell), heard) for cell in cells]
+    return {what: every.count(what) for what in SUMS}
+
+
+# The verdict
+
+def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
+    """Counts our cells. Of mainline's only those matter that have no result."""
+    verdict = Verdict()
+    cells = all_cells(kernels)
+    if not cells:
+        verdict.fail('FAILED: no kernel has run a cell')
+    for kernel in kernels:
+        for name, run in kernel.runs.items():
+            where = f'{kernel.name} {name}'
+            missing = [cell for cell in cells
+                       if outcome(cell, run.results.get(cell)) == NO_RESULT]
+            if run.trouble:
+                verdict.fail(f'{where}: {run.trouble}', run.code)
+            elif missing:
+                verdict.fail(f'MISSING {where}: {len(missing)} of {len(cells)} cells have no '
+                             f'result; the first is {missing[0]}')
+            for cell, result in run.results.items():
+                _judge_cell(verdict, where, name == OURS, cell, result, any(
+                    rule.allows(result.reason, run.tree) for rule in rules))
+    return verdict
+
+
+def _judge_cell(verdict: Verdict, where: str, ours: bool, cell: Cell, result: Result,
+                may_skip: bool) -> None:
+    what = outcome(cell, result)
+    if what == SKIPPED and not may_skip:
+        verdict.fail(f'SKIPPED {where} {cell}: not in expected-skips: '
+                     f'{result.reason or "no reason given"}')
+    elif not ours or what == NO_RESULT:
+        pass                    # the first is only for comparison, the other was named
+    elif what == SKIPPED:
+        verdict.skipped += 1
+    elif what in (MISS, FALSE):
+        verdict.fail(f'{what} {where} {cell}: reported {result.reported}, {cell.must}')
+    elif result.status == 'failed':
+        verdict.fail(f'FAILED {where} {cell}: reported {result.reported}, but '
+                     f'{result.reason or "the test failed"}')
+    else:
+        verdict.passed += 1
+
+
+# The tables
+
+def title(kernel: Kernel) -> str:
+    return f'Linux {kernel.release} ({kernel.origin})'
+
+
+def rows(kernel: Kernel, cells: list[Cell], must: str) -> Iterator[list[str]]:
+    """A primitive, and what became of it in each callback: mainline's, ours, and so on."""
+    for primitive in dict.fromkeys(cell.primitive for cell in cells if cell.must == must):
+        of_it = [Cell(must, primitive, callback) for callback in callbacks(cells)]
+        yield [primitive, *(mark(cell, kernel.result(run, cell)) for cell in of_it for run in RUNS)]
+
+
+def callbacks(cells: list[Cell]) -> list[str]:
+    return list(dict.fromkeys(cell.callback for cell in cells))
+
+
+def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
+    """The table of totals, with its header."""
+    table = [['', '', *SUMS, *(f'{what}, lockdep alone' for what in SUMS)]]
+    for kernel in kernels:
+        for run in RUNS:
+            table.append([kernel.name, run, *(
+                str(number) for heard in ('LMS', 'L')
+                for number in totals(kernel, run, cells, heard).values())])
+    return table
+
+
+def columns(texts: list[str], widths: list[int]) -> str:
+    return '  '.join(f'{text:{width}}' for text, width in zip(texts, widths)).rstrip()
+
+
+def as_text(kernels: list[Kernel]) -> str:
+    cells = all_cells(kernels)
+    lines = []
+    for kernel in kernels:
+        tables = {must: list(rows(kernel, cells, must)) for must in CASES.values()}
+        every = [row for table in tables.values() for row in table]
+        first = max((len(row[0]) for row in every), default=0)
+        # Two marks to a column, and the callback's name above them
+        mark_width = max([len('main'), *(len(text) for row in every for text in row[1:])])
+        pair = 2 * mark_width + 1
+        widths = [max(len(name), pair) for name in callbacks(cells)]
+
+        def line(name: str, marks: list[str]) -> str:
+            pairs = [f'{main:{mark_width}} {ours}' for main, ours in zip(marks[::2], marks[1::2])]
+            return columns([name, *pairs], [first, *widths])
+
+        lines += [f'== {title(kernel)}', '', *(part + '.' for part in LEGEND.split('; ')), SIDES]
+        for must, table in tables.items():
+            lines += ['', columns([must, *callbacks(cells)], [first, *widths]),
+                      line('', ['main', 'ours'] * len(widths)),
+                      *(line(name, marks) for name, *marks in table)]
+        lines.append('')
+    table = sums(kernels, cells)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return '\n'.join(lines + [columns(row, widths) for row in table])
+
+
+def as_json(kernels: list[Kernel]) -> str:
+    cells = all_cells(kernels)
+
+    def of_run(kernel: Kernel, name: str, run: Run) -> dict[str, object]:
+        return {'hooks': run.hooks, 'trouble': run.trouble, 'totals': totals(kernel, name, cells),
+                'totals_lockdep_alone': totals(kernel, name, cells, 'L')}
+
+    def of_cell(kernel: Kernel, cell: Cell) -> dict[str, object]:
+        found: dict[str, object] = dict(cell._asdict())
+        for name in RUNS:
+            result = kernel.result(name, cell)
+            found[name] = {'outcome': outcome(cell, result),
+                           'kinds': kinds_of(result) if result else [],
+                           **({'reason': result.reason} if result and result.reason else {})}
+        return found
+
+    return json.dumps([{
+        'name': kernel.name, 'release': kernel.release, 'origin': kernel.origin,
+        'runs': {name: of_run(kernel, name, run) for name, run in kernel.runs.items()},
+        'cells': [of_cell(kernel, cell) for cell in cells]} for kernel in kernels], indent=1) + '\n'
+
+
+STYLE = '''body { font: 14px sans-serif; margin: 2em; max-width: 90em }
+table { border-collapse: collapse; margin: 1em 0 2em }
+caption { text-align: left; font-weight: bold; padding: .5em 0 }
+th, td { border: 1px solid #bbb; padding: .1em .5em; text-align: left }
+td { font-family: monospace }
+thead th { background: #eee }'''
+
+
+def as_html(kernels: list[Kernel]) -> str:
+    cells = all_cells(kernels)
+    parts = ['<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+             f'<title>Nonblocking MMU notifiers</title><style>\n{STYLE}\n</style></head><body>',
+             '<h1>What is reported in a nonblocking MMU notifier callback</h1>',
+             f'<p>{LEGEND}.</p><p>{SIDES}</p>']
+
+    def row(texts: list[str], heads: int = 1, extra: str = '') -> str:
+        return '<tr>' + ''.join(
+            f'<th{extra}>{html.escape(text)}</th>' if column < heads else
+            f'<td>{f"<b>{text}</b>" if text[:4] in ("MISS", "FALS") else html.escape(text)}</td>'
+            for column, text in enumerate(texts)) + '</tr>'
+
+    def table(caption: str, head: list[str], body: list[str]) -> None:
+        parts.extend([f'<table><caption>{html.escape(caption)}</caption><thead>', *head,
+                      '</thead><tbody>', *body, '</tbody></table>'])
+
+    header, *body = sums(kernels, cells)
+    table('Totals', [row(header, len(header))], [row(texts, 2) for texts in body])
+    for kernel in kernels:
+        parts.append(f'<h2>{html.escape(title(kernel))}</h2>')
+        names = callbacks(cells)
+        head = [row(['', *names], len(names) + 1, ' colspan="2"').replace(' colspan="2"', '', 1),
+                row(['', *RUNS * len(names)], 2 * len(names) + 1)]
+        for must in CASES.values():
+            table(must, head, [row(texts) for texts in rows(kernel, cells, must)])
+    return '\n'.join([*parts, '</body></html>\n'])

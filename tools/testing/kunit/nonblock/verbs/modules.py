@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The suites as modules, and the sample driver as one that is built outside of the tree.
+
+A UML kernel's init loads them; a suite runs when its module is loaded. The sample's
+wrong MMU notifiers are among them, whose tests must fail. On the same kernel the
+commands of the guide are run, see guide.py, and the tests of a user's own driver.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from nonblock.verbs import guide
+from nonblock.kernel import kunit_run
+from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run_tool, start,
+                                  uml_command_line)
+from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, Failure, say
+from nonblock.kernel.machine import Machine
+from nonblock.result.verdict import (Case, FailureRule, Log, SkipRule, Verdict, claim_failures,
+                                     expected_cases, judge, parse_log, scan_source)
+
+SAMPLE = 'samples/mmu_notifier'
+OUT_OF_TREE = 'out-of-tree'
+PROGRAM = 'load'
+
+
+@dataclass(frozen=True)
+class Boot:
+    name: str
+    modules: tuple[str, ...]    # in the build folder, in the order in which they are loaded
+    suites: tuple[str, ...]     # only these, if any
+
+
+BOOTS = (
+    Boot('in-tree', ('lib/kunit/kunit.ko', 'lib/kunit/report-test.ko',
+                     'lib/kunit/mmu_notifier-test.ko', 'mm/mmu_notifier_nonblock_kunit.ko',
+                     f'{SAMPLE}/mirror_test.ko', f'{SAMPLE}/mirror_wrong_test.ko'), ()),
+    Boot('out-of-tree', ('lib/kunit/kunit.ko', f'{OUT_OF_TREE}/mirror_test.ko',
+                         f'{OUT_OF_TREE}/mirror_wrong_test.ko'), ('mirror', 'mirror_wrong')),
+)
+
+
+def copy_sample(repo: Path, folder: Path) -> None:
+    """The sample as somebody would keep it who is not in the tree: sources and a Kbuild."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in [*(repo / SAMPLE).glob('*.[ch]'), repo / SAMPLE / OUT_OF_TREE / 'Kbuild']:
+        shutil.copy(path, folder)
+
+
+def out_of_tree_command(tree: Path, um: Path, folder: Path) -> list[str | Path]:
+    return ['make', '-C', tree, 'ARCH=um', f'O={um}', f'M={folder}', 'modules']
+
+
+def boot_command(machine: Machine, boot: Boot) -> list[str]:
+    """Where time travels, sleeps cost nothing."""
+    assert machine.is_uml
+    names = [f'/{boot.name}/{Path(module).name}' for module in boot.modules]
+    return uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
+
+
+def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
+    return [case for case in cases if not boot.suites or case.suite in boot.suites]
+
+
+def add_messages(log: Log) -> None:
+    """Of a failed expectation, what it says as well as where it is; not what came after that."""
+    for result in log.cases.values():
+        for one in (result, *result.params):
+            message = re.split(r'(?:^| )(?:BUG: |WARNING: |={20}|# \w+: )', one.message)[0]
+            if one.status == 'failed' and 'FAILED at' in one.reason and message:
+                one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
+
+
+def judge_boot(boot: Boot, machine: Machine, cases: list[Case], lines: list[str],
+               outcome: tuple[int, bool], rules: list[SkipRule], failures: list[FailureRule],
+               tree: Path) -> Verdict:
+    status, timed_out = outcome
+    log = parse_log(lines)
+    claim_failures(log, failures)
+    add_messages(log)
+    verdict = judge(expected_in(boot, cases), log, rules, tree, 0, timed_out, machine.timeout,
+                    machine.folder)
+    for line in lines:
+        if line.startswith(f'{PROGRAM}: '):
+            verdict.fail(f'FAILED {line}')
+    if status and not verdict.failed:
+        verdict.fail(f'FAILED: the kernel ended with exit status {status}')
+    verdict.lines = [f'{boot.name}: {line}' for line in verdict.lines]
+    return verdict
+
+
+def run_boots(boots: Sequence[Boot], repo: Path, tree: Path, machine: Machine, raw: bool,
+              cases: list[Case], rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
+    """Put the modules of all of them into one initramfs, boot each, and judge."""
+    um = tree.with_name(machine.folder)
+    total = Verdict()
+    programs = build_programs(tree, um, SELFTEST)
+    build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
+        f'/{boot.name}/{Path(module).name}': um / module
+        for boot in boots for module in boot.modules}})
+    for boot in boots:
+        since = time.monotonic()
+        path = um / f'{boot.name}.log'
+        ended = start(boot_command(machine, boot), machine.timeout, um, path)
+        text = path.read_text(encoding='utf-8', errors='replace')
+        if raw:
+            say(text)
+        verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, failures,
+                             tree)
+        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
+            f'log: {os.path.relpath(path, repo)}')
+        total.add(verdict)
+    return total
+
+
+def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
+        rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
+    """Build all in the folder next to the prepared tree, boot all, and judge."""
+    cases = expected_cases(repo)
+    unknown = {rule.case for rule in failures} - {str(case) for case in cases}
+    if unknown:
+        raise Failure(EXIT_TREE, f'expected-failures has {", ".join(sorted(unknown))}, and no '
+                      'such test is in the sources')
+    um = tree.with_name(machine.folder)
+    total = Verdict()
+    outcome = kunit_run.build(tree, machine, jobs, memory)
+    if not outcome.built:
+        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        return total
+    copy_sample(repo, um / OUT_OF_TREE)
+    built = guide.run_out_of_tree(repo, um, um / OUT_OF_TREE)
+    total.add(built)
+    if built.failed:
+        return total
+    total.add(run_boots(BOOTS, repo, tree, machine, raw, cases, rules, failures))
+    total.add(guide.run_boots(repo, um, machine.timeout, um / OUT_OF_TREE))
+    return total
+
+
+# A user's own driver
+
+def driver_cases(folder: Path) -> list[Case]:
+    if not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: has no Kbuild and no Makefile')
+    if re.search(r'[\s:]', str(folder)):
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: no module can be built in a folder with a '
+                      'blank or a colon in its path')
+    cases = [case for path in sorted(folder.rglob('*.c')) for case in
+             scan_source(path.read_text(encoding='utf-8', errors='replace'), str(path))]
+    if not cases:
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: there is no KUNIT_CASE in any *.c')
+    return cases
+
+
+def driver_modules(folder: Path) -> list[Path]:
+    """In the order of the Makefile; the names are relative in some kernels."""
+    names = (folder / 'modules.order').read_text(encoding='utf-8').split()
+    return [(folder / name).with_suffix('.ko') for name in names]
+
+
+# Its author knows why: each skip of a driver's own tests is right.
+ANY_SKIP = SkipRule('', '.config', '(?!)')
+
+
+def run_driver(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
+               folder: Path) -> Verdict:
+    """Build the driver in its own folder, and load its modules."""
+    cases = driver_cases(folder)
+    um = tree.with_name(machine.folder)
+    total = Verdict()
+    outcome = kunit_run.build(tree, machine, jobs, memory)
+    if not outcome.built:
+        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        return total
+    command = out_of_tree_command(tree, um, folder)
+    say(f'$ {shlex.join(map(str, command))}')
+    run_tool(f'building {folder}', command)
+    boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
+                tuple({case.suite for case in cases}))
+    return run_boots([boot], repo, tree, machine, raw, cases, [ANY_SKIP], [])
