@@ -10,7 +10,7 @@ RUNNER := tools/testing/kunit/nonblock
 export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE
 
 .NOTPARALLEL:
-.PHONY: help run e2e modules drivers test test-all matrix bench tree explain series check-series \
+.PHONY: help run e2e driver modules drivers test test-all matrix bench tree explain series check-series \
 	audit clean
 
 help:
@@ -19,6 +19,11 @@ help:
 run e2e modules tree test matrix series check-series:
 	@sh $(RUNNER)/packages.sh $(filter x86_64,$(ARCH)) $(filter modules test check-series,$@)
 	@$(PYTHON) $(RUNNER) $@
+
+# The same as make modules DRIVER=
+driver: export DRIVER = $(or $(DIR),$(error make driver DIR=PATH: the folder of your driver))
+driver: modules
+unexport DIR
 
 drivers test-all:
 	@sh $(RUNNER)/packages.sh x86_64 drivers $(filter test-all,$@)

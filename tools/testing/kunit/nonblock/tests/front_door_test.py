@@ -127,6 +127,18 @@ class RunTest(FrontDoorTest):
         self.make('clean')
         self.assertFalse((self.repo / 'build').exists())
 
+    def test_driver_is_modules(self) -> None:
+        show = 'PYTHON=echo "$$DRIVER, $${DIR-none}:"'
+        same = 'a "b", none: tools/testing/kunit/nonblock modules'
+        for argument, last in (
+                ('DIR=a "b"', same), ('DRIVER=a "b"', same),
+                ('V=', 'Makefile:24: *** make driver DIR=PATH: the folder of your driver.  Stop.')):
+            with self.subTest(argument=argument):
+                result = subprocess.run(['make', '-s', 'driver', show, argument], text=True,
+                                        cwd=self.repo, env=self.environment(), check=False,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.assertEqual(re.sub(':[0-9]+:', ':24:', result.stdout.splitlines()[-1]), last)
+
     def test_help(self) -> None:
         text = self.make('help').stdout
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=', 'UPDATE',
