@@ -9,8 +9,5 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from nonblock import cli  # noqa: E402
-from nonblock.explain import cli as explain  # noqa: E402
 
-if sys.argv[1:2] == ['explain'] and sys.argv[2:]:
-    sys.exit(explain.main(sys.argv[2:]))
 sys.exit(cli.main())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +24,18 @@ EXIT_BUILD = 5          # the kernel did not build
 EXIT_HANG = 6           # the kernel hung or crashed
 EXIT_MACHINE = 7        # disk full, no permission, missing package
 EXIT_INTERRUPTED = 130
+EXIT_CODES = """exit codes:
+  0  everything passed
+  1  a test failed, or did not run
+  2  bad option or input
+  3  a hook or a file of the suites does not fit the tree
+  4  the kernel source could not be downloaded or unpacked
+  5  the kernel did not build
+  6  the kernel hung or crashed
+  7  this machine: disk full, no permission, a missing package
+  130  interrupted; the next run goes on from there"""
+
+REPO = Path(__file__).resolve().parents[4]
 
 # What the Makefile exports to the runner; and what make tells the makes below it
 VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
@@ -37,6 +50,14 @@ class Failure(Exception):
     def __init__(self, code: int, message: str):
         super().__init__(message)
         self.code = code
+
+
+def as_failure(error: Failure | OSError) -> Failure:
+    if isinstance(error, Failure):
+        return error
+    way_out = {errno.ENOSPC: ' Free some space and run it again; it goes on from here.',
+               errno.EACCES: ' Who owns it?'}.get(error.errno or 0, '')
+    return Failure(EXIT_MACHINE, f'{error.filename or "writing"}: {error.strerror}.{way_out}')
 
 
 def say(text: str) -> None:

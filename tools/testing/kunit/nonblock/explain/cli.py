@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""explain FILE..., or standard input; and make explain, whose variables are the environment."""
+"""From the logs to the text or the JSON."""
 
 from __future__ import annotations
 
-import argparse
-import io
 import json
-import os
 import sys
 import time
-from pathlib import Path
-from typing import IO, Iterator, Mapping, Optional, Sequence
+from typing import IO, Iterator, Sequence
 
-from nonblock.common import EXIT_USAGE, Failure, say
+from nonblock.common import EXIT_USAGE, REPO, Failure, say
 
 from . import places, show
 from .answer import Answer
@@ -20,7 +16,6 @@ from .finder import Finder
 from .reader import Reader
 from .unpack import Unpacker
 
-REPO = Path(__file__).resolve().parents[5]
 STDIN = 'standard input'
 EXIT_CODES = """exit codes:
   0  nothing found
@@ -69,7 +64,7 @@ def open_log(path: str) -> IO[bytes]:
 
 def run(paths: Sequence[str], as_json: bool = False, vmlinux: str = '', modules: str = '',
         kdir: str = '') -> int:
-    places.check_options(vmlinux, modules)
+    places.check_modules(modules)
     status, answers = 0, []
     for path in paths or ['-']:
         try:
@@ -94,39 +89,3 @@ def run(paths: Sequence[str], as_json: bool = False, vmlinux: str = '', modules:
     if as_json:
         say(json.dumps([show.as_json(answer) for answer in answers], indent=2))
     return status
-
-
-def split_paths(value: str) -> list[str]:
-    """LOG= may have several. A path with a blank in it is one, if there is such a file."""
-    if not value or os.path.exists(value):
-        return [value] if value else []
-    return value.split() if all(map(os.path.exists, value.split())) else [value]
-
-
-def from_make(env: Mapping[str, str], kdir: str) -> int:
-    return run(split_paths(env.get('LOG', '')), env.get('JSON') == '1', env.get('VMLINUX', ''),
-               env.get('MODULES', ''), kdir)
-
-
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog='explain', epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='What kernel logs say about MMU notifiers that may not block.')
-    parser.add_argument('log', nargs='*', help='a log, packed or not; standard input without any')
-    parser.add_argument('--json', action='store_true', help='for programs')
-    parser.add_argument('--vmlinux', default='', help='of the kernel of the log, for places')
-    parser.add_argument('--modules', default='', help='the folder of its modules')
-    parser.add_argument('--kdir', default='', help='a kernel tree, for its decode_stacktrace.sh')
-    options = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # The kernel may print what the user's locale cannot.
-        sys.stdout.reconfigure(errors='backslashreplace')
-    try:
-        return run(options.log, options.json, options.vmlinux, options.modules, options.kdir)
-    except BrokenPipeError:
-        # Who reads it has seen enough, as `head` has; nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_USAGE
-    except Failure as failure:
-        print(f'error: {failure}', file=sys.stderr, flush=True)
-        return failure.code

@@ -83,9 +83,7 @@ def decode(script: Path, vmlinux: Path, modules: str, symbols: set[Symbol]) -> d
     return places
 
 
-def check_options(vmlinux: str, modules: str) -> None:
-    if modules and not vmlinux:
-        raise Failure(EXIT_USAGE, f'MODULES={modules}: only with VMLINUX')
+def check_modules(modules: str) -> None:
     if modules and not os.path.isdir(modules):
         raise Failure(EXIT_USAGE, f'MODULES={modules}: there is no such folder')
 

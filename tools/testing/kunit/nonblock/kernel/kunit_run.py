@@ -19,6 +19,7 @@ from typing import Optional, Sequence
 
 from nonblock.common import MAKES_OWN, VARIABLES, Progress, say, write_atomically
 from nonblock.kernel.machine import Machine
+from nonblock.kernel.session import Session
 
 # kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
 GRACE = 30
@@ -107,14 +108,14 @@ class BuildProgress:
         write_atomically(self._memory, json.dumps(self._known) + '\n')
 
 
-def run(tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
-        quiet: bool = False) -> Outcome:
+def run(session: Session, quiet: bool = False) -> Outcome:
     """Run kunit.py to its end; quiet: without what it makes of the results."""
-    folder = tree.with_name(machine.folder)
+    folder, tree, machine = session.folder, session.tree, session.machine
+    memory = session.memory
     # An older log must not be taken for this run's.
     (folder / 'test.log').unlink(missing_ok=True)
-    outcome = _call(command_line(machine, folder, jobs, raw), tree, BuildProgress(folder, memory),
-                    quiet, machine.timeout, machine.path)
+    outcome = _call(command_line(machine, folder, session.jobs, session.raw), tree,
+                    BuildProgress(folder, memory), quiet, machine.timeout, machine.path)
     outcome.built = (folder / 'test.log').exists()
     # Who reads the log after us shall have it without, in any case.
     if outcome.built and drop_replayed(folder / 'test.log') and outcome.status:
@@ -145,11 +146,10 @@ def drop_replayed(log: Path) -> bool:
     return True
 
 
-def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> Outcome:
+def build(session: Session) -> Outcome:
     """Let kunit.py build a kernel, and not run it."""
-    folder = tree.with_name(machine.folder)
-    outcome = _call(build_command_line(machine, folder, jobs), tree,
-                    BuildProgress(folder, memory))
+    outcome = _call(build_command_line(session.machine, session.folder, session.jobs),
+                    session.tree, BuildProgress(session.folder, session.memory))
     outcome.built = outcome.status == 0
     return outcome
 

@@ -14,6 +14,7 @@ from typing import Iterable
 
 from nonblock.kernel.boot import run_tool
 from nonblock.common import EXIT_BUILD, Failure
+from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
 
 MM = 'tools/testing/selftests/mm'
@@ -26,8 +27,9 @@ PROGRAMS = ('cow', 'droppable', 'guard-regions', 'gup_longterm', 'hmm-tests', 'h
             'prctl_thp_disable', 'process_madv', 'uffd-wp-mremap')
 
 
-def build(tree: Path, folder: Path, names: Iterable[str], jobs: int) -> Path:
+def build(session: Session, names: Iterable[str]) -> Path:
     """In the kernel's build folder, with the headers that belong to them. Returns where."""
+    tree, folder, jobs = session.tree, session.folder, session.jobs
     output = folder / 'selftest-mm'
     output.mkdir(exist_ok=True)
     run_tool('making the kernel\'s headers', [

@@ -14,8 +14,12 @@ from typing import Iterable, Optional
 
 from nonblock.kernel import sanitizer
 from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
+from nonblock.kernel.kunit_run import Outcome
+from nonblock.kernel.session import Session
 from nonblock.tree.prepare import overlay_files
 
+SKIP_RULES = Path(__file__).with_name('expected-skips')
+FAILURE_RULES = Path(__file__).with_name('expected-failures')
 TEST_SOURCE = re.compile(r'.*(_kunit|-test|_test)\.c$')
 
 
@@ -68,19 +72,18 @@ class SkipRule:
     file: str           # of the prepared tree; .config: what it was built with
     pattern: str        # a regular expression: without it there, the skip is right
 
-    def allows(self, reason: str, tree: Path, um: str = 'um') -> bool:
-        """um: the name of the build folder, next to the tree."""
+    def allows(self, reason: str, session: Session) -> bool:
         if self.reason not in reason:
             return False
-        top = tree.with_name(um) if self.file == '.config' else tree
+        path = session.config if self.file == '.config' else session.tree / self.file
         try:
-            text = (top / self.file).read_text(encoding='utf-8', errors='replace')
+            text = path.read_text(encoding='utf-8', errors='replace')
         except FileNotFoundError:
             return True
         return not re.search(self.pattern, text)
 
 
-def read_skip_rules(path: Path) -> list[SkipRule]:
+def read_skip_rules(path: Path = SKIP_RULES) -> list[SkipRule]:
     rules = []
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
         if not line.strip() or line.startswith('#'):
@@ -100,7 +103,7 @@ class FailureRule:
     message: str        # a regular expression, for the message of its failed expectation
 
 
-def read_failure_rules(path: Path) -> list[FailureRule]:
+def read_failure_rules(path: Path = FAILURE_RULES) -> list[FailureRule]:
     rules = []
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
         if not line.strip() or line.startswith('#'):
@@ -110,6 +113,12 @@ def read_failure_rules(path: Path) -> list[FailureRule]:
             raise Failure(EXIT_USAGE, f'{path}:{number}: want "suite.case | message"')
         rules.append(FailureRule(*parts))
     return rules
+
+
+def green_cases(repo: Path) -> list[Case]:
+    """All but those that fail by design. These are not built by default."""
+    red = {rule.case for rule in read_failure_rules()}
+    return [case for case in expected_cases(repo) if str(case) not in red]
 
 
 def claim_failures(log: Log, rules: list[FailureRule]) -> None:
@@ -253,9 +262,16 @@ class Verdict:
         return f'{self.passed} passed, {self.failed} failed{skipped}'
 
 
-def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
-          status: int, timed_out: bool, timeout: int, folder: str = 'um') -> Verdict:
-    """folder: of the build, next to the tree."""
+def report(verdict: Verdict) -> int:
+    """What the user gets of it; the exit status."""
+    for line in verdict.lines:
+        say(line)
+    say(str(verdict))
+    return verdict.code
+
+
+def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Session,
+          outcome: Outcome) -> Verdict:
     verdict = Verdict()
 
     def count(name: str, result: Result) -> None:
@@ -263,13 +279,13 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
             verdict.passed += 1
         elif result.status == 'failed':
             verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, tree, folder) for rule in rules):
+        elif any(rule.allows(result.reason, session) for rule in rules):
             verdict.skipped += 1
         else:
             verdict.fail(f'SKIPPED {name}: not in expected-skips: '
                          f'{result.reason or "no reason given"}')
 
-    stopped, trouble = find_stop(expected, log, timed_out, timeout)
+    stopped, trouble = find_stop(expected, log, outcome.timed_out, session.machine.timeout)
     if stopped:
         verdict.fail(trouble, EXIT_HANG)
         for param in log.open_params:
@@ -295,7 +311,7 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
     for lost in log.lost:
         # UML drops what is printed while its reader is too slow.
         verdict.fail(f'MISSING {lost} are not in the log')
-    bad, other = sanitizer.split(log.sanitizer, tree)
+    bad, other = sanitizer.split(log.sanitizer, session.tree)
     for headline, times in bad.items():
         verdict.fail(f'FAILED {headline} ({times} times)')
     if other:
@@ -307,8 +323,8 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], tree: Path,
                          ('' if known else f'; is suite {case.suite} enabled in .kunitconfig?'))
     if not verdict.passed and not verdict.failed:
         verdict.fail(f'FAILED: no test passed: all {verdict.skipped} were skipped')
-    if status and not verdict.failed:
-        verdict.fail(f'FAILED kunit.py: exit status {status}, though every case passed')
+    if outcome.status and not verdict.failed:
+        verdict.fail(f'FAILED kunit.py: exit status {outcome.status}, though every case passed')
     return verdict
 
 

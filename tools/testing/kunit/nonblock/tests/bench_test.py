@@ -7,7 +7,7 @@ import json
 import signal
 import time
 import unittest
-from pathlib import Path
+from dataclasses import replace
 from unittest import mock
 
 from nonblock.kernel import machine
@@ -19,7 +19,7 @@ from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.tree.hooks import read_series
 from nonblock.result.kselftests import Program
 from nonblock.kernel.machine import X86_64_BENCH
-from nonblock.tree.prepare import Tree
+from nonblock.kernel.session import Session
 from nonblock.verbs.turnaround import Time
 from nonblock.result.verdict import Verdict
 
@@ -171,23 +171,21 @@ class OutputTest(ScratchTest):
 
 class InterruptTest(ScratchTest):
     def test_selftests_end_at_once(self) -> None:
-        def boot(folder: Path, *_: object) -> tuple[Measured, dict[str, Program]]:
-            start(['sleep', '60'], 60, folder, folder / 'log')
+        def boot(session: Session, *_: object) -> tuple[Measured, dict[str, Program]]:
+            start(['sleep', '60'], 60, self.scratch, session.repo / 'log')
             return Measured(), {}
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        folders = {side: self.scratch / side for side in (FIXES, OURS)}
-        for folder in folders.values():
-            folder.mkdir()
+        sides = dict.fromkeys((FIXES, OURS), self.session())
         before = signal.signal(signal.SIGALRM, interrupt)
         since = time.monotonic()
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.5)
             with mock.patch('nonblock.verbs.bench.boot_selftests', boot), quiet(), \
                     self.assertRaises(KeyboardInterrupt):
-                bench.boot_both_selftests(folders, X86_64_BENCH, 0, Verdict())
+                bench.boot_both_selftests(sides, 0, Verdict())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
@@ -206,8 +204,8 @@ class TreeTest(ScratchTest):
                           '--- a/include/linux/foo.h\n+++ b/include/linux/foo.h\n'
                           '--- /dev/null\n+++ b/mm/new.c\n'})
         write(self.kernel, {'include/linux/foo.h': '', 'mm/user.c': '#include <linux/foo.h>\n'})
-        tree = Tree(self.kernel, ['hooks/foo.patch'], '')
-        self.assertEqual(bench.touched_sources(self.repo, {FIXES: tree, OURS: tree}),
+        session = replace(self.session(), hooks=('hooks/foo.patch',))
+        self.assertEqual(bench.touched_sources({FIXES: session, OURS: session}),
                          ['mm/foo.c', 'mm/user.c'])
 
     def test_difference_names_the_function(self) -> None:

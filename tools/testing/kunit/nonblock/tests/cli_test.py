@@ -1,86 +1,125 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests of the steps of `make test` and `make test-all`."""
+"""Tests of the command line: what each verb takes, from options and from the environment."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
+import re
 import unittest
-from unittest import mock
 
-from nonblock import cli
-from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure
-from nonblock.tests.fixtures import quiet
-from nonblock.cli import STEPS, Impossible, Options, Step
-from nonblock.tree.source import SUITES, TESTED
-from nonblock.result.verdict import Verdict
-
-OPTIONS = Options('6.12', '', 1, False, False)
+from nonblock.cli import VERBS, main, read
+from nonblock.common import EXIT_CODES, EXIT_USAGE, VARIABLES, Failure
+from nonblock.options import Options
+from nonblock.tests.fixtures import HERE, quiet
+from nonblock.verbs import Verb
 
 
-def passes(_options: Options) -> Verdict:
-    return Verdict(passed=2)
+def options(verb: str, *words: str, **env: str) -> Options:
+    return read(VERBS, [verb, *words], env)[1]
 
 
-def fails(_options: Options) -> Verdict:
-    raise Failure(EXIT_BUILD, 'no compiler')
+class OptionTest(unittest.TestCase):
+    def test_from_the_environment(self) -> None:
+        found = options('run', KVER='7.3', JOBS='3', V='1', ARCH='x86_64', RT='0', KDIR='')
+        self.assertEqual((found.kver, found.jobs, found.v, found.smp, found.rt),
+                         ('7.3', 3, True, 2, False))
+
+    def test_an_option_is_more_than_the_environment(self) -> None:
+        found = options('run', '--kver', '7.2', '--jobs=1', '--rt', KVER='7.3', JOBS='many')
+        self.assertEqual((found.kver, found.jobs, found.rt), ('7.2', 1, True))
+        self.assertEqual(options('explain', 'one', 'two', LOG='three').log, ('one', 'two'))
+
+    def test_what_a_verb_does_not_take_is_refused_by_name(self) -> None:
+        for verb in VERBS:
+            for name in VARIABLES:
+                if name in verb.variables or not verb.strict:
+                    continue
+                with self.subTest(verb=verb.name, name=name):
+                    with self.assertRaises(Failure) as caught:
+                        options(verb.name, **{name: '1'})
+                    self.assertEqual(caught.exception.code, EXIT_USAGE)
+                    self.assertIn(f'{name}=1: "{verb.name}" does not take it; "',
+                                  str(caught.exception))
+
+    def test_no_choice_of_machines(self) -> None:
+        for verb in VERBS:
+            self.assertEqual('ARCH' in verb.variables, verb.name in ('run', 'e2e', 'drivers'))
+
+    def test_a_machine_that_a_verb_has_not(self) -> None:
+        with self.assertRaisesRegex(Failure, 'ARCH=um: "drivers" needs a PC'):
+            options('drivers', ARCH='um')
 
 
-def cannot_be(_options: Options) -> Verdict:
-    raise Impossible(EXIT_USAGE, 'no such machine')
+class HelpTest(unittest.TestCase):
+    def help_of(self, *words: str) -> str:
+        with contextlib.redirect_stdout(io.StringIO()) as output, self.assertRaises(SystemExit):
+            main([*words, '--help'])
+        return output.getvalue()
+
+    def test_each_verb_has_its_own(self) -> None:
+        for verb in VERBS:
+            with self.subTest(verb=verb.name):
+                text = self.help_of(verb.name)
+                self.assertEqual(set(re.findall(r'\[([A-Z]+)\]', text)), set(verb.variables))
+                self.assertIn(verb.exit_codes, text)
+
+    def test_of_all(self) -> None:
+        text = self.help_of()
+        for verb in VERBS:
+            self.assertRegex(text, rf'(?m)^    {verb.name}\s+\w')
+        self.assertIn(EXIT_CODES, text)
+
+    def test_the_exit_codes_are_documented(self) -> None:
+        common = (HERE / 'common.py').read_text(encoding='utf-8')
+        for number in re.findall(r'^EXIT_[A-Z]+ = (\d+)', common, re.MULTILINE):
+            self.assertRegex(EXIT_CODES, rf'(?m)^  {number}  ')
+
+    def test_bad_words(self) -> None:
+        cases: list[list[str]] = [[], ['nothing'], ['tree', '--arch', 'um'],
+                                  ['run', '--kve', '7.3']]
+        for words in cases:
+            with self.subTest(words=words), contextlib.redirect_stderr(io.StringIO()), \
+                    self.assertRaises(SystemExit) as caught:
+                main(words)
+            self.assertEqual(caught.exception.code, EXIT_USAGE)
 
 
-class StepTest(unittest.TestCase):
-    def run_steps(self, *steps: Step) -> Verdict:
-        with quiet() as output, mock.patch.dict(os.environ, clear=True), \
-                mock.patch.object(cli, 'unit_tests', return_value=Verdict(passed=1)):
-            verdict = cli.run_steps(steps, 'test', OPTIONS)
-        self.shown = output.getvalue()
-        return verdict
+# From the bottom: each may import what is above it in this list, and what is beside it.
+LAYERS = (('common', 'options'), ('tree',), ('kernel',), ('result',), ('explain', 'audit'),
+          ('verbs',), ('cli',), ('__main__',))
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
-    def test_each_step_on_each_kernel(self) -> None:
-        verdict = self.run_steps(Step('one', passes), Step('two', passes))
-        self.assertEqual(str(verdict), f'{1 + 4 * len(TESTED)} passed, 0 failed')
-        for kver in TESTED:
-            self.assertIn(f' s  two on {kver}\n', self.shown)
 
-    def test_a_failure_does_not_end_it(self) -> None:
-        verdict = self.run_steps(Step('one', fails), Step('two', passes))
-        self.assertEqual(verdict.code, EXIT_BUILD)
-        self.assertEqual(verdict.lines[0], 'one on 6.12: FAILED: no compiler')
-        self.assertEqual((verdict.passed, verdict.failed), (1 + 2 * len(TESTED), len(TESTED)))
+class ImportTest(unittest.TestCase):
+    def test_no_import_runs_back_up(self) -> None:
+        seen = set()
+        for path in HERE.rglob('*.py'):
+            parts = path.relative_to(HERE).with_suffix('').parts
+            if 'tests' in parts or path.name.endswith('_test.py') or parts == ('__init__',):
+                continue
+            text = path.read_text(encoding='utf-8')
+            for names in re.findall(r'^ *(?:from|import) nonblock(?:\.(\w+)| import (.*))', text,
+                                    re.MULTILINE):
+                for name in ''.join(names).split(', '):
+                    name = name.split()[0]
+                    seen.add((parts[0], name))
+                    self.assertLessEqual(LAYER[name], LAYER[parts[0]], f'{path} imports {name}')
+        self.assertIn(('verbs', 'result'), seen)
+        self.assertIn(('__main__', 'cli'), seen)
 
-    def test_what_cannot_be_is_skipped_by_name(self) -> None:
-        verdict = self.run_steps(Step('one', cannot_be))
-        self.assertEqual(str(verdict), f'1 passed, 0 failed, {len(TESTED)} skipped')
-        self.assertEqual(verdict.code, 0)
-        self.assertIn('skipped one on 6.12: no such machine\n', self.shown)
 
-    def test_a_step_gets_its_machine(self) -> None:
-        seen: list[Options] = []
+class MainTest(unittest.TestCase):
+    def test_failure(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as errors, quiet():
+            self.assertEqual(main(['run', '--kver=5.4']), EXIT_USAGE)
+        self.assertTrue(errors.getvalue().startswith('error: KVER=5.4: there is no such kernel'))
 
-        def look(options: Options) -> Verdict:
-            seen.append(options)
-            return Verdict()
-
-        self.run_steps(Step('one', look, 'x86_64', 4, rt=True, san='kasan'))
-        self.assertEqual([(one.kver, one.arch, one.smp, one.rt, one.san) for one in seen],
-                         [(kver, 'x86_64', 4, True, 'kasan') for kver in TESTED])
-
-    def test_step_for_one_kernel(self) -> None:
-        verdict = self.run_steps(Step('one', passes, kernels=('7.3',)))
-        self.assertEqual(str(verdict), '3 passed, 0 failed')
-
-    def test_hooks_and_suites_on_every_kernel(self) -> None:
-        for title in ('hooks', 'suites'):
-            step = next(step for step in STEPS if step.title == title)
-            self.assertEqual(step.kernels, tuple(SUITES))
-
-    def test_the_table(self) -> None:
-        self.assertEqual(len({step.title for step in STEPS}), len(STEPS))
-        for step in STEPS:
-            self.assertLessEqual(set(step.kernels), set(SUITES))
-            cli.check_machine(Options('7.3', '', 1, False, False, step.arch, step.smp, step.rt,
-                                      step.san))
+    def test_table(self) -> None:
+        self.assertEqual(len({verb.name for verb in VERBS}), len(VERBS))
+        for verb in VERBS:
+            self.assertIsInstance(verb, Verb)
+            self.assertLessEqual(set(verb.variables), set(VARIABLES))
 
 
 if __name__ == '__main__':

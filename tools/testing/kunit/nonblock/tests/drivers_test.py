@@ -37,7 +37,7 @@ class DriversTest(ScratchTest):
     def test_no_stress_ng(self) -> None:
         with mock.patch('shutil.which', return_value=None), \
                 self.assertRaisesRegex(Failure, 'packages.sh drivers') as caught:
-            drivers.files(self.scratch, self.scratch, 1)
+            drivers.files(self.session())
         self.assertEqual(caught.exception.code, EXIT_MACHINE)
 
     def test_machine(self) -> None:

@@ -31,8 +31,8 @@ class LogTest(ScratchTest):
     def judge(self, log: str, boot: TestBoot = TestBoot('boot', 'mrelease'), status: int = 0,
               timed_out: bool = False, rules: list[SkipRule] = RULES) -> list[str]:
         with quiet() as output:
-            verdict, _ = e2e.judge(boot, UML_E2E, log.splitlines(), status, timed_out, rules,
-                                   self.kernel)
+            verdict, _ = e2e.judge(boot, self.session(UML_E2E), log.splitlines(), status, timed_out,
+                                   rules)
         self.shown = output.getvalue()
         self.code = verdict.code
         return [*verdict.lines, str(verdict)]

@@ -13,9 +13,12 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Iterator, Mapping, Optional
 
 from nonblock.kernel import kunit_run
+from nonblock.kernel.machine import UML, Machine
+from nonblock.kernel.session import Session
+from nonblock.tree.source import Base
 
 HERE = Path(__file__).resolve().parents[1]
 DATA = HERE / 'tests/test_data'
@@ -120,6 +123,10 @@ class ScratchTest(unittest.TestCase):
         write(self.repo, {'hooks/series': 'foo.patch\n', 'hooks/foo.patch': FOO_PATCH,
                           'mm/tests/fake_kunit.c': SUITE_C,
                           'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\n'})
+
+    def session(self, machine: Machine = UML, tree: Optional[Path] = None) -> Session:
+        return Session(self.repo, Base('6.12', self.kernel, 'a kernel', '6.12.5', False), machine,
+                       tree or self.kernel, ('x.patch',), memory=self.scratch / 'memory')
 
     def copy_runner(self) -> None:
         shutil.copy(TOP / 'Makefile', self.repo)

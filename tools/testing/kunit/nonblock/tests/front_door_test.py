@@ -159,17 +159,6 @@ class RunTest(FrontDoorTest):
         for word in [f'make {verb}' for verb in verbs[1].split()] + exported[1].split():
             self.assertRegex('\n'.join(shown), rf'(?m)^  {word}\b')
 
-    def test_no_choice_of_machines(self) -> None:
-        for verb in ('tree', 'series', 'check-series', 'matrix', 'modules', 'bench', 'test'):
-            for variable in ('ARCH', 'SMP', 'RT', 'SAN'):
-                with self.subTest(verb, variable=variable):
-                    result = subprocess.run(
-                        [sys.executable, HERE, verb], capture_output=True,
-                        text=True, env=self.environment(**{variable: '1'}), check=False)
-                    self.assertEqual(result.returncode, 2)
-                    self.assertIn(f'error: "{verb}" has no choice of machines: leave out '
-                                  f'{variable}', result.stderr)
-
 
 class BadInputTest(FrontDoorTest):
     def test_no_such_kernel(self) -> None:

@@ -187,6 +187,6 @@ class ShellTest(ScratchTest):
         known, guide.BUSYBOX = guide.BUSYBOX, self.scratch / 'none'
         try:
             with self.assertRaisesRegex(Failure, 'packages.sh modules installs it'):
-                guide.run_boots(TOP, self.scratch, 1, self.scratch)
+                guide.run_boots(self.session(), self.scratch)
         finally:
             guide.BUSYBOX = known

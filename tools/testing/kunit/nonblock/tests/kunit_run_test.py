@@ -46,7 +46,7 @@ class ReplayTest(ScratchTest):
             return Outcome()
 
         with mock.patch.object(kunit_run, '_call', kunit):
-            kunit_run.run(self.scratch / 'linux', UML, 1, False, self.scratch / 'memory')
+            kunit_run.run(self.session(tree=self.scratch / 'linux'))
         self.assertEqual(log.read_text(encoding='utf-8'), 'ok 1 each_claims_its_own\n')
 
 

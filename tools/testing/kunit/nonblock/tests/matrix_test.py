@@ -34,7 +34,7 @@ class MatrixTest(ScratchTest):
         return text
 
     def run_of(self, log: str, trouble: str = '') -> Run:
-        return Run(self.kernel, ['x.patch'], matrix.read_cells(parse_log(log.splitlines())),
+        return Run(self.session(), matrix.read_cells(parse_log(log.splitlines())),
                    trouble, EXIT_HANG)
 
     def kernels(self, mainline: str = '', ours: str = '') -> list[Kernel]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import unittest
+from unittest import mock
 from pathlib import Path
 
 from nonblock.verbs import modules
@@ -11,11 +12,10 @@ from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.kernel.machine import UML_MODULES
 from nonblock.verbs.modules import BOOTS, expected_in, judge_boot
-from nonblock.cli import FAILURE_RULES
 from nonblock.result.verdict import FailureRule, expected_cases, parse_log, read_failure_rules
 
 OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
-RULES = read_failure_rules(FAILURE_RULES)
+RULES = read_failure_rules()
 ALLOCATES = next(rule for rule in RULES if rule.case == 'mirror_wrong.wrong_allocates')
 
 RIGHT = [case.name for case in expected_cases(TOP) if case.suite == 'mirror']
@@ -56,8 +56,8 @@ LOG = RIGHT_LOG + suite_log('mirror_wrong', [
 class JudgeTest(ScratchTest):
     def judge(self, log: str = LOG, status: int = 0, timed_out: bool = False,
               rules: list[FailureRule] = RULES) -> list[str]:
-        verdict = judge_boot(OUT_OF_TREE, UML_MODULES, expected_cases(TOP), log.splitlines(),
-                             (status, timed_out), [], rules, self.kernel)
+        verdict = judge_boot(OUT_OF_TREE, self.session(UML_MODULES), expected_cases(TOP),
+                             log.splitlines(), status, timed_out, [], rules)
         self.code = verdict.code
         return [*verdict.lines, str(verdict)]
 
@@ -137,9 +137,10 @@ class RuleTest(ScratchTest):
         self.assertIn(f'{path}:2: want "suite.case | message"', str(caught.exception))
 
     def test_rule_for_no_test(self) -> None:
-        with self.assertRaises(Failure) as caught, quiet():
-            modules.run(TOP, self.kernel, UML_MODULES, 1, False, self.scratch / 'memory', [],
-                        [FailureRule('mirror_wrong.gone', 'x')])
+        rules = [FailureRule('mirror_wrong.gone', 'x')]
+        with self.assertRaises(Failure) as caught, quiet(), \
+                mock.patch.object(modules, 'read_failure_rules', return_value=rules):
+            modules.run_suites(self.session())
         self.assertIn('mirror_wrong.gone', str(caught.exception))
         self.assertIn('no such test', str(caught.exception))
 
@@ -182,8 +183,8 @@ class DriverTest(ScratchTest):
 
     def test_any_skip(self) -> None:
         write(self.scratch, {'um/.config': 'CONFIG_KUNIT=y\n'})
-        self.assertTrue(modules.ANY_SKIP.allows('no device', self.scratch / 'linux'))
-        self.assertTrue(modules.ANY_SKIP.allows('', self.scratch / 'linux', 'gone'))
+        self.assertTrue(modules.ANY_SKIP.allows('no device', self.session()))
+        self.assertTrue(modules.ANY_SKIP.allows('', self.session(UML_MODULES)))
 
     def test_modules(self) -> None:
         """As 7.3 and as 6.12 list them."""

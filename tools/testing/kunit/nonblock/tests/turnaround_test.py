@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from nonblock.kernel import kunit_run
@@ -13,7 +12,8 @@ from nonblock.verbs import turnaround
 from nonblock.common import EXIT_BUILD, Failure
 from nonblock.tests.fixtures import ScratchTest, write
 from nonblock.kernel.kunit_run import Outcome
-from nonblock.kernel.machine import UML, Machine
+from nonblock.kernel.machine import Machine
+from nonblock.kernel.session import Session
 from nonblock.verbs.turnaround import Time
 from nonblock.result.verdict import Verdict
 
@@ -57,14 +57,14 @@ class MeasureTest(ScratchTest):
     def run_with(self, outcomes: list[Outcome]) -> tuple[list[Time], Verdict, list[Machine]]:
         verdict, machines = Verdict(), []
 
-        def kunit(_tree: Path, machine: Machine, *_: object, **__: object) -> Outcome:
-            machines.append(machine)
-            write(self.tree.with_name(machine.folder), {'test.log': self.log})
+        def kunit(session: Session, **_: object) -> Outcome:
+            machines.append(session.machine)
+            write(session.folder, {'test.log': self.log})
             return outcomes.pop(0)
 
         with mock.patch.object(kunit_run, 'run', kunit), \
                 mock.patch.object(turnaround, 'suites', return_value=0.75):
-            times = turnaround.measure_uml(self.tree, 1, self.scratch / 'memory')
+            times = turnaround.measure_uml(self.session(tree=self.tree))
         return times, verdict, machines
 
     def test_uml(self) -> None:
@@ -81,19 +81,19 @@ class MeasureTest(ScratchTest):
         took = [0.9, 1.1, 1.0, 0.2, 0.1, 0.3]
         given: list[tuple[str, ...]] = []
 
-        def boot(_folder: Path, _machine: Machine, *arguments: str) -> float:
+        def boot(_session: Session, *arguments: str) -> float:
             given.append(arguments)
             return took.pop(0)
 
         with mock.patch.object(turnaround, 'boot', boot):
-            self.assertAlmostEqual(turnaround.suites(self.tree, UML), 0.8)
+            self.assertAlmostEqual(turnaround.suites(self.session()), 0.8)
         self.assertEqual(given, [()] * 3 + [('kunit.enable=0',)] * 3)
 
     def test_kernel_that_hangs(self) -> None:
         for result in ((0, True), (1, False)):
             with mock.patch.object(turnaround, 'start', return_value=result), \
                     self.assertRaises(Failure) as caught:
-                turnaround.boot(self.scratch, UML)
+                turnaround.boot(self.session())
             self.assertIn('boot.log', str(caught.exception))
 
     def test_cold_is_from_nothing(self) -> None:
@@ -101,7 +101,7 @@ class MeasureTest(ScratchTest):
         write(old.parent, {old.name: ''})
         with mock.patch.object(kunit_run, 'run', return_value=Outcome(built=True)), \
                 mock.patch.object(turnaround, 'ended', return_value=True):
-            turnaround.cold(self.tree, UML, 1, self.scratch)
+            turnaround.cold(self.session(tree=self.tree))
         self.assertFalse(old.exists())
 
     def test_failed_build(self) -> None:
@@ -126,7 +126,7 @@ class MeasureTest(ScratchTest):
         with mock.patch.object(turnaround, 'measure_uml', side_effect=failure), \
                 mock.patch.object(turnaround, 'measure_pc',
                                   return_value=[Time('cold', 1.0, 2.0, 0.4)]):
-            times = turnaround.measure(self.tree, 1, self.scratch, verdict)
+            times = turnaround.measure(self.session(), verdict)
         self.assertEqual(len(times), 1)
         self.assertEqual(verdict.lines, ['FAILED turn-around: no compiler',
                                          'FAILED cold: 1.0 s against 2.0 s, ratio 0.50, goal 0.40'])

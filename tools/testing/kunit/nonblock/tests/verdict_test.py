@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonblock.common import Failure
-from nonblock.tests.fixtures import HERE, SUITE_C, TOP, ScratchTest, quiet, write
+from nonblock.tests.fixtures import HERE, SUITE_C, ScratchTest, quiet, write
+from nonblock.kernel.kunit_run import Outcome
 from nonblock.result.verdict import (Case, SkipRule, Verdict, judge, parse_log, read_skip_rules,
                                      scan_source)
 
@@ -76,8 +77,8 @@ class GoldenTest(ScratchTest):
             write(self.kernel, {'include/linux/mmu_notifier.h': 'bool (*invalidate_finish)();\n'})
         with open(DATA / f'{name}.log', encoding='utf-8') as file:
             log = parse_log(file)
-        return judge(scan_source(cases, name), log, RULES, self.kernel,
-                     golden.status, golden.timed_out, 120)
+        return judge(scan_source(cases, name), log, RULES, self.session(),
+                     Outcome(golden.status, timed_out=golden.timed_out))
 
     def test_golden_logs(self) -> None:
         for name, golden in GOLDEN.items():
@@ -106,7 +107,7 @@ class GoldenTest(ScratchTest):
         log = parse_log([lines[0], headline, *lines[1:], f'[ 1.0] {headline}',
                          'BUG: KCSAN: data-race in foo / bar'])
         with quiet() as output:
-            verdict = judge(scan_source(SUITE_C, 'x'), log, RULES, self.kernel, 0, False, 120)
+            verdict = judge(scan_source(SUITE_C, 'x'), log, RULES, self.session(), Outcome())
         self.assertEqual(verdict.lines, [f'FAILED {headline} (2 times)'])
         self.assertEqual((str(verdict), verdict.code), ('4 passed, 1 failed', 1))
         self.assertIn('BUG: KCSAN: data-race in foo / bar (1 times)\n', output.getvalue())
@@ -118,7 +119,7 @@ class GoldenTest(ScratchTest):
         self.assertEqual(verdict.code, 6)
 
 
-class LostTest(unittest.TestCase):
+class LostTest(ScratchTest):
     def test_numbers_that_are_missing(self) -> None:
         log = parse_log(['KTAP version 1', '    # Subtest: fake', '        # Subtest: two',
                          '        ok 2 b', '        ok 3 c', '        ok 6 f', '    ok 1 two',
@@ -126,7 +127,7 @@ class LostTest(unittest.TestCase):
                          'ok 1 fake'])
         self.assertEqual(log.lost, ['fake.two: results 1 to 1', 'fake.two: results 4 to 5'])
         with quiet():
-            verdict = judge([], log, [], TOP, 0, False, 120)
+            verdict = judge([], log, [], self.session(), Outcome())
         self.assertEqual(verdict.lines, [f'MISSING {lost} are not in the log'
                                          for lost in log.lost])
 
@@ -165,23 +166,23 @@ class ScanTest(unittest.TestCase):
 
 class SkipRuleTest(ScratchTest):
     def test_the_rules_of_this_repository(self) -> None:
-        rules = read_skip_rules(HERE / 'result/expected-skips')
-        self.assertTrue(any(rule.allows('no two-pass interval notifiers', self.kernel)
+        rules = read_skip_rules()
+        self.assertTrue(any(rule.allows('no two-pass interval notifiers', self.session())
                             for rule in rules))
 
     def test_a_missing_file_has_no_pattern_in_it(self) -> None:
-        self.assertTrue(SkipRule('no x', 'mm/none.c', 'x').allows('no x here', self.kernel))
+        self.assertTrue(SkipRule('no x', 'mm/none.c', 'x').allows('no x here', self.session()))
 
     def test_the_configuration(self) -> None:
         rule = SkipRule('no x', '.config', 'CONFIG_X=y')
         config = self.kernel.with_name('um') / '.config'
         write(config.parent, {'.config': '# CONFIG_X is not set\n'})
-        self.assertTrue(rule.allows('no x', self.kernel))
+        self.assertTrue(rule.allows('no x', self.session()))
         write(config.parent, {'.config': 'CONFIG_X=y\n'})
-        self.assertFalse(rule.allows('no x', self.kernel))
+        self.assertFalse(rule.allows('no x', self.session()))
 
     def test_another_reason(self) -> None:
-        self.assertFalse(SkipRule('no x', 'mm/none.c', 'x').allows('out of memory', self.kernel))
+        self.assertFalse(SkipRule('no x', 'mm/none.c', 'x').allows('out of memory', self.session()))
 
     def test_bad_line(self) -> None:
         path = self.scratch / 'skips'

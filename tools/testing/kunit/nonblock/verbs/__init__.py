@@ -1,2 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What make runs, one file or more for each verb."""
+"""One file for each verb: VERB in it says what it takes. Others are parts of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from nonblock.common import EXIT_CODES
+from nonblock.options import Options
+from nonblock.result.verdict import Verdict
+
+# Variables: what each verb takes that prepares a tree, and builds; and what chooses a machine
+TREE = ('KVER', 'KDIR', 'UPDATE')
+BUILD = (*TREE, 'JOBS', 'V')
+MACHINE = ('ARCH', 'SMP', 'RT', 'SAN')
+
+
+@dataclass(frozen=True)
+class Verb:
+    name: str
+    run: Callable[[Options], Verdict | int]     # a Verdict, or the exit status
+    variables: tuple[str, ...]                  # what it takes
+    arch: str = 'um'            # the default, and the only one if it is not UML
+    strict: bool = True         # refuse what it does not take
+    exit_codes: str = EXIT_CODES

@@ -18,18 +18,20 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Iterable, Optional
+from typing import Iterable, Optional
 
 from nonblock.result import kselftests
 from nonblock.kernel import kunit_run
-from nonblock.verbs import turnaround
+from nonblock.kernel.session import Session, prepared
+from nonblock.options import Options
+from nonblock.verbs import BUILD, Verb, turnaround
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_tool, start
 from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, capture, say, write_atomically
 from nonblock.tree.hooks import touched_files
 from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options, includers
 from nonblock.kernel.kconfig import read_config
-from nonblock.kernel.machine import BENCH_CONFIG, X86_64_BENCH, Machine
-from nonblock.tree.prepare import Tree, overlay_files
+from nonblock.kernel.machine import BENCH_CONFIG, X86_64_BENCH
+from nonblock.tree.prepare import overlay_files
 from nonblock.result.verdict import Verdict
 
 HERE = Path(__file__).resolve().parent
@@ -59,12 +61,13 @@ def off_builder(tree: Path, jobs: int) -> Builder:
     return Builder(Config('x86_64, bench off', 'x86_64', off_options()), tree, jobs)
 
 
-def touched_sources(repo: Path, trees: dict[str, Tree]) -> list[str]:
+def touched_sources(sides: dict[str, Session]) -> list[str]:
     """Mainline's C files that our hooks change, themselves or in a header."""
-    names = {name for hook in trees[OURS].hooks for name in touched_files(repo / hook)
-             if (trees[FIXES].path / name).is_file()}
+    ours, tree = sides[OURS], sides[FIXES].tree
+    names = {name for hook in ours.hooks for name in touched_files(ours.repo / hook)
+             if (tree / name).is_file()}
     found = {name for name in names if name.endswith('.c')}
-    found |= includers(trees[FIXES].path, (name for name in names if name.endswith('.h')),
+    found |= includers(tree, (name for name in names if name.endswith('.h')),
                        ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
     return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
 
@@ -88,10 +91,10 @@ def first_difference(one: str, other: str) -> str:
     return 'one is longer'
 
 
-def compare_off(repo: Path, trees: dict[str, Tree], jobs: int, verdict: Verdict) -> list[str]:
+def compare_off(sides: dict[str, Session], verdict: Verdict) -> list[str]:
     """One test for each object; returns their names."""
-    sources = touched_sources(repo, trees)
-    builders = {side: off_builder(tree.path, jobs) for side, tree in trees.items()}
+    sources = touched_sources(sides)
+    builders = {side: off_builder(session.tree, session.jobs) for side, session in sides.items()}
     objects: list[str] = []
     for side, builder in builders.items():
         say(f'lockdep off: building the touched objects in {builder.out.name} of {side} ...')
@@ -103,7 +106,7 @@ def compare_off(repo: Path, trees: dict[str, Tree], jobs: int, verdict: Verdict)
             verdict.fail(f'FAILED build of {side}, lockdep off: '
                          f'{error[0].strip() if error else output.strip()}', EXIT_BUILD)
             return []
-    ours = [name for name in overlay_files(repo) if name.endswith('.c') and
+    ours = [name for name in overlay_files(sides[OURS].repo) if name.endswith('.c') and
             name.startswith(('mm/', 'lib/'))]
     extra = builders[OURS].objects(ours)
     if extra:
@@ -371,10 +374,10 @@ def module_arguments(folder: Path) -> tuple[str, ...]:
                  for name, symbol in symbols.items())
 
 
-def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
+def build(session: Session) -> str:
     """The kernel and its initramfs; returns what is wrong."""
-    folder = tree.with_name(machine.folder)
-    outcome = kunit_run.build(tree, machine, jobs, memory)
+    folder, tree = session.folder, session.tree
+    outcome = kunit_run.build(session)
     if not outcome.built:
         return outcome.error
     output = folder / 'bench'
@@ -386,7 +389,7 @@ def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
         run_tool('building the init', ['gcc', '-O2', '-static', '-o', output / name,
                                        output / f'{name}.c'])
     names = kselftests.present(tree)
-    selftests = kselftests.build(tree, folder, names, jobs)
+    selftests = kselftests.build(session, names)
     build_initramfs(folder, {'/bench': output / 'bench',
                              '/run_selftests': output / 'run_selftests',
                              '/mmu_notifier_bench.ko': output / 'mmu_notifier_bench.ko',
@@ -394,7 +397,8 @@ def build(tree: Path, machine: Machine, jobs: int, memory: Path) -> str:
     return ''
 
 
-def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Measured:
+def boot_once(session: Session, number: int, suites: bool) -> Measured:
+    folder, machine = session.folder, session.machine
     name = f'bench-{"suites" if suites else "passes"}-{number}'
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
@@ -411,13 +415,11 @@ def boot_once(folder: Path, machine: Machine, number: int, suites: bool) -> Meas
     return boot
 
 
-def boot_in_turn(folders: dict[str, Path], machine: Machine,
-                 verdict: Verdict) -> dict[str, list[Measured]]:
+def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[Measured]]:
     boots: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for number in range(1, ROUNDS + 1):
         for side in SIDES:
-            parts = [boot_once(folders[side], machine, number, suites)
-                     for suites in (False, True)]
+            parts = [boot_once(sides[side], number, suites) for suites in (False, True)]
             for part in parts:
                 if part.trouble:
                     verdict.fail(f'FAILED boot of {side}: {part.trouble}', EXIT_HANG)
@@ -425,13 +427,13 @@ def boot_in_turn(folders: dict[str, Path], machine: Machine,
     return boots
 
 
-def boot_selftests(folder: Path, machine: Machine,
-                   load: int) -> tuple[Measured, dict[str, kselftests.Program]]:
+def boot_selftests(session: Session, load: int) -> tuple[Measured, dict[str, kselftests.Program]]:
     """
     On two CPUs and in real time: some wait for what others do. In one thread: these turn
     static keys of the scheduler on and off, and with two, a CPU may still run a breakpoint
     that the other one has patched away: an Oops at an int3 in __schedule(), after minutes.
     """
+    folder, machine = session.folder, session.machine
     real = replace(machine, run=('-smp', '2', '-cpu', 'max'), timeout=machine.timeout + load)
     what = Boot('bench-selftests', 'run_selftests', (str(load),),
                 kernel='kunit.enable=0 loglevel=5 hugepages=8', memory=2048,
@@ -448,13 +450,13 @@ def boot_selftests(folder: Path, machine: Machine,
 
 
 def boot_both_selftests(
-        folders: dict[str, Path], machine: Machine, load: int, verdict: Verdict
+        sides: dict[str, Session], load: int, verdict: Verdict
         ) -> tuple[dict[str, Measured], dict[str, dict[str, kselftests.Program]]]:
     """Side by side: nothing is measured but lockdep's tables."""
     say('the kernel\'s own mm selftests, on both kernels' +
         (f', as a load of {load} s' if load else '') + ' ...')
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        jobs = {side: pool.submit(boot_selftests, folders[side], machine, load) for side in SIDES}
+        jobs = {side: pool.submit(boot_selftests, sides[side], load) for side in SIDES}
         try:
             done = {side: job.result() for side, job in jobs.items()}
         except BaseException:
@@ -468,34 +470,40 @@ def boot_both_selftests(
             {side: programs for side, (_, programs) in done.items()})
 
 
-def run(repo: Path, title: str, prepare: Callable[[str], Tree], out: Path, jobs: int,
-        memory: Path, load: int = 0) -> Verdict:
-    """All of it, up to the verdict. `prepare` takes the hooks to be left out."""
-    trees = {FIXES: prepare(ALL_BUT_FIXES), OURS: prepare('')}
-    total, machine = Verdict(), X86_64_BENCH
-    objects = compare_off(repo, trees, jobs, total)
-    for side, tree in trees.items():
-        say(f'== the kernel with {side}: {shlex.quote(str(tree.path))}')
-        if trouble := build(tree.path, machine, jobs, memory):
+def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
+    """All of it, up to the verdict."""
+    ours, total = sides[OURS], Verdict()
+    objects = compare_off(sides, total)
+    for side, session in sides.items():
+        say(f'== the kernel with {side}: {shlex.quote(str(session.tree))}')
+        if trouble := build(session):
             total.fail(f'FAILED build of {side}: {trouble}', EXIT_BUILD)
             return total
-    folders = {side: tree.path.with_name(machine.folder) for side, tree in trees.items()}
-    boots = boot_in_turn(folders, machine, total)
+    boots = boot_in_turn(sides, total)
     results = ratios(boots)
     results += linear(results)
     judge(results, total)
-    loaded, selftests = boot_both_selftests(folders, machine, load, total)
-    names = kselftests.present(trees[OURS].path)
+    loaded, selftests = boot_both_selftests(sides, load, total)
+    names = kselftests.present(ours.tree)
     kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
     table = resources({side: boots[side][0] for side in SIDES}, loaded)
-    times = turnaround.measure(trees[OURS].path, jobs, memory, total)
+    times = turnaround.measure(ours, total)
     say('\n'.join(['', as_text(results), '', resources_as_text(table), '',
                    kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '',
                    turnaround.as_text(times), '']))
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / 'bench.json',
+    write_atomically(ours.build / 'bench.json',
                      as_json(title, results, table, objects, times, selftests, total))
-    plot(out, title, results)
+    plot(ours.build, title, results)
     for name in ('bench.json', 'bench.svg'):
-        say(f'also in {os.path.relpath(out / name, repo)}')
+        say(f'also in {os.path.relpath(ours.build / name, ours.repo)}')
     return total
+
+
+def run(options: Options) -> Verdict:
+    """What the series costs on one kernel."""
+    with prepared(options, X86_64_BENCH) as ours:
+        sides = {FIXES: ours.beside(FIXES).prepare(ALL_BUT_FIXES), OURS: ours}
+        return measure(sides, f'Linux {ours.base.release}', options.load)
+
+
+VERB = Verb('bench', run, (*BUILD, 'LOAD'))

@@ -14,11 +14,12 @@ from nonblock.common import EXIT_BUILD, capture, say
 from nonblock.kernel.kbuild import ERROR, Builder, Config, read_warnings
 from nonblock.kernel.kconfig import as_config, read_config
 from nonblock.kernel.machine import Machine
+from nonblock.kernel.session import Session
 from nonblock.verbs.series_build import CONFIGS, Checkout, SeriesBuilder
 from nonblock.tree.source import Base
 from nonblock.tree.prepare import KUNITCONFIG, fill_stage, overlay_files, same
-from nonblock.result.verdict import (TEST_SOURCE, Case, SkipRule, Verdict, judge, parse_log,
-                                     scan_source)
+from nonblock.result.verdict import (TEST_SOURCE, Case, SkipRule, Verdict, judge, scan_source)
+from nonblock.verbs.run import boot
 
 KUNITCONFIG_FOLDER = 'mm/tests'
 SELFTEST = 'mm/mmu_notifier'
@@ -168,16 +169,13 @@ class Checks:
                      if TEST_SOURCE.match(name) and (self.tree / name).exists()
                      for case in scan_source((self.tree / name).read_text(encoding='utf-8'), name)}
             cases = [case for case in cases if case in there]
-        machine = Machine('kunit', (f'--kunitconfig={folder}',), (), 300)
-        outcome = kunit_run.run(self.tree, machine, self.jobs, False,
-                                self.checkout.folder / 'objects.json', True)
+        session = Session(self.repo, self.base,
+                          Machine('kunit', (f'--kunitconfig={folder}',), (), 300), self.tree,
+                          jobs=self.jobs, memory=self.checkout.folder / 'objects.json')
+        outcome, log = boot(session, quiet=True)
         if not outcome.built:
             return outcome.error
-        with open(self.checkout.folder / 'kunit/test.log', encoding='utf-8',
-                  errors='replace') as file:
-            log = parse_log(file)
-        verdict = judge(cases, log, self.rules, self.tree, outcome.status,
-                        outcome.timed_out, machine.timeout, machine.folder)
+        verdict = judge(cases, log, self.rules, session, outcome)
         say(str(verdict))
         return '; '.join(verdict.lines)
 

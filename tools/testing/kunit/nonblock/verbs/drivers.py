@@ -14,7 +14,12 @@ from pathlib import Path
 from nonblock.result import kselftests
 from nonblock.kernel.boot import SELFTEST
 from nonblock.common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from nonblock.verbs.e2e import PROBE, Suite, TestBoot
+from nonblock.kernel.machine import uml_e2e, x86_64_drivers
+from nonblock.kernel.session import Session, prepared
+from nonblock.options import Options
+from nonblock.result.verdict import Verdict
+from nonblock.verbs import BUILD, MACHINE, Verb
+from nonblock.verbs.e2e import PROBE, Suite, TestBoot, run_suite
 
 HMM_TESTS = f'{kselftests.MM}/hmm-tests.c'
 
@@ -27,12 +32,12 @@ def libraries(program: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
 
 
-def files(tree: Path, um: Path, jobs: int) -> dict[str, Path]:
+def files(session: Session) -> dict[str, Path]:
     stress_ng = shutil.which('stress-ng')
     if stress_ng is None:
         raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
                       'tools/testing/kunit/nonblock/packages.sh drivers installs it.')
-    found = {'/hmm-tests': kselftests.build(tree, um, ['hmm-tests'], jobs) / 'hmm-tests',
+    found = {'/hmm-tests': kselftests.build(session, ['hmm-tests']) / 'hmm-tests',
              '/stress-ng': Path(stress_ng)}
     # A path may lead through a link, which is not there.
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
@@ -51,3 +56,11 @@ DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
              peer=HMM_TESTS, memory=2048, kernel=PROBE + HUGE_PAGES),
     TestBoot('stress-probe', 'stress', memory=448, kernel=PROBE),
 ), files)
+
+
+def run(options: Options) -> Verdict:
+    with prepared(options, (uml_e2e, x86_64_drivers)) as session:
+        return run_suite(session, DRIVERS)
+
+
+VERB = Verb('drivers', run, (*BUILD, *MACHINE), arch='x86_64')

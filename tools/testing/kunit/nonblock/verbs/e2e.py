@@ -21,8 +21,11 @@ from nonblock.kernel import sanitizer
 from nonblock.kernel.boot import (SELFTEST, Boot, build_initramfs, build_programs, command_line,
                                   start)
 from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say
-from nonblock.kernel.machine import Machine
-from nonblock.result.verdict import PANIC, Result, SkipRule, Verdict
+from nonblock.kernel.machine import uml_e2e, x86_64_e2e
+from nonblock.kernel.session import Session, prepared
+from nonblock.options import Options
+from nonblock.result.verdict import PANIC, Result, SkipRule, Verdict, read_skip_rules
+from nonblock.verbs import BUILD, MACHINE, Verb
 
 EXCERPT = 15
 
@@ -81,7 +84,7 @@ class Suite:
     folder: str                             # of the programs, in the tree
     boots: tuple[TestBoot, ...]
     # What else has to be in the initramfs: paths there, and of what is copied
-    files: Callable[[Path, Path, int], Mapping[str, Path]] = lambda tree, um, jobs: {}
+    files: Callable[[Session], Mapping[str, Path]] = lambda session: {}
 
 
 E2E = Suite('e2e', SELFTEST, (
@@ -226,12 +229,12 @@ def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) 
         verdict.passed += 1
 
 
-def judge_stop(boot: TestBoot, machine: Machine, log: Log, lines: list[str], status: int,
+def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status: int,
                timed_out: bool, verdict: Verdict) -> None:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
         where = log.open_test or ('after its last test' if log.results else 'before its first test')
-        what = (f'no end within {boot.timeout or machine.timeout} s' if timed_out else
+        what = (f'no end within {timeout} s' if timed_out else
                 log.panic if status and log.panic else
                 f'the kernel ended with exit status {status}' if status else
                 'the program ended without a result')
@@ -246,8 +249,8 @@ def judge_stop(boot: TestBoot, machine: Machine, log: Log, lines: list[str], sta
                      'have a result')
 
 
-def judge(boot: TestBoot, machine: Machine, lines: list[str], status: int, timed_out: bool,
-          rules: list[SkipRule], tree: Path) -> tuple[Verdict, Log]:
+def judge(boot: TestBoot, session: Session, lines: list[str], status: int, timed_out: bool,
+          rules: list[SkipRule]) -> tuple[Verdict, Log]:
     log, verdict = parse_log(lines), Verdict()
     for result in log.results:
         name = f'{boot.name}: {result.name}'
@@ -255,13 +258,14 @@ def judge(boot: TestBoot, machine: Machine, lines: list[str], status: int, timed
             verdict.passed += 1
         elif result.status == 'failed':
             verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, tree, machine.folder) for rule in rules):
+        elif any(rule.allows(result.reason, session) for rule in rules):
             verdict.skipped += 1
         else:
             verdict.fail(f'SKIPPED {name}: not in expected-skips: '
                          f'{result.reason or "no reason given"}')
-    judge_stop(boot, machine, log, lines, status, timed_out, verdict)
-    judge_lines(boot, lines, verdict, tree)
+    judge_stop(boot, boot.timeout or session.machine.timeout, log, lines, status, timed_out,
+               verdict)
+    judge_lines(boot, lines, verdict, session.tree)
     return verdict, log
 
 
@@ -277,33 +281,39 @@ def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> V
 
 # All of it
 
-def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
-        rules: list[SkipRule], suite: Suite = E2E) -> Verdict:
+def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
-    expected = expected_tests(tree, suite)
+    rules, expected = read_skip_rules(), expected_tests(session.tree, suite)
     ran = {boot.source: set[str]() for boot in suite.boots}
-    um = tree.with_name(machine.folder)
-    outcome = kunit_run.build(tree, machine, jobs, memory)
-    total = Verdict()
+    um, total = session.folder, Verdict()
+    outcome = kunit_run.build(session)
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    selftest = build_programs(tree, um, suite.folder)
+    selftest = build_programs(session.tree, um, suite.folder)
     build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
-                         **suite.files(tree, um, jobs)})
+                         **suite.files(session)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
     for boot in suite.boots:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
-        status, timed_out = start(command_line(machine, boot), boot.timeout or machine.timeout,
-                                  um, path)
+        status, timed_out = start(command_line(session.machine, boot),
+                                  boot.timeout or session.machine.timeout, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
-        if raw:
+        if session.raw:
             say(text)
-        verdict, log = judge(boot, machine, text.splitlines(), status, timed_out, rules, tree)
+        verdict, log = judge(boot, session, text.splitlines(), status, timed_out, rules)
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
-            f'log: {os.path.relpath(path, repo)}')
+            f'log: {os.path.relpath(path, session.repo)}')
         ran[boot.source] |= {result.name for result in log.results} | {log.open_test}
         total.add(verdict)
     total.add(missing_tests(expected, ran))
     return total
+
+
+def run(options: Options) -> Verdict:
+    with prepared(options, (uml_e2e, x86_64_e2e)) as session:
+        return run_suite(session)
+
+
+VERB = Verb('e2e', run, (*BUILD, *MACHINE))

@@ -22,6 +22,7 @@ from nonblock.verbs import e2e
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import build_initramfs, start, uml_command_line
 from nonblock.common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
+from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
 
 # The guide, which is in the series; and what there is only in this repository
@@ -253,10 +254,10 @@ def run_in_shell(blocks: list[Block], cwd: Path, env: Mapping[str, str]) -> Verd
     return total
 
 
-def run_out_of_tree(repo: Path, um: Path, folder: Path) -> Verdict:
+def run_out_of_tree(session: Session, folder: Path) -> Verdict:
     """In a driver's folder, with the kernel that is built in the folder linux."""
-    (folder / 'linux').symlink_to(um)
-    return run_in_shell(list(shell_blocks(repo, PAGE)), folder,
+    (folder / 'linux').symlink_to(session.folder)
+    return run_in_shell(list(shell_blocks(session.repo, PAGE)), folder,
                         {**kunit_run.environment(), 'ARCH': 'um'})
 
 
@@ -310,8 +311,9 @@ def put_into_initramfs(um: Path, block: Block, modules: Iterable[Path]) -> None:
         {f'/bin/{name}': 'busybox' for name in APPLETS})
 
 
-def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
+def run_boots(session: Session, modules: Path) -> Verdict:
     """Each block for root in a boot of its own, in a folder with these modules."""
+    repo, um = session.repo, session.folder
     if not BUSYBOX.exists():
         raise Failure(EXIT_MACHINE, f'{BUSYBOX}: not found. '
                       'tools/testing/kunit/nonblock/packages.sh modules installs it.')
@@ -322,7 +324,7 @@ def run_boots(repo: Path, um: Path, timeout: int, modules: Path) -> Verdict:
         say(f'# {block}')
         put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
         path = um / f'guide-{number}.log'
-        status, timed_out = start(boot_command(), timeout, um, path)
+        status, timed_out = start(boot_command(), session.machine.timeout, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
         verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
         if timed_out or status:

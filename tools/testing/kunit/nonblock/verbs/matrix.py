@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
-from nonblock.common import EXIT_TREE, Failure
-from nonblock.result.verdict import Log, Result, SkipRule, Verdict
+from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure, say,
+                             write_atomically)
+from nonblock.kernel.machine import UML
+from nonblock.kernel.session import Session, find_base, prepared
+from nonblock.options import Options
+from nonblock.result.verdict import (Log, Result, SkipRule, Verdict, expected_cases, find_stop,
+                                     read_skip_rules)
+from nonblock.tree.source import TESTED, Base
+from nonblock.verbs import BUILD, Verb, run as suites
 
 # Takes the annotation out again. Its topic cannot be left out: others are built on it.
 MAINLINE_PATCH = Path(__file__).with_name('mainline.patch')
@@ -54,8 +61,7 @@ class Cell(NamedTuple):
 @dataclass
 class Run:
     """What one kernel, with or without the annotation, made of the cells."""
-    tree: Path = Path()
-    hooks: list[str] = field(default_factory=list)
+    session: Optional[Session] = None
     results: dict[Cell, Result] = field(default_factory=dict)
     trouble: str = ''           # why it did not get to its end
     code: int = 0               # the exit code for that
@@ -150,7 +156,7 @@ def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
                              f'result; the first is {missing[0]}')
             for cell, result in run.results.items():
                 _judge_cell(verdict, where, name == OURS, cell, result, any(
-                    rule.allows(result.reason, run.tree) for rule in rules))
+                    run.session and rule.allows(result.reason, run.session) for rule in rules))
     return verdict
 
 
@@ -236,7 +242,8 @@ def as_json(kernels: list[Kernel]) -> str:
     cells = all_cells(kernels)
 
     def of_run(kernel: Kernel, name: str, run: Run) -> dict[str, object]:
-        return {'hooks': run.hooks, 'trouble': run.trouble, 'totals': totals(kernel, name, cells),
+        return {'hooks': run.session.hooks if run.session else (), 'trouble': run.trouble,
+                'totals': totals(kernel, name, cells),
                 'totals_lockdep_alone': totals(kernel, name, cells, 'L')}
 
     def of_cell(kernel: Kernel, cell: Cell) -> dict[str, object]:
@@ -289,3 +296,54 @@ def as_html(kernels: list[Kernel]) -> str:
         for must in CASES.values():
             table(must, head, [row(texts) for texts in rows(kernel, cells, must)])
     return '\n'.join([*parts, '</body></html>\n'])
+
+
+# All of it
+
+def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
+    """One kernel's part of the matrix. Its trouble does not keep the others from running."""
+    say(f'== {base.name}')
+    try:
+        with prepared(options, UML, base, patch) as session:
+            outcome, log = suites.boot(session, quiet=True)
+        found = Run(session, read_cells(log))
+    except (Failure, OSError) as error:
+        failure = as_failure(error)
+        return Run(trouble=f'FAILED {failure}', code=failure.code)
+    # That tests fail without the annotation is the point; only that it ended matters.
+    if not outcome.built:
+        found.trouble, found.code = f'FAILED build: {outcome.error}', EXIT_BUILD
+    else:
+        found.trouble = find_stop(expected_cases(REPO), log, outcome.timed_out, UML.timeout)[1]
+        found.code = EXIT_HANG
+    return found
+
+
+def compare(options: Options) -> Verdict:
+    """The same fake notifiers on each kernel without the annotation and with it."""
+    rules = read_skip_rules()
+    total, kernels = Verdict(), []
+    one = options.kver or options.kdir
+    for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
+        try:
+            base = find_base(chosen)
+        except (Failure, OSError) as error:
+            if one:
+                raise
+            failure = as_failure(error)
+            total.fail(f'FAILED {chosen.kver}: {failure}', failure.code)
+            continue
+        kernels.append(Kernel(base.name, base.release, base.origin, {
+            MAINLINE: run_one(chosen, replace(base, name=f'{base.name}-mainline'),
+                              MAINLINE_PATCH),
+            OURS: run_one(chosen, base)}))
+    say('\n' + as_text(kernels) + '\n')
+    for name, text in (('matrix.json', as_json(kernels)), ('matrix.html', as_html(kernels))):
+        (REPO / 'build').mkdir(exist_ok=True)
+        write_atomically(REPO / 'build' / name, text)
+        say(f'also in build/{name}')
+    total.add(judge(kernels, rules))
+    return total
+
+
+VERB = Verb('matrix', compare, BUILD)

@@ -18,14 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-from nonblock.verbs import guide
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run_tool, start,
                                   uml_command_line)
-from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, Failure, say
-from nonblock.kernel.machine import Machine
+from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, REPO, Failure, say
+from nonblock.kernel.kunit_run import Outcome
+from nonblock.kernel.machine import UML_MODULES, Machine
+from nonblock.kernel.session import Session, prepared
+from nonblock.options import Options
 from nonblock.result.verdict import (Case, FailureRule, Log, SkipRule, Verdict, claim_failures,
-                                     expected_cases, judge, parse_log, scan_source)
+                                     expected_cases, judge, parse_log, read_failure_rules,
+                                     read_skip_rules, scan_source)
+from nonblock.verbs import BUILD, Verb, guide
 
 SAMPLE = 'samples/mmu_notifier'
 OUT_OF_TREE = 'out-of-tree'
@@ -80,15 +84,13 @@ def add_messages(log: Log) -> None:
                 one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
 
 
-def judge_boot(boot: Boot, machine: Machine, cases: list[Case], lines: list[str],
-               outcome: tuple[int, bool], rules: list[SkipRule], failures: list[FailureRule],
-               tree: Path) -> Verdict:
-    status, timed_out = outcome
+def judge_boot(boot: Boot, session: Session, cases: list[Case], lines: list[str],
+               status: int, timed_out: bool, rules: list[SkipRule],
+               failures: list[FailureRule]) -> Verdict:
     log = parse_log(lines)
     claim_failures(log, failures)
     add_messages(log)
-    verdict = judge(expected_in(boot, cases), log, rules, tree, 0, timed_out, machine.timeout,
-                    machine.folder)
+    verdict = judge(expected_in(boot, cases), log, rules, session, Outcome(timed_out=timed_out))
     for line in lines:
         if line.startswith(f'{PROGRAM}: '):
             verdict.fail(f'FAILED {line}')
@@ -98,51 +100,48 @@ def judge_boot(boot: Boot, machine: Machine, cases: list[Case], lines: list[str]
     return verdict
 
 
-def run_boots(boots: Sequence[Boot], repo: Path, tree: Path, machine: Machine, raw: bool,
-              cases: list[Case], rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
+def run_boots(boots: Sequence[Boot], session: Session, cases: list[Case], rules: list[SkipRule],
+              failures: list[FailureRule]) -> Verdict:
     """Put the modules of all of them into one initramfs, boot each, and judge."""
-    um = tree.with_name(machine.folder)
-    total = Verdict()
-    programs = build_programs(tree, um, SELFTEST)
+    um, total = session.folder, Verdict()
+    programs = build_programs(session.tree, um, SELFTEST)
     build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
         f'/{boot.name}/{Path(module).name}': um / module
         for boot in boots for module in boot.modules}})
     for boot in boots:
         since = time.monotonic()
         path = um / f'{boot.name}.log'
-        ended = start(boot_command(machine, boot), machine.timeout, um, path)
+        ended = start(boot_command(session.machine, boot), session.machine.timeout, um, path)
         text = path.read_text(encoding='utf-8', errors='replace')
-        if raw:
+        if session.raw:
             say(text)
-        verdict = judge_boot(boot, machine, cases, text.splitlines(), ended, rules, failures,
-                             tree)
+        verdict = judge_boot(boot, session, cases, text.splitlines(), *ended, rules, failures)
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
-            f'log: {os.path.relpath(path, repo)}')
+            f'log: {os.path.relpath(path, session.repo)}')
         total.add(verdict)
     return total
 
 
-def run(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
-        rules: list[SkipRule], failures: list[FailureRule]) -> Verdict:
+def run_suites(session: Session) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
-    cases = expected_cases(repo)
+    cases, failures = expected_cases(session.repo), read_failure_rules()
     unknown = {rule.case for rule in failures} - {str(case) for case in cases}
     if unknown:
         raise Failure(EXIT_TREE, f'expected-failures has {", ".join(sorted(unknown))}, and no '
                       'such test is in the sources')
-    um = tree.with_name(machine.folder)
     total = Verdict()
-    outcome = kunit_run.build(tree, machine, jobs, memory)
+    outcome = kunit_run.build(session)
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    copy_sample(repo, um / OUT_OF_TREE)
-    built = guide.run_out_of_tree(repo, um, um / OUT_OF_TREE)
+    folder = session.folder / OUT_OF_TREE
+    copy_sample(session.repo, folder)
+    built = guide.run_out_of_tree(session, folder)
     total.add(built)
     if built.failed:
         return total
-    total.add(run_boots(BOOTS, repo, tree, machine, raw, cases, rules, failures))
-    total.add(guide.run_boots(repo, um, machine.timeout, um / OUT_OF_TREE))
+    total.add(run_boots(BOOTS, session, cases, read_skip_rules(), failures))
+    total.add(guide.run_boots(session, folder))
     return total
 
 
@@ -171,19 +170,32 @@ def driver_modules(folder: Path) -> list[Path]:
 ANY_SKIP = SkipRule('', '.config', '(?!)')
 
 
-def run_driver(repo: Path, tree: Path, machine: Machine, jobs: int, raw: bool, memory: Path,
-               folder: Path) -> Verdict:
+def run_driver(session: Session, folder: Path) -> Verdict:
     """Build the driver in its own folder, and load its modules."""
     cases = driver_cases(folder)
-    um = tree.with_name(machine.folder)
-    total = Verdict()
-    outcome = kunit_run.build(tree, machine, jobs, memory)
+    outcome = kunit_run.build(session)
     if not outcome.built:
+        total = Verdict()
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    command = out_of_tree_command(tree, um, folder)
+    command = out_of_tree_command(session.tree, session.folder, folder)
     say(f'$ {shlex.join(map(str, command))}')
     run_tool(f'building {folder}', command)
     boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
                 tuple({case.suite for case in cases}))
-    return run_boots([boot], repo, tree, machine, raw, cases, [ANY_SKIP], [])
+    return run_boots([boot], session, cases, [ANY_SKIP], [])
+
+
+def run(options: Options) -> Verdict:
+    """The suites and the sample driver as modules, or a driver of the user's."""
+    with prepared(options, UML_MODULES) as session:
+        if options.driver:
+            return run_driver(session, Path(options.driver).expanduser().resolve())
+        verdict = run_suites(session)
+    # It takes the lock itself.
+    verdict.add(guide.run_front_door(REPO, {'KDIR': options.kdir} if options.kdir else
+                                     {'KVER': options.kver}))
+    return verdict
+
+
+VERB = Verb('modules', run, (*BUILD, 'DRIVER'))

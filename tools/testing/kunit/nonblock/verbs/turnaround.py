@@ -19,7 +19,8 @@ from typing import Iterator, Optional
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import start
 from nonblock.common import EXIT_BUILD, Failure
-from nonblock.kernel.machine import UML, Machine, x86_64
+from nonblock.kernel.machine import UML, x86_64
+from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
 
 # What kunit.py would do by itself, and what makes the reports
@@ -70,83 +71,81 @@ def ended(folder: Path) -> bool:
         return any('reboot: ' in line for line in file)
 
 
-def run(tree: Path, machine: Machine, jobs: int, memory: Path) -> dict[str, float]:
+def run(session: Session) -> dict[str, float]:
     """
     The seconds of each of kunit.py's phases, as it builds and runs. Results do not matter, but
     that there are all: a kernel that crashes is soon done.
     """
-    outcome = kunit_run.run(tree, machine, jobs, False, memory, quiet=True)
+    outcome = kunit_run.run(session, quiet=True)
     if not outcome.built:
-        raise Failure(EXIT_BUILD, f'{machine.folder}: {outcome.error}')
-    if outcome.timed_out or not ended(tree.with_name(machine.folder)):
-        raise Failure(EXIT_BUILD, f'{machine.folder}: the kernel did not come to its end')
+        raise Failure(EXIT_BUILD, f'{session.machine.folder}: {outcome.error}')
+    if outcome.timed_out or not ended(session.folder):
+        raise Failure(EXIT_BUILD, f'{session.machine.folder}: the kernel did not come to its end')
     return outcome.seconds
 
 
-def cold(tree: Path, machine: Machine, jobs: int, memory: Path) -> float:
-    shutil.rmtree(tree.with_name(machine.folder), ignore_errors=True)
-    return sum(run(tree, machine, jobs, memory).values())
+def cold(session: Session) -> float:
+    shutil.rmtree(session.folder, ignore_errors=True)
+    return sum(run(session).values())
 
 
-def warm(tree: Path, machine: Machine, edited: str, jobs: int, memory: Path) -> float:
+def warm(session: Session, edited: str) -> float:
     totals = []
     for _ in range(ROUNDS):
-        (tree / edited).touch()
-        totals.append(sum(run(tree, machine, jobs, memory).values()))
+        (session.tree / edited).touch()
+        totals.append(sum(run(session).values()))
     return statistics.median(totals)
 
 
-def boot(folder: Path, machine: Machine, *arguments: str) -> float:
+def boot(session: Session, *arguments: str) -> float:
     """What kunit.py does, without kunit.py: until the kernel halts."""
+    machine, log = session.machine, session.folder / 'boot.log'
     given = [argument.removeprefix('--kernel_args=') for argument in machine.run]
-    log = folder / 'boot.log'
     since = time.monotonic()
     status, timed_out = start(['./linux', 'mem=1G', 'console=tty', 'kunit_shutdown=halt',
-                               'uml_dir=uml', *given, *arguments], machine.timeout, folder, log)
+                               'uml_dir=uml', *given, *arguments], machine.timeout,
+                              session.folder, log)
     if status or timed_out:
         raise Failure(EXIT_BUILD, f'{machine.folder}: the kernel did not come to its end '
                       f'(log: {log})')
     return time.monotonic() - since
 
 
-def suites(tree: Path, machine: Machine) -> float:
+def suites(session: Session) -> float:
     """The suites without the boot: the difference to one without suites, of the medians."""
-    folder = tree.with_name(machine.folder)
-    both = [[boot(folder, machine, *arguments) for _ in range(ROUNDS)]
+    both = [[boot(session, *arguments) for _ in range(ROUNDS)]
             for arguments in ((), ('kunit.enable=0',))]
     return statistics.median(both[0]) - statistics.median(both[1])
 
 
-def stock(machine: Machine, *build: str) -> Machine:
-    arch = machine.folder.partition('_')[0]
-    return replace(machine, folder=f'{machine.folder}-stock', build=(*build, *STOCK),
-                   run=() if arch == 'um' else machine.run, timeout=900)
+def stock(session: Session, *build: str) -> Session:
+    machine = session.machine
+    return replace(session, machine=replace(
+        machine, folder=f'{machine.folder}-stock', build=(*build, *STOCK),
+        run=() if machine.is_uml else machine.run, timeout=900))
 
 
-def measure_uml(tree: Path, jobs: int, memory: Path) -> list[Time]:
-    ours = replace(UML, folder='um-cold')
+def measure_uml(session: Session) -> list[Time]:
+    ours = replace(session, machine=replace(UML, folder='um-cold'), raw=False)
     theirs = stock(ours)
-    return [Time('cold, UML', cold(tree, ours, jobs, memory),
-                 cold(tree, theirs, jobs, memory), 0.4),
-            Time('after an edit of a test, UML', warm(tree, ours, OUR_TEST, jobs, memory),
-                 warm(tree, theirs, STOCK_TEST, jobs, memory), 1.0),
-            Time('the suites after boot, UML', suites(tree, ours), None, 1.0)]
+    return [Time('cold, UML', cold(ours), cold(theirs), 0.4),
+            Time('after an edit of a test, UML', warm(ours, OUR_TEST), warm(theirs, STOCK_TEST),
+                 1.0),
+            Time('the suites after boot, UML', suites(ours), None, 1.0)]
 
 
-def measure_pc(tree: Path, jobs: int, memory: Path) -> list[Time]:
-    ours = replace(x86_64(2, False), folder='x86_64-cold')
-    theirs = stock(ours, '--arch=x86_64')
-    return [Time('cold, x86_64', cold(tree, ours, jobs, memory),
-                 cold(tree, theirs, jobs, memory), 0.55)]
+def measure_pc(session: Session) -> list[Time]:
+    ours = replace(session, machine=replace(x86_64(2, False), folder='x86_64-cold'), raw=False)
+    return [Time('cold, x86_64', cold(ours), cold(stock(ours, '--arch=x86_64')), 0.55)]
 
 
-def measure(tree: Path, jobs: int, memory: Path, verdict: Verdict) -> list[Time]:
+def measure(session: Session, verdict: Verdict) -> list[Time]:
     """All of it, each time a test."""
     found: list[Time] = []
     with without_ccache():
         for part in (measure_uml, measure_pc):
             try:
-                found += part(tree, jobs, memory)
+                found += part(session)
             except Failure as failure:
                 verdict.fail(f'FAILED turn-around: {failure}', failure.code)
     for each in found:

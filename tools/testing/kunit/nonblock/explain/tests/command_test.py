@@ -9,6 +9,7 @@ import subprocess
 import sys
 from unittest import mock
 
+from nonblock.cli import main as cli_main, split_paths
 from nonblock.common import EXIT_USAGE, Failure
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet
 
@@ -22,7 +23,7 @@ FOUND = str(DATA / 'mutex.log')
 
 
 class CommandTest(ScratchTest):
-    """`nonblock explain` with variables, `python3 -m nonblock explain`, and the script."""
+    """With variables, and with words."""
 
     def make_explain(self, stdin: str = '', **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, HERE, 'explain'], input=stdin,
@@ -42,11 +43,14 @@ class CommandTest(ScratchTest):
             self.assertEqual((piped.returncode, piped.stderr), (1, ''))
             self.assertIn('in 112 lines of standard input', piped.stdout)
 
-    def test_script(self) -> None:
-        result = subprocess.run([HERE.parent / 'explain', FOUND], cwd=self.scratch,
-                                capture_output=True, text=True, check=False)
-        self.assertEqual((result.returncode, result.stderr), (1, ''))
-        self.assertIn('callback   fake_invalidate()', result.stdout)
+    def test_what_is_for_others_is_only_noted(self) -> None:
+        result = self.make_explain(LOG=INNOCENT, ARCH='arm64', JOBS='many', MODULES='/no')
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.splitlines(), [
+            'note: JOBS=many: "explain" does not take it; "run", "e2e", "modules", '
+            '"drivers", "test", "test-all", "matrix", "bench", "audit", "check-series" do',
+            'note: ARCH=arm64: "explain" does not take it; "run", "e2e", "drivers" do',
+            'note: MODULES=/no: only with VMLINUX'])
 
     def test_exit_status(self) -> None:
         cut = self.scratch / 'cut'
@@ -69,7 +73,7 @@ class CommandTest(ScratchTest):
     def test_a_path_with_a_blank(self) -> None:
         path = self.scratch / 'a log'
         shutil.copy(FOUND, path)
-        self.assertEqual(cli.split_paths(str(path)), [str(path)])
+        self.assertEqual(split_paths(str(path)), [str(path)])
         self.assertEqual(self.make_explain(LOG=str(path)).returncode, 1)
 
     def test_json(self) -> None:
@@ -89,7 +93,8 @@ class CommandTest(ScratchTest):
             'missing': ({'LOG': '/no/such'}, 'LOG=/no/such: No such file or directory'),
             'directory': ({'LOG': str(self.scratch)}, 'Is a directory'),
             'empty': ({}, 'standard input is empty'),
-            'modules': ({'MODULES': '/no'}, 'MODULES=/no: only with VMLINUX')}
+            'modules': ({'MODULES': '/no', 'VMLINUX': '/no'}, 'MODULES=/no: there is no such'),
+            'json': ({'JSON': 'file'}, 'JSON=file: want 0 or 1')}
         for what, (variables, message) in cases.items():
             with self.subTest(what):
                 result = self.make_explain('', **variables)
@@ -123,7 +128,7 @@ class ShownTest(ScratchTest):
             self.assertEqual(page.count(command), 1)
             shown = page.split(command)[1].split('\n\nThe ')[0]
             with quiet() as output:
-                self.assertEqual(cli.main([str(log)]), 1)
+                self.assertEqual(cli_main(['explain', str(log)]), 1)
             printed = output.getvalue().replace(str(log), str(path))
             self.assertEqual([line.strip() for line in shown.splitlines()],
                              [line.strip() for line in printed.splitlines()])
@@ -188,7 +193,7 @@ class PlaceTest(ScratchTest):
         log = self.scratch / 'dmesg'
         log.write_text(f'{BANNER}\n' + recorded('sleep'), encoding='utf-8')
         with quiet() as output:
-            status = cli.main([str(log), '--vmlinux', str(self.vmlinux), '--kdir',
+            status = cli_main(['explain', str(log), '--vmlinux', str(self.vmlinux), '--kdir',
                                str(script.parents[1])])
         self.assertEqual(status, 1)
         self.assertIn('kernel.c:4', output.getvalue())

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a verb works with: a prepared tree, the machine for its kernel, and how to build it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable, ContextManager, Iterator, Optional
+
+from nonblock.common import EXIT_USAGE, REPO, Failure, lock, say
+from nonblock.kernel.machine import MAX_CPUS, SANITIZERS, Machine, sanitized, uml_has_smp
+from nonblock.options import Options
+from nonblock.tree.prepare import Preparer
+from nonblock.tree.source import DEFAULT_KVER, Base, cache_dir, from_debian, from_kdir
+
+
+@dataclass(frozen=True)
+class Session:
+    repo: Path
+    base: Base
+    machine: Machine
+    tree: Path
+    hooks: tuple[str, ...] = ()
+    jobs: int = 1
+    raw: bool = False           # show the kernel's whole output
+    memory: Path = field(default_factory=lambda: cache_dir() / 'objects.json')
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def build(self) -> Path:
+        """All that is of this base."""
+        return self.tree.parent
+
+    @property
+    def folder(self) -> Path:
+        """Where the kernel of this machine is built."""
+        return self.tree.with_name(self.machine.folder)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / '.config'
+
+    def prepare(self, without: str = '', patch: Optional[Path] = None) -> Session:
+        """With the tree of its base. `patch` goes on top of the hooks."""
+        found = Preparer(self.repo, self.base, without, patch).prepare()
+        say(found.summary)
+        return replace(self, tree=found.path, hooks=tuple(found.hooks))
+
+    def beside(self, suffix: str) -> Session:
+        """Another tree of the same base."""
+        base = replace(self.base, name=f'{self.base.name}-{suffix}')
+        return replace(self, base=base, tree=self.repo / 'build' / base.name / 'linux')
+
+
+# The base
+
+def find_base(options: Options) -> Base:
+    if options.kdir:
+        return from_kdir(options.kdir, REPO / 'build')
+    return from_debian(options.kver or DEFAULT_KVER, options.update)
+
+
+def locked(base: Base) -> ContextManager[None]:
+    return lock(REPO / 'build' / base.name / 'lock', f'build/{base.name}')
+
+
+# The machine
+
+class Impossible(Failure):
+    """This kernel does not have what is asked for."""
+
+
+def check_machine(options: Options) -> None:
+    """Whether there is such a machine, whatever the kernel."""
+    if options.arch not in ('um', 'x86_64'):
+        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: want um (the default) or x86_64')
+    fewest = 1 if options.arch == 'um' else 2
+    if not fewest <= options.smp <= MAX_CPUS:
+        raise Failure(EXIT_USAGE, f'SMP={options.smp}: want {fewest} to {MAX_CPUS} CPUs with '
+                      f'ARCH={options.arch}' + ('; UML has one' if fewest > 1 else ''))
+    if options.rt and options.arch == 'um':
+        raise Failure(EXIT_USAGE, 'RT=1: only with ARCH=x86_64; UML has no PREEMPT_RT')
+    if options.san and options.san not in SANITIZERS:
+        raise Failure(EXIT_USAGE, f'SAN={options.san}: want {" or ".join(SANITIZERS)}')
+    if options.san == 'kcsan' and options.arch == 'um':
+        raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64; UML has no KCSAN')
+
+
+# The kinds of machines that a verb has, by how many CPUs and whether PREEMPT_RT
+UserMode = Callable[[int], Machine]
+Qemu = Callable[[int, bool], Machine]
+
+
+def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) -> Machine:
+    if options.arch == 'um':
+        if options.smp > 1 and not uml_has_smp(base.path):
+            raise Impossible(EXIT_USAGE, f'SMP={options.smp}: {base.origin} has no SMP on UML '
+                             '(in its arch/um/Kconfig); ARCH=x86_64 has')
+        machine = user_mode(options.smp)
+    else:
+        machine = qemu(options.smp, options.rt)
+        say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
+    return sanitized(machine, options.san) if options.san else machine
+
+
+@contextlib.contextmanager
+def prepared(options: Options, machine: Machine | tuple[UserMode, Qemu],
+             base: Optional[Base] = None, patch: Optional[Path] = None) -> Iterator[Session]:
+    """Prepare the tree, and hold its lock."""
+    since = time.monotonic()
+    base = base or find_base(options)
+    if not isinstance(machine, Machine):
+        machine = find_machine(options, base, *machine)
+    with locked(base):
+        yield Session(REPO, base, machine, REPO / 'build' / base.name / 'linux', (), options.jobs,
+                      options.v, since=since).prepare(patch=patch)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for. KVER is empty if none was."""
+    kver: str = ''
+    kdir: str = ''
+    update: bool = False
+    jobs: int = 1
+    v: bool = False
+    arch: str = 'um'
+    smp: int = 1
+    rt: bool = False
+    san: str = ''
+    driver: str = ''            # the folder of a driver of the user's
+    topic: str = ''
+    load: int = 0               # in seconds
+    baseline: str = ''
+    log: tuple[str, ...] = ()
+    json: bool = False
+    vmlinux: str = ''
+    modules: str = ''

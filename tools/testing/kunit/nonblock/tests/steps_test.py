@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the steps of `make test` and `make test-all`."""
+
+from __future__ import annotations
+
+import unittest
+from unittest import mock
+
+from nonblock.kernel.session import Impossible, check_machine
+from nonblock.options import Options
+from nonblock.verbs import test as verb
+from nonblock.verbs.test import STEPS, Step
+from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure
+from nonblock.tests.fixtures import quiet
+from nonblock.tree.source import SUITES, TESTED
+from nonblock.result.verdict import Verdict
+
+OPTIONS = Options('6.12')
+
+
+def passes(_options: Options) -> Verdict:
+    return Verdict(passed=2)
+
+
+def fails(_options: Options) -> Verdict:
+    raise Failure(EXIT_BUILD, 'no compiler')
+
+
+def cannot_be(_options: Options) -> Verdict:
+    raise Impossible(EXIT_USAGE, 'no such machine')
+
+
+class StepTest(unittest.TestCase):
+    def run_steps(self, *steps: Step) -> Verdict:
+        with quiet() as output, \
+                mock.patch.object(verb, 'unit_tests', return_value=Verdict(passed=1)):
+            verdict = verb.run_steps(steps, OPTIONS)
+        self.shown = output.getvalue()
+        return verdict
+
+    def test_each_step_on_each_kernel(self) -> None:
+        verdict = self.run_steps(Step('one', passes), Step('two', passes))
+        self.assertEqual(str(verdict), f'{1 + 4 * len(TESTED)} passed, 0 failed')
+        for kver in TESTED:
+            self.assertIn(f' s  two on {kver}\n', self.shown)
+
+    def test_a_failure_does_not_end_it(self) -> None:
+        verdict = self.run_steps(Step('one', fails), Step('two', passes))
+        self.assertEqual(verdict.code, EXIT_BUILD)
+        self.assertEqual(verdict.lines[0], 'one on 6.12: FAILED: no compiler')
+        self.assertEqual((verdict.passed, verdict.failed), (1 + 2 * len(TESTED), len(TESTED)))
+
+    def test_what_cannot_be_is_skipped_by_name(self) -> None:
+        verdict = self.run_steps(Step('one', cannot_be))
+        self.assertEqual(str(verdict), f'1 passed, 0 failed, {len(TESTED)} skipped')
+        self.assertEqual(verdict.code, 0)
+        self.assertIn('skipped one on 6.12: no such machine\n', self.shown)
+
+    def test_a_step_gets_its_machine(self) -> None:
+        seen: list[Options] = []
+
+        def look(options: Options) -> Verdict:
+            seen.append(options)
+            return Verdict()
+
+        self.run_steps(Step('one', look, 'x86_64', 4, rt=True, san='kasan'))
+        self.assertEqual([(one.kver, one.arch, one.smp, one.rt, one.san) for one in seen],
+                         [(kver, 'x86_64', 4, True, 'kasan') for kver in TESTED])
+
+    def test_step_for_one_kernel(self) -> None:
+        verdict = self.run_steps(Step('one', passes, kernels=('7.3',)))
+        self.assertEqual(str(verdict), '3 passed, 0 failed')
+
+    def test_hooks_and_suites_on_every_kernel(self) -> None:
+        for title in ('hooks', 'suites'):
+            step = next(step for step in STEPS if step.title == title)
+            self.assertEqual(step.kernels, tuple(SUITES))
+
+    def test_the_table(self) -> None:
+        self.assertEqual(len({step.title for step in STEPS}), len(STEPS))
+        for step in STEPS:
+            self.assertLessEqual(set(step.kernels), set(SUITES))
+            check_machine(Options(arch=step.arch, smp=step.smp, rt=step.rt, san=step.san))
+
+
+if __name__ == '__main__':
+    unittest.main()

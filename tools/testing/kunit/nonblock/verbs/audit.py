@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make audit: a static verdict on every callback."""
+
+from __future__ import annotations
+
+from nonblock.audit import cli, selftest
+from nonblock.common import REPO
+from nonblock.kernel.machine import UML
+from nonblock.kernel.session import prepared
+from nonblock.options import Options
+from nonblock.result.verdict import Verdict
+from nonblock.tree.prepare import overlay_files
+from nonblock.verbs import TREE, Verb
+
+
+def audit(options: Options) -> int:
+    with prepared(options, UML) as session:
+        return cli.run(session.tree, session.build, session.jobs, f'Linux {session.base.release}',
+                       options.driver, options.baseline, overlay_files(REPO))
+
+
+def of_known_drivers(options: Options) -> Verdict:
+    """For make test: what it says of drivers that are known, and of what the suites do."""
+    with prepared(options, UML) as session:
+        return selftest.run(REPO, session.tree, session.build, session.jobs)
+
+
+VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'))

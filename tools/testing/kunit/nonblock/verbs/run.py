@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make run: the suites on one kernel."""
+
+from __future__ import annotations
+
+import time
+
+from nonblock.common import EXIT_BUILD, say
+from nonblock.kernel import kunit_run
+from nonblock.kernel.machine import uml, uml_suites, x86_64, x86_64_suites
+from nonblock.kernel.session import Qemu, Session, UserMode, prepared
+from nonblock.options import Options
+from nonblock.result.verdict import (Log, Verdict, green_cases, judge, parse_log,
+                                     read_skip_rules)
+from nonblock.verbs import BUILD, MACHINE, Verb
+
+
+def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]:
+    """Build and run."""
+    took = time.monotonic() - session.since
+    outcome = kunit_run.run(session, quiet and not session.raw)
+    seconds = outcome.seconds
+    say(f'time: tree {took:.0f} s, build '
+        f'{seconds.get("configure", 0) + seconds.get("build", 0):.0f} s, '
+        f'run {seconds.get("run", 0):.0f} s')
+    if not outcome.built:
+        return outcome, Log()
+    with open(session.folder / 'test.log', encoding='utf-8', errors='replace') as file:
+        return outcome, parse_log(file)
+
+
+def run(options: Options, user_mode: UserMode = uml, qemu: Qemu = x86_64) -> Verdict:
+    """Everything up to the verdict, which the caller prints."""
+    rules = read_skip_rules()
+    with prepared(options, (user_mode, qemu)) as session:
+        outcome, log = boot(session)
+        if not outcome.built:
+            verdict = Verdict()
+            verdict.fail(f'FAILED build of {session.base.origin}: {outcome.error}', EXIT_BUILD)
+            return verdict
+        return judge(green_cases(session.repo), log, rules, session, outcome)
+
+
+def on_e2e(options: Options) -> Verdict:
+    """The suites on the kernel for the tests in user space, where that is built anyway."""
+    return run(options, uml_suites, x86_64_suites)
+
+
+VERB = Verb('run', run, (*BUILD, *MACHINE))

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make test and make test-all: each verb on each kernel, and the runner's own tests."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import unittest
+from dataclasses import dataclass, replace
+from typing import Callable, Iterable, Optional
+
+from nonblock.common import REPO, Failure, as_failure, say
+from nonblock.explain.kinds import KNOWN, reworded
+from nonblock.kernel.session import Impossible, find_base, locked
+from nonblock.options import Options
+from nonblock.result.verdict import Verdict, report
+from nonblock.tree.prepare import check_hooks, fill_stage
+from nonblock.tree.source import SUITES, TESTED
+from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, run
+
+PACKAGE = REPO / 'tools/testing/kunit/nonblock'
+
+
+def unit_tests() -> Verdict:
+    """The runner's own tests."""
+    say('== the runner\'s own tests')
+    suite = unittest.defaultTestLoader.discover(
+        str(PACKAGE), '*_test.py', str(PACKAGE.parent))
+    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
+    verdict = Verdict(skipped=len(result.skipped))
+    for test, _ in result.failures + result.errors:
+        verdict.fail(f'FAILED {test.id()}')
+    verdict.passed = result.testsRun - verdict.failed - verdict.skipped
+    return verdict
+
+
+def hook_tests(options: Options) -> Verdict:
+    """One check for each hook, and for the patch of make matrix: does it apply to this kernel?"""
+    base = find_base(options)
+    folder = REPO / 'build' / base.name / 'hooks.tmp'
+    verdict = Verdict()
+
+    def note(hook: str, failure: Optional[Failure]) -> None:
+        say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
+        if failure:
+            verdict.fail(f'FAILED {base.name}: {failure}', failure.code)
+        else:
+            verdict.passed += 1
+
+    with locked(base):
+        check_hooks(REPO, base, folder, note)
+        try:
+            fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH)
+            note(matrix.MAINLINE_PATCH.name, None)
+        except Failure as failure:
+            note(matrix.MAINLINE_PATCH.name, failure)
+        shutil.rmtree(folder, ignore_errors=True)
+    return verdict
+
+
+def known_texts(options: Options) -> Verdict:
+    """Does this kernel still print what `make explain` looks for?"""
+    missing = reworded(find_base(options).path)
+    verdict = Verdict(passed=len(KNOWN) - len(missing))
+    for text in missing:
+        verdict.fail(f'FAILED {text}')
+    return verdict
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is run on each kernel."""
+    title: str
+    run: Callable[[Options], Verdict]
+    arch: str = 'um'
+    smp: int = 1
+    rt: bool = False
+    san: str = ''
+    in_test: bool = False       # of `make test`; all are of `make test-all`
+    kernels: tuple[str, ...] = TESTED
+
+
+# The order is that in which they run.
+STEPS = (
+    Step('hooks', hook_tests, in_test=True, kernels=tuple(SUITES)),
+    Step('texts of explain', known_texts, in_test=True),
+    Step('suites', run.run, in_test=True, kernels=tuple(SUITES)),
+    Step('e2e', e2e.run, in_test=True),
+    Step('modules', modules.run, in_test=True),
+    Step('suites, SMP', run.run, smp=2, in_test=True),
+    Step('audit', audit.of_known_drivers, in_test=True),
+    # In real time, so that it takes ten minutes.
+    Step('e2e, SMP', e2e.run, smp=2),
+    # On two CPUs where UML has them. From here on one kernel serves for all.
+    Step('suites, KASAN', run.on_e2e, san='kasan', kernels=('6.12',)),
+    Step('e2e, KASAN', e2e.run, san='kasan', kernels=('6.12',)),
+    Step('suites, SMP KASAN', run.on_e2e, smp=2, san='kasan', kernels=('7.3',)),
+    Step('e2e, SMP KASAN', e2e.run, smp=2, san='kasan', kernels=('7.3',)),
+    Step('suites, x86_64', run.on_e2e, 'x86_64', 2),
+    Step('e2e, x86_64', e2e.run, 'x86_64', 2),
+    Step('drivers', drivers.run, 'x86_64', 2),
+    Step('suites, x86_64 RT', run.on_e2e, 'x86_64', 2, rt=True),
+    Step('e2e, x86_64 RT', e2e.run, 'x86_64', 2, rt=True),
+    Step('drivers, RT', drivers.run, 'x86_64', 2, rt=True),
+    Step('suites, x86_64 KCSAN', run.on_e2e, 'x86_64', 2, san='kcsan'),
+    Step('e2e, x86_64 KCSAN', e2e.run, 'x86_64', 2, san='kcsan'),
+)
+
+
+def run_step(step: Step, options: Options) -> Verdict:
+    """Its verdict, whatever comes: a failure does not keep the rest from running."""
+    where = f'{step.title} on {options.kver}'
+    say(f'== {where}')
+    verdict = Verdict()
+    try:
+        verdict = step.run(replace(options, arch=step.arch, smp=step.smp, rt=step.rt,
+                                   san=step.san))
+    except Impossible as reason:
+        say(f'skipped {where}: {reason}')
+        verdict.skipped += 1
+    except (Failure, OSError) as error:
+        failure = as_failure(error)
+        verdict.fail(f'FAILED: {failure}', failure.code)
+    verdict.lines = [f'{where}: {line}' for line in verdict.lines]
+    report(verdict)
+    return verdict
+
+
+def run_steps(steps: Iterable[Step], options: Options) -> Verdict:
+    total, times = unit_tests(), []
+    for kver in SUITES:
+        for step in (step for step in steps if kver in step.kernels):
+            since = time.monotonic()
+            total.add(run_step(step, replace(options, kver=kver)))
+            times.append(f'{time.monotonic() - since:5.0f} s  {step.title} on {kver}')
+    say('\n'.join(['== where the time went', *times, '== total']))
+    return total
+
+
+def test(options: Options) -> Verdict:
+    """The most of it on every kernel."""
+    return run_steps([step for step in STEPS if step.in_test], options)
+
+
+def test_all(options: Options) -> Verdict:
+    """Everything on every kernel and every machine."""
+    return run_steps(STEPS, options)
+
+
+VERB = Verb('test', test, ('UPDATE', 'JOBS', 'V'))
+ALL = Verb('test-all', test_all, VERB.variables)
