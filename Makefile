@@ -7,7 +7,11 @@ RUNNER := tools/testing/kunit/nonblock
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LLVM DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE
+
+# What packages.sh installs something for
+MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) \
+	$(if $(filter 1,$(LLVM)),clang)
 
 .NOTPARALLEL:
 .PHONY: help run e2e driver modules drivers test test-all matrix bench tree explain series check-series \
@@ -17,7 +21,7 @@ help:
 	@sed -n 's/^#: \{0,1\}//p' $(RUNNER)/help.txt
 
 run e2e modules tree test matrix series check-series:
-	@sh $(RUNNER)/packages.sh $(filter x86_64,$(ARCH)) $(filter modules test check-series,$@)
+	@sh $(RUNNER)/packages.sh $(MACHINE) $(filter modules test check-series,$@)
 	@$(PYTHON) $(RUNNER) $@
 
 # The same as make modules DRIVER=

@@ -29,7 +29,7 @@ from nonblock.verbs import (Verb, audit, bench, check_series, drivers, e2e, expl
 VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test.ALL,
          matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB, check_series.VERB)
 HELP = Path(__file__).with_name('help.txt')
-FLAGS = ('V', 'UPDATE', 'RT', 'JSON')
+FLAGS = ('V', 'UPDATE', 'RT', 'LLVM', 'JSON')
 
 
 def texts() -> dict[str, str]:
@@ -119,7 +119,8 @@ def read_options(verb: Verb, given: Mapping[str, str], log: Sequence[str] = ()) 
         kver=text('KVER'), kdir=text('KDIR'), update=flag('UPDATE'),
         jobs=number('JOBS', len(os.sched_getaffinity(0))),
         v=flag('V'), arch=arch, smp=number('SMP', 1 if arch == 'um' else 2), rt=flag('RT'),
-        san=text('SAN'), driver=text('DRIVER'), topic=text('TOPIC'), load=number('LOAD', 0),
+        san=text('SAN'), llvm=flag('LLVM'), driver=text('DRIVER'),
+        topic=text('TOPIC'), load=number('LOAD', 0),
         baseline=text('BASELINE'), log=tuple(log), json=flag('JSON'), vmlinux=text('VMLINUX'),
         modules=text('MODULES'))
 

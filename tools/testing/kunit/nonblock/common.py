@@ -38,8 +38,8 @@ EXIT_CODES = """exit codes:
 REPO = Path(__file__).resolve().parents[4]
 
 # What the Makefile exports to the runner; and what make tells the makes below it
-VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'DRIVER',
-             'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
+VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'LLVM',
+             'DRIVER', 'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
              'BASELINE')
 MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
 

@@ -18,6 +18,7 @@ class Options:
     smp: int = 1
     rt: bool = False
     san: str = ''
+    llvm: bool = False
     driver: str = ''            # the folder of a driver of the user's
     topic: str = ''
     load: int = 0               # in seconds

@@ -28,12 +28,32 @@ die()
 	exit 7
 }
 
+cross()
+{
+	needed="$needed
+gcc-$1 compiles the kernel for that architecture
+qemu-system-$2 runs it"
+	# For make e2e, where that was tried
+	[ -z "${3-}" ] || needed="$needed
+libc6-dev-$3-cross is for the selftests"
+}
+
 for purpose; do
 	case $purpose in
-		x86_64) needed="$needed
+		x86_64 | i386) needed="$needed
 qemu-system-x86 runs the kernel
 libelf-dev is for the tools of the build
 libssl-dev likewise" ;;
+		arm64) cross aarch64-linux-gnu arm arm64 ;;
+		arm) cross arm-linux-gnueabihf arm ;;
+		riscv) cross riscv64-linux-gnu misc ;;
+		s390) cross s390x-linux-gnu misc s390x ;;
+		powerpc) cross powerpc64-linux-gnu ppc ;;
+		powerpcle) cross powerpc64le-linux-gnu ppc ;;
+		clang) needed="$needed
+clang-19 compiles the kernel
+lld-19 links it
+llvm-19 is for the rest of the build" ;;
 		drivers) needed="$needed
 libibverbs-dev registers memory with Soft-RoCE
 libnl-3-dev adds a Soft-RoCE device
@@ -59,6 +79,9 @@ gnuplot-nox draws what was measured" ;;
 libelf-dev is for the tools of the build
 libssl-dev likewise
 clang-19 compiles the kernel, too
+gcc-aarch64-linux-gnu likewise
+gcc-arm-linux-gnueabihf likewise
+gcc-s390x-linux-gnu likewise
 sparse checks it
 python3-ply is for checkpatch.pl
 python3-git likewise

@@ -17,7 +17,7 @@ from typing import Iterable, Mapping
 
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, capture, say, tool_failure
-from nonblock.kernel.machine import QEMU, Machine
+from nonblock.kernel.machine import ARCHES, Machine
 
 # Where our programs are, in the tree
 SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
@@ -45,12 +45,12 @@ def initramfs_list(files: Mapping[str, Path], links: Mapping[str, str] = NO_LINK
                     *(f'slink {path} {target} 0777 0 0\n' for path, target in links.items())])
 
 
-def build_programs(tree: Path, um: Path, folder: str) -> Path:
+def build_programs(tree: Path, um: Path, folder: str, cross: str = '') -> Path:
     selftest = um / 'selftest'
     selftest.mkdir(exist_ok=True)
     # All of them, as make does not know of each header. It takes seconds.
     run_tool(f'building {folder}', ['make', '--always-make', '-C', tree / folder,
-                                    f'OUTPUT={selftest}'])
+                                    f'OUTPUT={selftest}', f'CROSS_COMPILE={cross}'])
     return selftest
 
 
@@ -93,12 +93,13 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
         time_travels = machine.time_travels and boot.time_travel
         return uml_command_line([*machine.run, *(['time-travel=inf-cpu'] if time_travels else []),
                                  *arguments])
-    return [QEMU, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
-            '-bios', 'qboot.rom',
-            '-serial', 'stdio', '-accel',
-            boot.accelerator or ('tcg' if machine.path else 'kvm'), *machine.run,
-            '-kernel', 'arch/x86/boot/bzImage', '-initrd', 'initramfs.cpio',
-            '-append', ' '.join(['console=ttyS0', 'panic=-1', 'at_end=reboot', *arguments])]
+    its = ARCHES[machine.arch]
+    return [its.program, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
+            *its.machine.split(), '-serial', 'stdio',
+            '-accel', boot.accelerator or ('tcg' if machine.path else 'kvm'), *machine.run,
+            '-kernel', its.image, '-initrd', 'initramfs.cpio',
+            '-append', ' '.join([f'console={its.console}', 'panic=-1', 'at_end=reboot',
+                                 *arguments])]
 
 
 def start(command: list[str], timeout: int, um: Path, log: Path) -> tuple[int, bool]:

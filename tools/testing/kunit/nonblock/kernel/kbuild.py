@@ -16,7 +16,7 @@ from typing import Iterable
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, Failure, capture
 from nonblock.kernel.kconfig import as_config, read_config
-from nonblock.kernel.machine import E2E_CONFIG, X86_64_CONFIG
+from nonblock.kernel.machine import ARCHES, E2E_CONFIG, is_there, options_of
 
 
 # The configuration
@@ -34,11 +34,12 @@ def base_options(arch: str) -> dict[str, str]:
     found = read_config(E2E_CONFIG)
     if arch == 'um':
         return found
-    found = {name: value for name, value in found.items() if value == 'y' and 'UML' not in name}
-    found = {**read_config(X86_64_CONFIG), **found}
-    if arch == 'i386':
-        del found['64BIT']
-    return found
+    found = {name: value for name, value in found.items() if value == 'y' and is_there(arch, name)}
+    given: dict[str, str] = {}
+    for path in options_of(arch):
+        given |= read_config(path)
+    given |= dict(option.split('=') for option in ARCHES[arch].options)
+    return {**given, **found}
 
 
 # What make says

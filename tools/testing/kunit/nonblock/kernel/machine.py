@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machines that kunit.py runs the suites on: UML, and a PC under QEMU."""
+"""The machines that kunit.py runs the suites on: UML, and those of QEMU."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ from nonblock.kernel.kconfig import assignments
 
 HERE = Path(__file__).resolve().parent
 E2E_CONFIG = HERE / 'e2e.config'
-X86_64_CONFIG = HERE / 'x86_64.config'
+QEMU_CONFIG = HERE / 'qemu.config'
 DRIVERS_CONFIG = HERE / 'drivers.config'
 BENCH_CONFIG = HERE / 'bench.config'
-# Has a qemu-system-x86_64 that leaves KVM alone
+# Has each QEMU as a wrapper that leaves KVM alone
 TCG = HERE / 'tcg'
-QEMU = 'qemu-system-x86_64'
+# What Debian's LLVM is called: 7.3 wants 17, and both Debian 12 and 13 have this one.
+LLVM = '-19'
+LLVM_ARCHES = ('um', 'x86_64', 'arm64')     # where it was tried
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,11 @@ class Machine:
     timeout: int                        # for the boot and all suites, in seconds
     path: str = ''                      # to be put in front of PATH
     time_travels: bool = False          # if a boot asks for it
+    arch: str = 'um'
 
     @property
     def is_uml(self) -> bool:
-        return self.folder.startswith('um')
+        return self.arch == 'um'
 
 
 # How many CPUs the kernels are built for
@@ -80,14 +84,71 @@ def uml_has_smp(tree: Path) -> bool:
     return 'config SMP\n' in kconfig
 
 
-def x86_64(smp: int, rt: bool) -> Machine:
-    """A PC with so many CPUs. Without KVM it needs a minute."""
-    preemption = 'CONFIG_PREEMPT_RT=y' if rt else 'CONFIG_PREEMPT=y'
-    return Machine('x86_64-rt' if rt else 'x86_64',
-                   ('--arch=x86_64', f'--kunitconfig={X86_64_CONFIG}',
-                    f'--kconfig_add={preemption}'),
-                   (f'--qemu_args=-smp {smp} -cpu max',), 600,
-                   '' if kvm_works() else str(TCG))
+# All others
+
+@dataclass(frozen=True)
+class Arch:
+    """An architecture under QEMU. Its options are in qemu.config, and in one file more."""
+    cross: str = ''                     # prefix of the cross compiler
+    config: str = ''                    # the name of that file, if it is another's
+    options: tuple[str, ...] = ()       # other ones than in there
+    lacks: tuple[str, ...] = ()         # what e2e.config sets, and is not to be had
+    qemu: str = ''                      # its arguments
+    kernel: str = ''                    # its name in the kernel, likewise
+    timeout: int = 900                  # for the boot and all suites, emulated
+    # For a boot that is not kunit.py's: as in that one's qemu_configs
+    program: str = ''
+    machine: str = ''                   # its arguments
+    image: str = ''
+    console: str = 'ttyS0'
+
+
+ARCHES = {
+    'x86_64': Arch(kernel='x86', qemu='-cpu max', timeout=600, program='qemu-system-x86_64',
+                   machine='-bios qboot.rom', image='arch/x86/boot/bzImage'),
+    'i386': Arch(kernel='x86', config='x86_64', options=('64BIT=n',), timeout=600),
+    'arm64': Arch('aarch64-linux-gnu-', program='qemu-system-aarch64',
+                  machine='-machine virt -cpu max', image='arch/arm64/boot/Image',
+                  console='ttyAMA0'),
+    'arm': Arch('arm-linux-gnueabihf-', lacks=('FRAME_POINTER',)),
+    'riscv': Arch('riscv64-linux-gnu-'),
+    's390': Arch('s390x-linux-gnu-', lacks=('FRAME_POINTER',), program='qemu-system-s390x',
+                 machine='-machine s390-ccw-virtio -cpu qemu', image='arch/s390/boot/bzImage'),
+    'powerpc': Arch('powerpc64-linux-gnu-'),
+    'powerpcle': Arch('powerpc64le-linux-gnu-', config='powerpc', kernel='powerpc'),
+}
+
+
+def options_of(arch: str) -> list[Path]:
+    """The files."""
+    return [QEMU_CONFIG, HERE / f'{ARCHES[arch].config or arch}.config']
+
+
+def is_there(arch: str, option: str) -> bool:
+    """Whether that of e2e.config is: what only UML has is not."""
+    return 'UML' not in option and option not in ARCHES[arch].lacks
+
+
+def qemu(arch: str, smp: int, rt: bool) -> Machine:
+    """One with so many CPUs. Without KVM it needs a minute."""
+    its = ARCHES[arch]
+    options = ('PREEMPT_RT=y' if rt else 'PREEMPT=y', *its.options)
+    return Machine(f'{arch}-rt' if rt else arch,
+                   (f'--arch={arch}',
+                    *([f'--cross_compile={its.cross}'] if its.cross else []),
+                    *(f'--kunitconfig={path}' for path in options_of(arch)),
+                    *(f'--kconfig_add=CONFIG_{option}' for option in options)),
+                   ('--qemu_args=' + ' '.join([f'-smp {smp}', its.qemu]).strip(),), its.timeout,
+                   '' if arch in ('x86_64', 'i386') and kvm_works() else str(TCG), arch=arch)
+
+
+def has_rt(tree: Path, arch: str) -> bool:
+    """Whether that tree has PREEMPT_RT there."""
+    try:
+        kconfig = (tree / f'arch/{ARCHES[arch].kernel or arch}/Kconfig').read_text(encoding='utf-8')
+    except OSError:
+        return False
+    return re.search(r'^\s+select ARCH_SUPPORTS_RT\b', kconfig, re.MULTILINE) is not None
 
 
 # .kunitconfig's, with all that is to be tested in modules, and a process that loads them
@@ -102,35 +163,44 @@ UML_MODULES = Machine('um-modules', UML.build + tuple(
     )), (), 120)
 
 
-def x86_64_e2e(smp: int, rt: bool) -> Machine:
+def qemu_e2e(arch: str, smp: int, rt: bool) -> Machine:
     """For those, and with drivers whose notifiers run without special hardware."""
-    base = x86_64(smp, rt)
+    base = qemu(arch, smp, rt)
     # What is off there and on here is turned on again, but for what only UML has.
-    options = [option for option in assignments(E2E_CONFIG) if 'UML' not in option]
-    options += assignments(DRIVERS_CONFIG)
-    return Machine(f'{base.folder}-e2e',
-                   base.build + tuple(f'--kconfig_add={option}' for option in options),
-                   ('-smp', str(smp), '-cpu', 'max'), 900, base.path)
+    options = [option for option in assignments(E2E_CONFIG)
+               if is_there(arch, option.removeprefix('CONFIG_').partition('=')[0])]
+    # Their drivers are a PC's.
+    options += assignments(DRIVERS_CONFIG) if arch == 'x86_64' else []
+    return replace(base, folder=f'{base.folder}-e2e', timeout=900,
+                   build=base.build + tuple(f'--kconfig_add={option}' for option in options),
+                   run=('-smp', str(smp), *ARCHES[arch].qemu.split()))
 
 
-def x86_64_drivers(smp: int, rt: bool) -> Machine:
+def qemu_drivers(arch: str, smp: int, rt: bool) -> Machine:
     """Never on KVM: that which is tested runs on what QEMU emulates."""
-    return replace(x86_64_e2e(smp, rt), path=str(TCG))
+    return replace(qemu_e2e(arch, smp, rt), path=str(TCG))
 
 
-def x86_64_suites(smp: int, rt: bool) -> Machine:
+def qemu_suites(arch: str, smp: int, rt: bool) -> Machine:
     """Likewise."""
-    return replace(x86_64_e2e(smp, rt), run=x86_64(smp, rt).run)
+    return replace(qemu_e2e(arch, smp, rt), run=qemu(arch, smp, rt).run)
 
 
 # Never on KVM: QEMU counts instructions, and makes that the time of the guest, which is
 # then the same in each boot. Where all sleep, it goes on to when the next one wakes.
 X86_64_BENCH = Machine(
-    'x86_64-bench', ('--arch=x86_64', f'--kunitconfig={X86_64_CONFIG}',
+    'x86_64-bench', ('--arch=x86_64',
+                     *(f'--kunitconfig={path}' for path in options_of('x86_64')),
                      '--kconfig_add=CONFIG_PREEMPT=y',
                      *(f'--kconfig_add={option}' for option in assignments(BENCH_CONFIG))),
     ('-smp', '1', '-cpu', 'max', '-icount', 'shift=0,sleep=off',
-     '-rtc', 'base=2020-01-01,clock=vm'), 600, str(TCG))
+     '-rtc', 'base=2020-01-01,clock=vm'), 600, str(TCG), arch='x86_64')
+
+
+def clang(machine: Machine) -> Machine:
+    """The same, compiled and linked by LLVM."""
+    return replace(machine, folder=f'{machine.folder}-clang',
+                   build=(*machine.build, f'--make_options=LLVM={LLVM}'))
 
 
 SANITIZERS = ('kasan', 'kcsan')
@@ -143,6 +213,7 @@ def sanitized(machine: Machine, name: str) -> Machine:
                    build=machine.build + tuple(f'--kconfig_add={option}' for option in options))
 
 
+QEMU = ARCHES['x86_64'].program
 # Executed in place of an operating system's: counts for a while, which an emulated
 # KVM does not survive in time, and then writes 16 to a port that ends QEMU.
 BOOT_SECTOR = bytes([0x66, 0xb9, 0x00, 0x00, 0x00, 0x08,    # mov $0x8000000, %ecx

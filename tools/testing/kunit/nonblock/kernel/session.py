@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Callable, ContextManager, Iterator, Optional
 
 from nonblock.common import EXIT_USAGE, REPO, Failure, lock, say
-from nonblock.kernel.machine import MAX_CPUS, SANITIZERS, Machine, sanitized, uml_has_smp
+from nonblock.kernel.machine import (ARCHES, LLVM_ARCHES, MAX_CPUS, SANITIZERS, Machine, clang,
+                                     has_rt, sanitized, uml_has_smp)
 from nonblock.options import Options
 from nonblock.tree.prepare import Preparer
 from nonblock.tree.source import DEFAULT_KVER, Base, cache_dir, from_debian, from_kdir
@@ -74,23 +75,28 @@ class Impossible(Failure):
 
 def check_machine(options: Options) -> None:
     """Whether there is such a machine, whatever the kernel."""
-    if options.arch not in ('um', 'x86_64'):
-        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: want um (the default) or x86_64')
+    if options.arch not in ('um', *ARCHES):
+        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: want um (the default), '
+                      f'{" or ".join(ARCHES)}')
     fewest = 1 if options.arch == 'um' else 2
     if not fewest <= options.smp <= MAX_CPUS:
         raise Failure(EXIT_USAGE, f'SMP={options.smp}: want {fewest} to {MAX_CPUS} CPUs with '
                       f'ARCH={options.arch}' + ('; UML has one' if fewest > 1 else ''))
     if options.rt and options.arch == 'um':
-        raise Failure(EXIT_USAGE, 'RT=1: only with ARCH=x86_64; UML has no PREEMPT_RT')
+        raise Failure(EXIT_USAGE, 'RT=1: not with ARCH=um; UML has no PREEMPT_RT')
     if options.san and options.san not in SANITIZERS:
         raise Failure(EXIT_USAGE, f'SAN={options.san}: want {" or ".join(SANITIZERS)}')
-    if options.san == 'kcsan' and options.arch == 'um':
-        raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64; UML has no KCSAN')
+    if options.san == 'kcsan' and options.arch != 'x86_64':
+        raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64')
+    if options.san and options.arch not in ('um', 'x86_64'):
+        raise Failure(EXIT_USAGE, f'SAN={options.san}: only with ARCH=um and ARCH=x86_64')
+    if options.llvm and options.arch not in LLVM_ARCHES:
+        raise Failure(EXIT_USAGE, f'LLVM=1: only with ARCH={" or ".join(LLVM_ARCHES)}')
 
 
-# The kinds of machines that a verb has, by how many CPUs and whether PREEMPT_RT
+# The kinds of machines that a verb has, by architecture, how many CPUs and whether PREEMPT_RT
 UserMode = Callable[[int], Machine]
-Qemu = Callable[[int, bool], Machine]
+Qemu = Callable[[str, int, bool], Machine]
 
 
 def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) -> Machine:
@@ -100,8 +106,13 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
                              '(in its arch/um/Kconfig); ARCH=x86_64 has')
         machine = user_mode(options.smp)
     else:
-        machine = qemu(options.smp, options.rt)
+        if options.rt and not has_rt(base.path, options.arch):
+            raise Impossible(EXIT_USAGE, f'RT=1: {base.origin} has no PREEMPT_RT on '
+                             f'{options.arch} (in its Kconfig in arch/)')
+        machine = qemu(options.arch, options.smp, options.rt)
         say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
+    if options.llvm:
+        machine = clang(machine)
     return sanitized(machine, options.san) if options.san else machine
 
 

@@ -55,15 +55,22 @@ class BootTest(ScratchTest):
 
     def test_under_qemu(self) -> None:
         with mock.patch.object(machine, 'kvm_works', return_value=False):
-            command = command_line(machine.x86_64_e2e(3, True),
+            command = command_line(machine.qemu_e2e('x86_64', 3, True),
                                    Boot('boot', 'prog', ('-t', 'name')))
         self.assertEqual(command[0], machine.QEMU)
         self.assertIn('-accel tcg -smp 3 -cpu max', ' '.join(command))
         self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
         self.assertNotIn('time-travel', command[-1])
 
+    def test_on_another_architecture(self) -> None:
+        command = command_line(machine.qemu_e2e('arm64', 2, False), Boot('boot', 'prog'))
+        self.assertEqual(command[0], 'qemu-system-aarch64')
+        self.assertIn('-machine virt', ' '.join(command))
+        self.assertIn('arch/arm64/boot/Image', command)
+        self.assertRegex(command[-1], '^console=ttyAMA0 ')
+
     def test_accelerator_of_one_boot(self) -> None:
-        command = command_line(machine.x86_64_e2e(2, True),
+        command = command_line(machine.qemu_e2e('x86_64', 2, True),
                                Boot('boot', 'prog', accelerator='tcg,thread=single'))
         self.assertEqual([command[i + 1] for i, word in enumerate(command) if word == '-accel'],
                          ['tcg,thread=single'])

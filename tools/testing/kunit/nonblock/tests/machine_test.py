@@ -10,6 +10,7 @@ from unittest import mock
 
 from nonblock.kernel import machine
 from nonblock.common import EXIT_MACHINE, Failure
+from nonblock.kernel.kconfig import read_config
 from nonblock.tests.fixtures import ScratchTest, write
 
 
@@ -57,9 +58,9 @@ class AcceleratorTest(QemuTest):
 
     def test_machine_without_kvm(self) -> None:
         with mock.patch.object(machine, 'kvm_works', return_value=False):
-            self.assertEqual(machine.x86_64(2, False).path, str(machine.TCG))
+            self.assertEqual(machine.qemu('x86_64', 2, False).path, str(machine.TCG))
         with mock.patch.object(machine, 'kvm_works', return_value=True):
-            self.assertEqual(machine.x86_64(2, False).path, '')
+            self.assertEqual(machine.qemu('x86_64', 2, False).path, '')
 
 
 class UmlTest(ScratchTest):
@@ -80,14 +81,15 @@ class UmlTest(ScratchTest):
     def test_each_kernel_has_a_folder(self) -> None:
         machines = [kind(smp) for kind in (machine.uml, machine.uml_e2e) for smp in (1, 2)]
         with mock.patch.object(machine, 'kvm_works', return_value=False):
-            machines += [kind(2, rt) for kind in (machine.x86_64, machine.x86_64_e2e)
-                         for rt in (False, True)]
+            machines += [kind(arch, 2, rt) for kind in (machine.qemu, machine.qemu_e2e)
+                         for arch in machine.ARCHES for rt in (False, True)]
+        machines += [machine.clang(one) for one in machines]
         machines += [machine.sanitized(one, name) for name in machine.SANITIZERS
                      for one in machines]
         kernels = {(one.folder, one.build) for one in machines}
         self.assertEqual(len({folder for folder, _ in kernels}), len(kernels))
         for one in machines:
-            self.assertEqual(one.is_uml, '--arch=x86_64' not in one.build)
+            self.assertEqual(one.is_uml, '--arch=' not in ' '.join(one.build))
 
     def test_sanitizer(self) -> None:
         kernel = machine.sanitized(machine.UML, 'kasan')
@@ -103,6 +105,36 @@ class UmlTest(ScratchTest):
         self.assertTrue(machine.uml_has_smp(self.kernel))
 
 
+class ArchTest(ScratchTest):
+    def test_options_are_given_once(self) -> None:
+        # kunit.py refuses files of which each sets an option to another value.
+        for arch in machine.ARCHES:
+            files = [read_config(path) for path in machine.options_of(arch)]
+            both = set(files[0]) & set(files[1])
+            self.assertFalse(both, arch)
+
+    def test_cross_compiler_is_installed(self) -> None:
+        script = (machine.HERE.parent / 'packages.sh').read_text(encoding='utf-8')
+        makefile = (machine.HERE.parents[4] / 'Makefile').read_text(encoding='utf-8')
+        self.assertIn(f'$(filter {" ".join(machine.ARCHES)},$(ARCH))', makefile)
+        for arch, its in machine.ARCHES.items():
+            self.assertRegex(script, rf'\b{arch}\) cross {its.cross.rstrip("-")} ' if its.cross
+                             else rf'\b{arch}\b[\w |]*\) needed="\$needed\nqemu-system-x86')
+
+    def test_emulated(self) -> None:
+        # A guest of another architecture would not even tell that it does not run.
+        with mock.patch.object(machine, 'kvm_works', return_value=True):
+            self.assertEqual({arch for arch in machine.ARCHES if machine.qemu(arch, 2, False).path},
+                             set(machine.ARCHES) - {'x86_64', 'i386'})
+
+    def test_with_and_without_rt(self) -> None:
+        self.assertFalse(machine.has_rt(self.kernel, 'powerpcle'))
+        write(self.kernel, {'arch/powerpc/Kconfig': 'config PPC\n\tselect ARCH_SUPPORTS_RTAS\n',
+                            'arch/x86/Kconfig': 'config X86\n\tselect ARCH_SUPPORTS_RT\n'})
+        self.assertFalse(machine.has_rt(self.kernel, 'powerpcle'))
+        self.assertTrue(machine.has_rt(self.kernel, 'i386'))
+
+
 class TcgTest(QemuTest):
     """tcg/qemu-system-x86_64, as kunit.py calls it"""
 
@@ -116,6 +148,15 @@ class TcgTest(QemuTest):
         self.assertEqual(self.arguments('-nodefaults', '-accel', 'kvm', '-accel', 'hvf', '-accel',
                                         'tcg', '-append', 'a b  "c"', '-smp', '2'),
                          ['-nodefaults', '-accel', 'tcg', '-append', 'a b  "c"', '-smp', '2'])
+
+    def test_each_machine_has_one(self) -> None:
+        for name in machine.TCG.iterdir():
+            path = self.bin / name.name
+            path.write_text('#!/bin/sh\necho "${0##*/}"\n')
+            path.chmod(0o755)
+            env = {**os.environ, 'PATH': f'{machine.TCG}:{os.environ["PATH"]}'}
+            self.assertEqual(subprocess.run([name.name], env=env, check=True, timeout=10, text=True,
+                                            stdout=subprocess.PIPE).stdout, name.name + '\n')
 
     def test_nothing_is_left_out(self) -> None:
         self.assertEqual(self.arguments('-m', '1024', '-accel'), ['-m', '1024', '-accel'])

@@ -13,7 +13,7 @@ from nonblock.result.verdict import Verdict
 # Variables: what each verb takes that prepares a tree, and builds; and what chooses a machine
 TREE = ('KVER', 'KDIR', 'UPDATE')
 BUILD = (*TREE, 'JOBS', 'V')
-MACHINE = ('ARCH', 'SMP', 'RT', 'SAN')
+MACHINE = ('ARCH', 'SMP', 'RT', 'SAN', 'LLVM')
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from nonblock.result import kselftests
 from nonblock.kernel.boot import SELFTEST
 from nonblock.common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from nonblock.kernel.machine import uml_e2e, x86_64_drivers
+from nonblock.kernel.machine import uml_e2e, qemu_drivers
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict
@@ -59,7 +59,7 @@ DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
 
 
 def run(options: Options) -> Verdict:
-    with prepared(options, (uml_e2e, x86_64_drivers)) as session:
+    with prepared(options, (uml_e2e, qemu_drivers)) as session:
         return run_suite(session, DRIVERS)
 
 

@@ -20,8 +20,8 @@ from nonblock.kernel import kunit_run
 from nonblock.kernel import sanitizer
 from nonblock.kernel.boot import (SELFTEST, Boot, build_initramfs, build_programs, command_line,
                                   start)
-from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, Failure, say
-from nonblock.kernel.machine import uml_e2e, x86_64_e2e
+from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
+from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import PANIC, Result, SkipRule, Verdict, read_skip_rules
@@ -290,7 +290,8 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     if not outcome.built:
         total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
         return total
-    selftest = build_programs(session.tree, um, suite.folder)
+    selftest = build_programs(session.tree, um, suite.folder, '' if session.machine.is_uml
+                              else ARCHES[session.machine.arch].cross)
     build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
                          **suite.files(session)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
@@ -312,7 +313,9 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
 
 
 def run(options: Options) -> Verdict:
-    with prepared(options, (uml_e2e, x86_64_e2e)) as session:
+    if options.arch != 'um' and not ARCHES[options.arch].program:
+        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: nobody has tried "e2e" there')
+    with prepared(options, (uml_e2e, qemu_e2e)) as session:
         return run_suite(session)
 
 

@@ -7,7 +7,7 @@ import time
 
 from nonblock.common import EXIT_BUILD, say
 from nonblock.kernel import kunit_run
-from nonblock.kernel.machine import uml, uml_suites, x86_64, x86_64_suites
+from nonblock.kernel.machine import qemu, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import (Log, Verdict, green_cases, judge, parse_log,
@@ -29,10 +29,10 @@ def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]
         return outcome, parse_log(file)
 
 
-def run(options: Options, user_mode: UserMode = uml, qemu: Qemu = x86_64) -> Verdict:
+def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     rules = read_skip_rules()
-    with prepared(options, (user_mode, qemu)) as session:
+    with prepared(options, (user_mode, others)) as session:
         outcome, log = boot(session)
         if not outcome.built:
             verdict = Verdict()
@@ -43,7 +43,7 @@ def run(options: Options, user_mode: UserMode = uml, qemu: Qemu = x86_64) -> Ver
 
 def on_e2e(options: Options) -> Verdict:
     """The suites on the kernel for the tests in user space, where that is built anyway."""
-    return run(options, uml_suites, x86_64_suites)
+    return run(options, uml_suites, qemu_suites)
 
 
 VERB = Verb('run', run, (*BUILD, *MACHINE))

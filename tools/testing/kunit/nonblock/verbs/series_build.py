@@ -12,11 +12,12 @@ from typing import Iterable, Iterator, Optional
 
 from nonblock.common import say
 from nonblock.kernel.kbuild import Builder, Config
+from nonblock.kernel.machine import ARCHES, LLVM
 from nonblock.tree.series import NOBODY, Git
 from nonblock.tree.source import Base, source_files
 from nonblock.tree.prepare import copy_files
 
-CLANG = 'clang-19'          # 7.3 wants 17; both Debian 12 and 13 have this one
+CLANG = f'clang{LLVM}'
 
 
 # What is built
@@ -50,6 +51,8 @@ CONFIGS = (
     Config('x86_64, PREEMPT_RT', 'x86_64', {**KVM, 'PREEMPT_RT': 'y'}),
     Config('x86_64, clang', 'x86_64', KVM, make=(f'CC={CLANG}',)),
     Config('i386', 'i386'),
+    *(Config(arch, arch, make=(f'CROSS_COMPILE={ARCHES[arch].cross}',))
+      for arch in ('arm64', 'arm', 's390')),
 )
 
 

@@ -19,7 +19,7 @@ from typing import Iterator, Optional
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import start
 from nonblock.common import EXIT_BUILD, Failure
-from nonblock.kernel.machine import UML, x86_64
+from nonblock.kernel.machine import UML, qemu
 from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
 
@@ -135,7 +135,8 @@ def measure_uml(session: Session) -> list[Time]:
 
 
 def measure_pc(session: Session) -> list[Time]:
-    ours = replace(session, machine=replace(x86_64(2, False), folder='x86_64-cold'), raw=False)
+    machine = replace(qemu('x86_64', 2, False), folder='x86_64-cold')
+    ours = replace(session, machine=machine, raw=False)
     return [Time('cold, x86_64', cold(ours), cold(stock(ours, '--arch=x86_64')), 0.55)]
 
 
