@@ -78,7 +78,7 @@ def judge_ops(audit: Audit, repo: Path) -> Verdict:
     found, errors = audit.compiler.compile_external(folder)
     source = str(folder / 'ops.c')
     if source not in found:
-        verdict.fail('FAILED operations: ' + '; '.join(errors[:3]))
+        verdict.fail('operations', '; '.join(errors[:3]))
         return verdict
     module = audit.world.load(source, found[source])
     for one in read_ops(text):
@@ -90,13 +90,10 @@ def judge_ops(audit: Audit, repo: Path) -> Verdict:
         result = Judge(audit.world, module, source, Entry(symbol, ((0, str(gfp)),)), None).run()
         good = result.verdict in ((UNDECIDED if one.name in DEPENDS else BLOCK,) if one.wrong
                                   else (CLEAN, UNDECIDED))
-        if good:
-            verdict.passed += 1
-        else:
-            verdict.fail(f'FAILED operations: {one.name}: the suites show that it '
-                         f'{"sleeps" if one.wrong else "does not sleep"}, and the audit says '
-                         f'{result.verdict}: '
-                         + ', '.join(finding.name for finding in result.findings[:5]))
+        verdict.note(f'operations: {one.name}', '' if good else 'the suites show that it '
+                     f'{"sleeps" if one.wrong else "does not sleep"}, and the audit says '
+                     f'{result.verdict}: '
+                     + ', '.join(finding.name for finding in result.findings[:5]))
         if not one.wrong and result.verdict == UNDECIDED:
             say(f'operations: {one.name}: undecided: '
                 + ', '.join(finding.name for finding in result.findings[:5]))
@@ -110,13 +107,10 @@ def judge_folder(audit: Audit, folder: Path, expected: dict[str, str]) -> Verdic
         want = missing.pop(one['function'], None)
         if want is None:
             continue
-        if one['verdict'] == want:
-            verdict.passed += 1
-        else:
-            verdict.fail(f'FAILED {one["function"]}(): {one["verdict"]}, and not {want}: '
-                         f'{one["reason"]}')
+        verdict.note(f'{one["function"]}()', '' if one['verdict'] == want else
+                     f'{one["verdict"]}, and not {want}: {one["reason"]}')
     for name in missing:
-        verdict.fail(f'FAILED {name}(): was not found')
+        verdict.fail(f'{name}()', 'was not found')
     return verdict
 
 
@@ -135,10 +129,10 @@ def run(repo: Path, tree: Path, build: Path, jobs: int) -> Verdict:
         try:
             total.add(judge_folder(audit, folder, want))
         except Failure as failure:
-            total.fail(f'FAILED {folder}: {failure}', failure.code)
+            total.fail(str(folder), str(failure), failure.code)
         if folder == TRAITS and not any('broken.c' in error and 'no_such_thing' in error
                                         for error in audit.errors):
-            total.fail('FAILED broken.c: what the compiler says of it is not told')
+            total.fail('broken.c', 'what the compiler says of it is not told')
     total.add(judge_ops(audit, repo))
     return total
 

@@ -151,12 +151,12 @@ KNOWN = (
 )
 
 
-def reworded(tree: Path) -> list[str]:
+def reworded(tree: Path) -> list[Known]:
     """Which of the known texts the source of a kernel does not have."""
     missing = []
     for one in KNOWN:
         found = [(tree / file).read_text(encoding='utf-8', errors='replace')
                  for file in one.files if (tree / file).is_file()]
         if not any(text in source for source in found for text in one.text.split('|')):
-            missing.append(f'{" or ".join(one.files)} does not have: {one.text}')
+            missing.append(one)
     return missing

@@ -15,6 +15,7 @@ from typing import Iterable
 from nonblock.kernel.boot import run_tool
 from nonblock.common import EXIT_BUILD, Failure
 from nonblock.kernel.session import Session
+from nonblock.result.ktap import FAILED, parse_log
 from nonblock.result.verdict import Verdict
 
 MM = 'tools/testing/selftests/mm'
@@ -61,24 +62,25 @@ class Program:
         return sum(each == status for each in self.tests.values())
 
 
-BEGIN = re.compile(r'bench: selftest (\S+)$')
-END = re.compile(r'bench: ended (.*)$')
-RESULT = re.compile(r'(not ok|ok) \d+ (.*?)(?: # (SKIP|XFAIL)\b.*)?$')
+PART = re.compile(r'bench: (?:selftest (\S+)|ended (.*))$')
 
 
 def parse(lines: Iterable[str]) -> dict[str, Program]:
     """Of the init's output. A name that comes again has the worse result."""
     found: dict[str, Program] = {}
-    program = Program()
-    for line in map(str.rstrip, lines):
-        if match := BEGIN.search(line):
-            program = found.setdefault(match[1], Program())
-        elif match := END.search(line):
-            program.ended, program = match[1], Program()
-        elif match := RESULT.match(line):
-            status = 'skipped' if match[3] else 'passed' if match[1] == 'ok' else 'failed'
-            if program.tests.get(match[2]) != 'failed':
-                program.tests[match[2]] = status
+    own: list[str] = []
+    name = ''
+    for line in [*map(str.rstrip, lines), 'bench: ended ']:
+        if not (match := PART.search(line)):
+            own.append(line)
+            continue
+        if name:
+            program = found.setdefault(name, Program())
+            program.ended, log = match[2] or '', parse_log(own)
+            for result in log.results + log.tests:
+                if program.tests.get(result.name) != FAILED:
+                    program.tests[result.name] = result.status
+        own, name = [], match[1] or ''
     return found
 
 
@@ -96,9 +98,9 @@ def compare(names: list[str], before: dict[str, Program], after: dict[str, Progr
             worse.append(f'ended {one.ended} with only the fixes, '
                          f'{other.ended or "not"} with all')
         for line in worse:
-            verdict.fail(f'FAILED selftest {name}: {line}')
+            verdict.fail(f'selftest {name}', line)
         if not worse:
-            verdict.passed += 1
+            verdict.ok(f'selftest {name}')
 
 
 def as_text(names: list[str], before: dict[str, Program], after: dict[str, Program]) -> str:

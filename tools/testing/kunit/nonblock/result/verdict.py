@@ -8,14 +8,15 @@ case, a suite or a parameter table that went missing is a failure, too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Mapping, Optional
 
 from nonblock.kernel import sanitizer
 from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.session import Session
+from nonblock.result.ktap import FAILED, PASSED, SKIPPED, Log, Result
 from nonblock.tree.prepare import overlay_files
 
 SKIP_RULES = Path(__file__).with_name('expected-skips')
@@ -124,138 +125,106 @@ def green_cases(repo: Path) -> list[Case]:
 def claim_failures(log: Log, rules: list[FailureRule]) -> None:
     """Those that fail as they should have passed; if they pass, they have failed."""
     wanted = {rule.case: rule.message for rule in rules}
-    for (suite, name), result in log.cases.items():
-        message = wanted.get(f'{suite}.{name}')
+    for result in log.of(2):
+        message = wanted.get(str(result))
         if message is None:
             continue
-        if result.status == 'passed':
-            result.status, result.reason = 'failed', f'passed, but must fail with "{message}"'
-        elif result.status == 'failed' and re.search(message, result.message):
-            result.status, result.reason = 'passed', ''
-        elif result.status == 'failed':
+        if result.status == PASSED:
+            result.status, result.reason = FAILED, f'passed, but must fail with "{message}"'
+        elif result.status == FAILED and re.search(message, result.message):
+            result.status, result.reason = PASSED, ''
+        elif result.status == FAILED:
             result.reason = f'must fail with "{message}", failed with "{result.message[:300]}"'
-    for suite, result in log.suites.items():
-        cases = [case for (of, _), case in log.cases.items() if of == suite]
-        if cases and all(case.status == 'passed' for case in cases):
-            result.status = 'passed'
-
-
-# What did run
-
-@dataclass
-class Result:
-    name: str
-    status: str                 # 'passed', 'failed' or 'skipped'
-    reason: str = ''
-    message: str = ''           # of the first failed expectation
-    reported: Optional[str] = None      # what KUNIT_EXPECT_REPORT() saw last
-    params: list[Result] = field(default_factory=list)
-
-
-@dataclass
-class Log:
-    suites: dict[str, Result] = field(default_factory=dict)
-    cases: dict[tuple[str, str], Result] = field(default_factory=dict)
-    open_suite: str = ''        # begun and not ended, at the end of the log
-    open_case: str = ''         # the same, for a case with parameters
-    open_params: list[Result] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)   # results that are not in the log
-    last_suite: str = ''        # the last that ended
-    panic: str = ''
-    sanitizer: list[str] = field(default_factory=list)      # headlines of KASAN, KCSAN
-
-
-RESULT = re.compile(r'( *)(ok|not ok) (\d+)(?: -)? (.*?)(?: # SKIP ?(.*))?$')
-SUBTEST = re.compile(r'( *)# Subtest: (.*)$')
-REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try timed out|'
-                    r'failed to init.*|internal error.*)')
-REPORTED = re.compile(r' *# [^:]+: reported: (.*)$')
-TOTALS = re.compile(r'# Totals: pass:\d+ fail:\d+ skip:\d+ total:(\d+)$')
-PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
-
-
-def parse_log(lines: Iterable[str]) -> Log:
-    """Read the KTAP in a kernel log. Suites are at indent 0, cases at 4, parameters at 8."""
-    log = Log()
-    prefix: Optional[int] = None
-    reason = ''
-    message: list[str] = []
-    reported: Optional[str] = None
-    last = 0                        # number of a parameter
-    results = 0                     # of a suite: parameters, and cases without
-    for line in lines:
-        line = line.rstrip()
-        if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
-            log.panic = found[1]
-        if found := sanitizer.HEADLINE.search(line):
-            log.sanitizer.append(found[1])
-        if prefix is None:
-            if line.endswith('KTAP version 1'):
-                prefix = len(line) - len('KTAP version 1')
-            continue
-        line = line[prefix:]        # a time stamp, maybe
-        if match := REASON.match(line):
-            reason = reason or match[1]
-        elif match := REPORTED.match(line):
-            reported = match[1]
-        elif match := SUBTEST.match(line):
-            if len(match[1]) <= 4:
-                log.open_suite, results = match[2], 0
-            else:
-                log.open_case, log.open_params, last = match[2], [], 0
-        elif match := RESULT.match(line):
-            indent, status, number, name, skip = match.groups()
-            word = 'skipped' if skip is not None else 'passed' if status == 'ok' else 'failed'
-            result = Result(name, word, skip or (reason if word == 'failed' else ''),
-                            ' '.join(message), reported)
-            reason, message, reported = '', [], None
-            if len(indent) >= 8:
-                log.open_params.append(result)
-                if int(number) > last + 1:
-                    log.lost.append(f'{log.open_suite}.{log.open_case}: results {last + 1} to '
-                                    f'{int(number) - 1}')
-                results += int(number) - last
-                last = int(number)
-            elif len(indent) >= 4:
-                if log.open_case == name:
-                    result.params = log.open_params
-                else:
-                    results += 1
-                log.cases[log.open_suite, name] = result
-                log.open_case, log.open_params = '', []
-            else:
-                log.suites[name] = result
-                log.last_suite, log.open_suite = name, ''
-        elif match := TOTALS.match(line):
-            if int(match[1]) > results:
-                log.lost.append(f'{log.open_suite}: {int(match[1]) - results} of '
-                                f'{match[1]} results')
-        elif reason:
-            message += [line.strip()] if line.strip() else []
-    return log
+    for suite in log.of(1):
+        cases = [case for case in log.of(2) if case.path[:1] == suite.path]
+        if cases and all(case.status == PASSED for case in cases):
+            suite.status = PASSED
 
 
 # The sum
 
 @dataclass
-class Verdict:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
+class Test:
+    """One that counts. Its label is the same in each run."""
+    label: str
+    status: str
+    reason: str = ''
+    word: str = ''              # what its line begins with, if it failed
     code: int = 0
-    lines: list[str] = field(default_factory=list)      # one for each failure
+    seconds: Optional[float] = None
+    report: str = ''
+    where: tuple[str, ...] = ()         # the boot, the step
+    about: Mapping[str, str] = field(default_factory=dict)      # the kernel, the machine
 
-    def fail(self, line: str, code: int = EXIT_FAILED) -> None:
-        self.failed += 1
-        self.lines.append(line)
-        self.code = max(self.code, code)
+    def __str__(self) -> str:
+        return ': '.join([*self.where, ' '.join(filter(None, (self.word, self.label))),
+                          *([self.reason] if self.reason else [])])
+
+
+@dataclass
+class Verdict:
+    tests: list[Test] = field(default_factory=list)
+
+    def ok(self, label: str, seconds: Optional[float] = None) -> None:
+        self.tests.append(Test(label, PASSED, seconds=seconds))
+
+    def skip(self, label: str, reason: str) -> None:
+        self.tests.append(Test(label, SKIPPED, reason))
+
+    def fail(self, label: str, reason: str = '', code: int = EXIT_FAILED, word: str = 'FAILED',
+             report: str = '') -> None:
+        self.tests.append(Test(label, FAILED, reason, word, code, report=report))
+
+    def note(self, label: str, trouble: str, code: int = EXIT_FAILED) -> None:
+        """A test that fails if there is trouble."""
+        if trouble:
+            self.fail(label, trouble, code)
+        else:
+            self.ok(label)
+
+    def take(self, result: Result, rules: list[SkipRule], session: Session,
+             label: str = '') -> None:
+        """A result of a log, which may be skipped for these reasons."""
+        label = label or str(result)
+        if result.status == FAILED:
+            self.fail(label, result.reason, report=result.report)
+        elif result.status == PASSED:
+            self.ok(label)
+        elif any(rule.allows(result.reason, session) for rule in rules):
+            self.skip(label, result.reason)
+        else:
+            self.fail(label, f'not in expected-skips: {result.reason or "no reason given"}',
+                      word='SKIPPED')
+        self.tests[-1].seconds = result.seconds
 
     def add(self, other: Verdict) -> None:
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        self.lines += other.lines
-        self.code = max(self.code, other.code)
+        self.tests += other.tests
+
+    def within(self, where: str) -> Verdict:
+        return Verdict([replace(test, where=(where, *test.where)) for test in self.tests])
+
+    def count(self, status: str) -> int:
+        return sum(test.status == status for test in self.tests)
+
+    @property
+    def passed(self) -> int:
+        return self.count(PASSED)
+
+    @property
+    def failed(self) -> int:
+        return self.count(FAILED)
+
+    @property
+    def skipped(self) -> int:
+        return self.count(SKIPPED)
+
+    @property
+    def lines(self) -> list[str]:
+        return [str(test) for test in self.tests if test.status == FAILED]
+
+    @property
+    def code(self) -> int:
+        return max((test.code for test in self.tests), default=0)
 
     def __str__(self) -> str:
         skipped = f', {self.skipped} skipped' if self.skipped else ''
@@ -273,82 +242,73 @@ def report(verdict: Verdict) -> int:
 def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Session,
           outcome: Outcome) -> Verdict:
     verdict = Verdict()
-
-    def count(name: str, result: Result) -> None:
-        if result.status == 'passed':
-            verdict.passed += 1
-        elif result.status == 'failed':
-            verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, session) for rule in rules):
-            verdict.skipped += 1
-        else:
-            verdict.fail(f'SKIPPED {name}: not in expected-skips: '
-                         f'{result.reason or "no reason given"}')
-
-    stopped, trouble = find_stop(expected, log, outcome.timed_out, session.machine.timeout)
+    stopped, word, trouble = find_stop(expected, log, outcome.timed_out, session.machine.timeout)
     if stopped:
-        verdict.fail(trouble, EXIT_HANG)
-        for param in log.open_params:
-            count(f'{log.open_suite}.{log.open_case}:{param.name}', param)
+        verdict.fail(stopped, trouble, EXIT_HANG, word)
 
+    with_params = {str(case) for case in expected if case.has_params}
     # Also those that ran without being expected: the user may have enabled more.
-    for (suite, name), result in log.cases.items():
-        for param in result.params:
-            count(f'{suite}.{name}:{param.name}', param)
-        if not result.params or (result.status == 'failed' and
-                                 all(param.status != 'failed' for param in result.params)):
-            if Case(suite, name, True) in expected and not result.reason \
-                    and result.status != 'failed':
-                verdict.fail(f'FAILED {suite}.{name}: no parameter was run')
-            else:
-                count(f'{suite}.{name}', result)
-    for name, result in log.suites.items():
-        if result.status == 'failed' and not any(
-                case.status == 'failed' for (suite, _), case in log.cases.items() if suite == name):
+    for result in log.results:
+        params = log.params(result)
+        if len(result.path) == 3:
+            verdict.take(result, rules, session)
+        elif len(result.path) == 2 and not params and not result.reason and \
+                result.status != FAILED and str(result) in with_params:
+            verdict.fail(str(result), 'no parameter was run')
+        elif len(result.path) == 2 and (not params or result.status == FAILED and
+                                        all(param.status != FAILED for param in params)):
+            verdict.take(result, rules, session)
+        elif len(result.path) == 1 and result.status == FAILED and not any(
+                case.status == FAILED and case.path[:1] == result.path for case in log.of(2)):
             # Then no case has counted it.
-            verdict.fail(f'FAILED {name}: the suite itself failed (its init or exit)')
+            verdict.fail(str(result), 'the suite itself failed (its init or exit)')
 
     for lost in log.lost:
         # UML drops what is printed while its reader is too slow.
-        verdict.fail(f'MISSING {lost} are not in the log')
+        verdict.fail(f'{lost} are not in the log', word='MISSING')
     bad, other = sanitizer.split(log.sanitizer, session.tree)
     for headline, times in bad.items():
-        verdict.fail(f'FAILED {headline} ({times} times)')
+        verdict.fail(f'{headline} ({times} times)')
     if other:
         say(sanitizer.as_text(other))
+    ran = {result.path[:2] for result in log.of(2)}
     for case in expected:
-        if (case.suite, case.name) not in log.cases and str(case) != stopped:
-            known = any(suite == case.suite for suite, _ in log.cases) or stopped
-            verdict.fail(f'MISSING {case}: it did not run' +
-                         ('' if known else f'; is suite {case.suite} enabled in .kunitconfig?'))
+        if (case.suite, case.name) not in ran and str(case) != stopped:
+            known = any(suite == case.suite for suite, _ in ran) or stopped
+            verdict.fail(str(case), 'it did not run' + (
+                '' if known else f'; is suite {case.suite} enabled in .kunitconfig?'),
+                word='MISSING')
     if not verdict.passed and not verdict.failed:
-        verdict.fail(f'FAILED: no test passed: all {verdict.skipped} were skipped')
+        verdict.fail('', f'no test passed: all {verdict.skipped} were skipped')
     if outcome.status and not verdict.failed:
-        verdict.fail(f'FAILED kunit.py: exit status {outcome.status}, though every case passed')
+        verdict.fail('kunit.py', f'exit status {outcome.status}, though every case passed')
     return verdict
 
 
-def find_stop(expected: list[Case], log: Log, timed_out: bool, timeout: int) -> tuple[str, str]:
-    """Where the kernel hung or crashed, and a line that says so; empty if it did not."""
+def find_stop(expected: list[Case], log: Log, timed_out: bool,
+              timeout: int) -> tuple[str, str, str]:
+    """Where the kernel hung or crashed, which of these, and why; empty if it did not."""
     stopped = _stopped_at(expected, log, timed_out)
     if not stopped:
-        return '', ''
+        return '', '', ''
     what = (f'no result within {timeout} s' if timed_out
             else log.panic or 'the kernel ended before it had a result')
-    if log.open_params:
-        what += f' (the last parameter with a result is {log.open_params[-1].name})'
-    return stopped, f'{"HANG" if timed_out else "CRASH"} {stopped}: {what}'
+    if params := [param.name for param in log.of(3) if list(param.path[:2]) == log.open]:
+        what += f' (the last parameter with a result is {params[-1]})'
+    return stopped, 'HANG' if timed_out else 'CRASH', what
 
 
 def _stopped_at(expected: list[Case], log: Log, timed_out: bool) -> Optional[str]:
     """Where the kernel hung or crashed; None if it did not."""
-    if log.open_suite:
-        if log.open_case:
-            return f'{log.open_suite}.{log.open_case}'
+    if log.open:
+        if log.open[1:]:
+            return '.'.join(log.open)
+        ran = {result.path for result in log.of(2)}
         for case in expected:
-            if case.suite == log.open_suite and (case.suite, case.name) not in log.cases:
+            if case.suite == log.open[0] and (case.suite, case.name) not in ran:
                 return str(case)
-        return f'{log.open_suite} (after its last case)'
+        return f'{log.open[0]} (after its last case)'
     if timed_out or log.panic.startswith('Kernel panic'):
-        return f'the kernel, after suite {log.last_suite}' if log.suites else 'the kernel\'s boot'
+        suites = list(log.of(1))
+        return f'the kernel, after suite {suites[-1]}' if suites else 'the kernel\'s boot'
     return None

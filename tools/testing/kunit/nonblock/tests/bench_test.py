@@ -85,7 +85,7 @@ class ParseTest(unittest.TestCase):
 
     def test_suite_that_failed_or_did_not_run(self) -> None:
         boot = bench.parse_suites(SUITES.replace('] ok 1', '] not ok 1').splitlines())
-        self.assertEqual(boot.trouble, 'not ok 1 slub_test')
+        self.assertEqual(boot.trouble, 'failed: slub_test')
         boot = bench.parse_suites(SUITES.replace('Good, all', 'BUG:').splitlines())
         self.assertEqual(boot.trouble, 'locking_selftests did not run')
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from nonblock.verbs import e2e
 from nonblock.kernel.boot import SELFTEST
 from nonblock.common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
-from nonblock.verbs.e2e import E2E, TestBoot, expected_tests, missing_tests, parse_log, scan_tests
+from nonblock.result.ktap import parse_log
+from nonblock.verbs.e2e import E2E, TestBoot, expected_tests, missing_tests, scan_tests
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
 from nonblock.verbs.guide import PAGE
 from nonblock.kernel.machine import UML_E2E
@@ -225,7 +226,7 @@ class ScanTest(ScratchTest):
                'with.a.third', 'with.b.third'])
 
     def test_the_log_has_what_the_source_has(self) -> None:
-        ran = [result.name for result in parse_log(recorded('mrelease').splitlines()).results]
+        ran = [result.name for result in parse_log(recorded('mrelease').splitlines()).tests]
         source = '\n'.join(
             f'FIXTURE_VARIANT_ADD({match[1]}, {match[2]})\n' if match[2] else ''
             for match in re.finditer(r'^ok \d+ (\w+)\.(?:(\w+)\.)?\w+', recorded('mrelease'),

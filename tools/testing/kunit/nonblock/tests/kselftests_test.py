@@ -22,12 +22,14 @@ ok 3 R/O longterm GUP pin ... # SKIP gup_test not available
 bench: ended with status 1
 ok 9 not of any program
 bench: selftest merge
+TAP version 13
 ok 1 merge.mprotect_unfaulted_left
 not ok 2 merge.mprotect_unfaulted_left
 ok 3 merge.mprotect_unfaulted_left
 ok 4 merge.xfail # XFAIL not yet
 bench: ended by signal 9
 bench: selftest mseal_test
+TAP version 13
 ok 1 seal_addseal
 '''
 FOUND = {

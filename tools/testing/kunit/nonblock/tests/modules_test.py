@@ -12,7 +12,8 @@ from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.kernel.machine import UML_MODULES
 from nonblock.verbs.modules import BOOTS, expected_in, judge_boot
-from nonblock.result.verdict import FailureRule, expected_cases, parse_log, read_failure_rules
+from nonblock.result.ktap import parse_log
+from nonblock.result.verdict import FailureRule, expected_cases, read_failure_rules
 
 OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
 RULES = read_failure_rules()
@@ -199,13 +200,13 @@ class DriverTest(ScratchTest):
                             '    # b: EXPECTATION FAILED at c.c:1\none\n    two\n'
                             f'{following}\n    not ok 1 b\n'.splitlines())
             modules.add_messages(log)
-            self.assertEqual(log.cases['a', 'b'].reason,
+            self.assertEqual(next(log.of(2)).reason,
                              'EXPECTATION FAILED at c.c:1:\n    one two')
 
     def test_long_message_is_cut(self) -> None:
         log = parse_log(f'KTAP version 1\n    # Subtest: a\n    # b: ASSERTION FAILED at c.c:1\n'
                         f'{"word " * 200}\n    not ok 1 b\nnot ok 1 a\n'.splitlines())
         modules.add_messages(log)
-        self.assertRegex(log.cases['a', 'b'].reason,
+        self.assertRegex(next(log.of(2)).reason,
                          r'(?s)^ASSERTION .*c\.c:1:\n    word .*d \.\.\.$')
-        self.assertLess(len(log.cases['a', 'b'].reason), 350)
+        self.assertLess(len(next(log.of(2)).reason), 350)

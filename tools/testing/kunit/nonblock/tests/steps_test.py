@@ -13,13 +13,17 @@ from nonblock.verbs.test import STEPS, Step
 from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import quiet
 from nonblock.tree.source import SUITES, TESTED
-from nonblock.result.verdict import Verdict
+from nonblock.result.verdict import Test, Verdict
 
 OPTIONS = Options('6.12')
 
 
+def passed(count: int) -> Verdict:
+    return Verdict([Test('test', 'passed')] * count)
+
+
 def passes(_options: Options) -> Verdict:
-    return Verdict(passed=2)
+    return passed(2)
 
 
 def fails(_options: Options) -> Verdict:
@@ -33,7 +37,7 @@ def cannot_be(_options: Options) -> Verdict:
 class StepTest(unittest.TestCase):
     def run_steps(self, *steps: Step) -> Verdict:
         with quiet() as output, \
-                mock.patch.object(verb, 'unit_tests', return_value=Verdict(passed=1)):
+                mock.patch.object(verb, 'unit_tests', return_value=passed(1)):
             verdict = verb.run_steps(steps, OPTIONS)
         self.shown = output.getvalue()
         return verdict

@@ -10,8 +10,8 @@ from pathlib import Path
 from nonblock.common import Failure
 from nonblock.tests.fixtures import HERE, SUITE_C, ScratchTest, quiet, write
 from nonblock.kernel.kunit_run import Outcome
-from nonblock.result.verdict import (Case, SkipRule, Verdict, judge, parse_log, read_skip_rules,
-                                     scan_source)
+from nonblock.result.ktap import parse_log
+from nonblock.result.verdict import Case, SkipRule, Verdict, judge, read_skip_rules, scan_source
 
 DATA = HERE / 'tests/test_data'
 RULES = [SkipRule('no two-pass', 'include/linux/mmu_notifier.h', 'invalidate_finish')]

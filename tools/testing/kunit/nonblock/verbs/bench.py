@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Optional
 
-from nonblock.result import kselftests
+from nonblock.result import kselftests, ktap
 from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
@@ -103,22 +103,16 @@ def compare_off(sides: dict[str, Session], verdict: Verdict) -> list[str]:
         status, output = builder.make(*objects) if objects else (1, trouble or 'no objects')
         if status:
             error = ERROR.search(output)
-            verdict.fail(f'FAILED build of {side}, lockdep off: '
-                         f'{error[0].strip() if error else output.strip()}', EXIT_BUILD)
+            verdict.fail(f'build of {side}, lockdep off',
+                         error[0].strip() if error else output.strip(), EXIT_BUILD)
             return []
     ours = [name for name in overlay_files(sides[OURS].repo) if name.endswith('.c') and
             name.startswith(('mm/', 'lib/'))]
     extra = builders[OURS].objects(ours)
-    if extra:
-        verdict.fail(f'FAILED off: objects that only ours has: {" ".join(extra)}')
-    else:
-        verdict.passed += 1
+    verdict.note('off: objects that only ours has', ' '.join(extra))
     for name in objects:
         one, other = (disassemble(builders[side].out / name) for side in SIDES)
-        if one == other:
-            verdict.passed += 1
-        else:
-            verdict.fail(f'FAILED off: {name}: {first_difference(one, other)}')
+        verdict.note(f'off: {name}', '' if one == other else first_difference(one, other))
     say(f'lockdep off: {len(objects)} objects: {" ".join(objects)}')
     return objects
 
@@ -137,8 +131,6 @@ class Measured:
 VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
 LOCKDEP = re.compile(r'lockdep ((?:at|before|after) [a-z ]+): +(\S[^:]*): +(\d+)')
-# Of KUnit: a suite, a case or a parameter
-PASSED = re.compile(r'\] +ok \d+ \S+(?!\S| # SKIP)')
 TIME = re.compile(r'\[ *(\d+)\.(\d{6})\] ')
 # What lockdep has limited room for
 RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
@@ -188,10 +180,10 @@ def parse_suites(lines: list[str]) -> Measured:
             boot.trouble = boot.trouble or f'{name} did not run'
         else:
             boot.values[name] = value
-    boot.values[NO_LESS] = sum(bool(PASSED.search(line)) for line in lines)
-    for line in lines:
-        if match := re.search(r'\] (not ok \d+ \w+)', line):
-            boot.trouble = boot.trouble or match[1]
+    results = ktap.parse_log(lines).results
+    boot.values[NO_LESS] = sum(result.status == ktap.PASSED for result in results)
+    failed = [str(result) for result in results if result.status == ktap.FAILED]
+    boot.trouble = boot.trouble or ' '.join(failed and ['failed:', *failed[:3]])
     return boot
 
 
@@ -274,12 +266,10 @@ def expected_names() -> set[str]:
 
 def judge(results: list[Result], verdict: Verdict) -> None:
     for name in sorted(expected_names() - {result.name for result in results}):
-        verdict.fail(f'MISSING {name}: not measured in each boot')
+        verdict.fail(name, 'not measured in each boot', word='MISSING')
     for result in results:
-        if not result.good:
-            verdict.fail(f'FAILED {result}')
-        elif result.limit is not None or result.name == NO_LESS:
-            verdict.passed += 1
+        if not result.good or result.limit is not None or result.name == NO_LESS:
+            verdict.note(result.name, '' if result.good else str(result).partition(': ')[2])
 
 
 # The tables
@@ -422,7 +412,7 @@ def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[
             parts = [boot_once(sides[side], number, suites) for suites in (False, True)]
             for part in parts:
                 if part.trouble:
-                    verdict.fail(f'FAILED boot of {side}: {part.trouble}', EXIT_HANG)
+                    verdict.fail(f'boot of {side}', part.trouble, EXIT_HANG)
             boots[side].append(Measured(parts[0].values | parts[1].values, parts[0].lockdep))
     return boots
 
@@ -465,7 +455,7 @@ def boot_both_selftests(
             raise
     for side, (boot, _) in done.items():
         if boot.trouble:
-            verdict.fail(f'FAILED selftests on {side}: {boot.trouble}', EXIT_HANG)
+            verdict.fail(f'selftests on {side}', boot.trouble, EXIT_HANG)
     return ({side: boot for side, (boot, _) in done.items()},
             {side: programs for side, (_, programs) in done.items()})
 
@@ -477,7 +467,7 @@ def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
     for side, session in sides.items():
         say(f'== the kernel with {side}: {shlex.quote(str(session.tree))}')
         if trouble := build(session):
-            total.fail(f'FAILED build of {side}: {trouble}', EXIT_BUILD)
+            total.fail(f'build of {side}', trouble, EXIT_BUILD)
             return total
     boots = boot_in_turn(sides, total)
     results = ratios(boots)

@@ -169,11 +169,9 @@ def check_runner() -> Verdict:
                      'nonblock/kernel/tcg/qemu-system-x86_64']):
         say(f'$ {command[0]} ...')
         result = capture(command, KUNIT)
-        if result.returncode:
-            output = (result.stdout + result.stderr).strip()
-            verdict.fail(f'FAILED {command[0]}:\n    ' + '\n    '.join(output.splitlines()[-20:]))
-        else:
-            verdict.passed += 1
+        output = (result.stdout + result.stderr).strip() or 'failed'
+        verdict.note(command[0], '\n    '.join(['', *output.splitlines()[-20:]])
+                     if result.returncode else '')
     return verdict
 
 
@@ -189,7 +187,7 @@ def check(options: Options) -> Verdict:
                 total.add(Check(REPO, base, options.jobs, cases, rules).run(options.topic))
         except (Failure, OSError) as error:
             failure = as_failure(error)
-            total.fail(f'FAILED {chosen.kdir or chosen.kver}: {failure}', failure.code)
+            total.fail(chosen.kdir or chosen.kver, str(failure), failure.code)
     return total
 
 

@@ -111,11 +111,9 @@ class Checks:
         self.rows: list[list[str]] = []
 
     def note(self, what: str, trouble: str, code: int = EXIT_BUILD) -> bool:
+        self.verdict.note(f'{self.base.name}: {what}', trouble, code)
         if trouble:
-            self.verdict.fail(f'FAILED {self.base.name}: {what}: {trouble}', code)
             say(self.verdict.lines[-1])
-        else:
-            self.verdict.passed += 1
         return not trouble
 
     def present(self) -> list[str]:
@@ -146,7 +144,7 @@ class Checks:
             if self.note(what, check()):
                 say('ok')
         except Skipped as reason:
-            self.verdict.skipped += 1
+            self.verdict.skip(f'{self.base.name}: {what}', str(reason))
             say(f'SKIPPED {self.base.name}: {what}: {reason}')
 
     def same_tree(self) -> str:

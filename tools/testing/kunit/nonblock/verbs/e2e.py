@@ -12,9 +12,9 @@ import re
 import shlex
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, Optional
+from typing import Callable, Iterable, Mapping
 
 from nonblock.kernel import kunit_run
 from nonblock.kernel import sanitizer
@@ -24,7 +24,8 @@ from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failur
 from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
-from nonblock.result.verdict import PANIC, Result, SkipRule, Verdict, read_skip_rules
+from nonblock.result.ktap import Log, parse_log
+from nonblock.result.verdict import SkipRule, Verdict, read_skip_rules
 from nonblock.verbs import BUILD, MACHINE, Verb
 
 EXCERPT = 15
@@ -136,50 +137,6 @@ def expected_tests(tree: Path, suite: Suite = E2E) -> dict[str, list[str]]:
     return found
 
 
-# What did run
-
-@dataclass
-class Log:
-    results: list[Result] = field(default_factory=list)
-    planned: Optional[int] = None
-    open_test: str = ''         # begun and not ended, at the end of the log
-    panic: str = ''
-
-
-HEADER = 'TAP version 13'
-PLAN = re.compile(r'1\.\.(\d+)$')
-RUN = re.compile(r'#  RUN +(\S+) \.\.\.$')
-RESULT = re.compile(r'(ok|not ok) \d+ (\S+)(?: # (SKIP)?(.*))?$')
-REASON = re.compile(r'# (\S+\.[ch]:\d+:[^:]*:.*|\w+: Test .*)')
-
-
-def parse_log(lines: Iterable[str]) -> Log:
-    """Read the harness's TAP in a kernel log. KUnit's may be there too, before and within."""
-    log = Log()
-    begun = False
-    reason = ''
-    for line in lines:
-        line = line.rstrip()
-        if (found := PANIC.search(line)) and not log.panic.startswith('Kernel panic'):
-            log.panic = found[1]
-        begun = begun or line == HEADER
-        if not begun:
-            continue
-        if (match := PLAN.match(line)) and log.planned is None:
-            log.planned = int(match[1])
-        elif match := RUN.match(line):
-            log.open_test, reason = match[1], ''
-        elif match := REASON.match(line):
-            reason = reason or match[1]
-        elif (match := RESULT.match(line)) and match[2] == log.open_test:
-            status, name, skip, why = match.groups()
-            word = 'failed' if status != 'ok' else 'skipped' if skip else 'passed'
-            log.results.append(Result(name, word, (why or '').strip() or
-                                      (reason if word == 'failed' else '')))
-            log.open_test = ''
-    return log
-
-
 # The verdict
 
 def excerpt(lines: list[str], found: list[int]) -> str:
@@ -217,52 +174,43 @@ def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) 
                 if any(re.search(pattern, line) for pattern in boot.unwanted) and
                 not any(headline in line for headline in other)), None)
     found, missing = find_lines(lines, boot.wanted)
+    label = f'boot {boot.name}: log'
     if bad is not None:
-        say(f'boot {boot.name} shows what it must not:\n{excerpt(lines, [bad])}')
-        verdict.fail(f'FAILED boot {boot.name}: log: must not have: {lines[bad].strip()}')
+        shown = excerpt(lines, [bad])
+        say(f'boot {boot.name} shows what it must not:\n{shown}')
+        verdict.fail(label, f'must not have: {lines[bad].strip()}', report=shown)
         return
     if found:
         say(f'boot {boot.name} made this report:\n{excerpt(lines, found)}')
-    if missing:
-        verdict.fail(f'FAILED boot {boot.name}: log: has no line for "{missing}"')
-    else:
-        verdict.passed += 1
+    verdict.note(label, f'has no line for "{missing}"' if missing else '')
 
 
 def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status: int,
                timed_out: bool, verdict: Verdict) -> None:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
-        where = log.open_test or ('after its last test' if log.results else 'before its first test')
+        where = log.open_test or ('after its last test' if log.tests else 'before its first test')
         what = (f'no end within {timeout} s' if timed_out else
                 log.panic if status and log.panic else
                 f'the kernel ended with exit status {status}' if status else
                 'the program ended without a result')
-        verdict.fail(f'{"HANG" if timed_out else "CRASH"} {boot.name}: {where}: {what}', EXIT_HANG)
+        end = excerpt(lines, [max(len(lines) - EXCERPT + 1, 0)]) if lines else ''
+        verdict.fail(f'{boot.name}: {where}', what, EXIT_HANG, 'HANG' if timed_out else 'CRASH',
+                     end)
         if lines and not log.panic.startswith('Kernel panic'):
-            say(f'the end of the log of boot {boot.name}:\n'
-                f'{excerpt(lines, [max(len(lines) - EXCERPT + 1, 0)])}')
+            say(f'the end of the log of boot {boot.name}:\n{end}')
     elif not log.planned:
-        verdict.fail(f'FAILED {boot.name}: no test is called so: {shlex.join(boot.arguments)}')
-    elif log.planned != len(log.results):
-        verdict.fail(f'MISSING {boot.name}: {len(log.results)} of {log.planned} tests '
-                     'have a result')
+        verdict.fail(boot.name, f'no test is called so: {shlex.join(boot.arguments)}')
+    elif log.planned != len(log.tests):
+        verdict.fail(boot.name, f'{len(log.tests)} of {log.planned} tests have a result',
+                     word='MISSING')
 
 
 def judge(boot: TestBoot, session: Session, lines: list[str], status: int, timed_out: bool,
           rules: list[SkipRule]) -> tuple[Verdict, Log]:
     log, verdict = parse_log(lines), Verdict()
-    for result in log.results:
-        name = f'{boot.name}: {result.name}'
-        if result.status == 'passed':
-            verdict.passed += 1
-        elif result.status == 'failed':
-            verdict.fail(f'FAILED {name}' + (f': {result.reason}' if result.reason else ''))
-        elif any(rule.allows(result.reason, session) for rule in rules):
-            verdict.skipped += 1
-        else:
-            verdict.fail(f'SKIPPED {name}: not in expected-skips: '
-                         f'{result.reason or "no reason given"}')
+    for result in log.tests:
+        verdict.take(result, rules, session, f'{boot.name}: {result}')
     judge_stop(boot, boot.timeout or session.machine.timeout, log, lines, status, timed_out,
                verdict)
     judge_lines(boot, lines, verdict, session.tree)
@@ -275,7 +223,7 @@ def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> V
     for program, tests in expected.items():
         for name in tests:
             if name not in ran.get(program, set()):
-                verdict.fail(f'MISSING {program}: {name}: no boot has run it')
+                verdict.fail(f'{program}: {name}', 'no boot has run it', word='MISSING')
     return verdict
 
 
@@ -288,7 +236,7 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     um, total = session.folder, Verdict()
     outcome = kunit_run.build(session)
     if not outcome.built:
-        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        total.fail('build', outcome.error, EXIT_BUILD)
         return total
     selftest = build_programs(session.tree, um, suite.folder, '' if session.machine.is_uml
                               else ARCHES[session.machine.arch].cross)
@@ -306,7 +254,7 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
         verdict, log = judge(boot, session, text.splitlines(), status, timed_out, rules)
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
             f'log: {os.path.relpath(path, session.repo)}')
-        ran[boot.source] |= {result.name for result in log.results} | {log.open_test}
+        ran[boot.source] |= {result.name for result in log.tests} | {log.open_test}
         total.add(verdict)
     total.add(missing_tests(expected, ran))
     return total

@@ -217,16 +217,16 @@ def judge(block: Block, ran: Ran) -> Verdict:
     verdict = Verdict()
     commands = block.commands()
     for command, (status, lines) in zip(commands, ran):
-        where = f'FAILED {block.place}: {command.text}'
+        where = f'{block.place}: {command.text}'
         # Where the page shows how something fails, it is to fail.
         if (status != '0') != any('Error' in line for line in command.output):
-            verdict.fail(f'{where}: exit status {status}: {" ".join(lines[-1:])}')
+            verdict.fail(where, f'exit status {status}: {" ".join(lines[-1:])}')
         elif command.output and (line := mismatch(command.output, lines)):
-            verdict.fail(f'{where}: does not print what is shown: {line}')
+            verdict.fail(where, f'does not print what is shown: {line}')
     if len(ran) < len(commands):
-        verdict.fail(f'FAILED {block.place}: {commands[len(ran)].text}: did not end')
+        verdict.fail(f'{block.place}: {commands[len(ran)].text}', 'did not end')
     if not verdict.failed:
-        verdict.passed = 1
+        verdict.ok(block.place)
     return verdict
 
 
@@ -264,8 +264,10 @@ def run_out_of_tree(session: Session, folder: Path) -> Verdict:
 def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
     """As a new user does, with a home of their own; the kernel is the one that is built."""
     if not (repo / '.git').exists():
-        say(f'skipped the commands of {RUNNER}: they begin with a clone, and this is no repository')
-        return Verdict(skipped=1)
+        verdict = Verdict()
+        verdict.skip(RUNNER, 'its commands begin with a clone, and this is no repository')
+        say(f'skipped {RUNNER}: {verdict.tests[0].reason}')
+        return verdict
     cache = os.environ.get('XDG_CACHE_HOME') or f'{Path.home()}/.cache'
     with tempfile.TemporaryDirectory() as home:
         # Whoever owns the repository
@@ -328,8 +330,8 @@ def run_boots(session: Session, modules: Path) -> Verdict:
         text = path.read_text(encoding='utf-8', errors='replace')
         verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
         if timed_out or status:
-            verdict.fail(f'FAILED {block.place}: ' + (
-                'HANG' if timed_out else f'the kernel ended with exit status {status}'), EXIT_HANG)
+            verdict.fail(block.place, 'HANG' if timed_out else
+                         f'the kernel ended with exit status {status}', EXIT_HANG)
         say(f'boot guide-{number}: {verdict}, log: {os.path.relpath(path, repo)}')
         total.add(verdict)
     return total

@@ -18,7 +18,8 @@ from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, find_base, prepared
 from nonblock.options import Options
-from nonblock.result.verdict import (Log, Result, SkipRule, Verdict, expected_cases, find_stop,
+from nonblock.result.ktap import FAILED, SKIPPED, Log, Result
+from nonblock.result.verdict import (SkipRule, Verdict, expected_cases, find_stop,
                                      read_skip_rules)
 from nonblock.tree.source import TESTED, Base
 from nonblock.verbs import BUILD, Verb, run as suites
@@ -44,8 +45,7 @@ SIDES = ('mainline: the kernel without the annotation; ours: with it. The tests 
          'core are the same in both.')
 
 # What may become of a cell
-REPORTED, MISS, SILENT, FALSE = 'reported', 'MISS', 'silent', 'FALSE'
-SKIPPED, NO_RESULT = 'skipped', 'no result'
+REPORTED, MISS, SILENT, FALSE, NO_RESULT = 'reported', 'MISS', 'silent', 'FALSE', 'no result'
 SUMS = (REPORTED, MISS, FALSE)
 
 
@@ -91,14 +91,12 @@ def kinds_of(result: Result) -> list[str]:
 
 def read_cells(log: Log) -> dict[Cell, Result]:
     cells = {}
-    for case, must in CASES.items():
-        result = log.cases.get((SUITE, case))
-        # A kernel that crashed has an open case.
-        here = (SUITE, case) == (log.open_suite, log.open_case)
-        for param in result.params if result else log.open_params if here else []:
-            callback, _, primitive = param.name.partition('/')
+    for param in log.of(3):
+        suite, case, name = param.path
+        if suite == SUITE and case in CASES:
+            callback, _, primitive = name.partition('/')
             kinds_of(param)
-            cells[Cell(must, primitive, callback)] = param
+            cells[Cell(CASES[case], primitive, callback)] = param
     return cells
 
 
@@ -114,7 +112,7 @@ def letters_of(result: Result) -> str:
 
 def outcome(cell: Cell, result: Optional[Result], heard: str = 'LMS') -> str:
     """What became of it, for one who only has these mechanisms."""
-    if result and result.status == 'skipped':
+    if result and result.status == SKIPPED:
         return SKIPPED
     if not result or result.reported is None:
         return NO_RESULT
@@ -143,17 +141,17 @@ def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
     verdict = Verdict()
     cells = all_cells(kernels)
     if not cells:
-        verdict.fail('FAILED: no kernel has run a cell')
+        verdict.fail('', 'no kernel has run a cell')
     for kernel in kernels:
         for name, run in kernel.runs.items():
             where = f'{kernel.name} {name}'
             missing = [cell for cell in cells
                        if outcome(cell, run.results.get(cell)) == NO_RESULT]
             if run.trouble:
-                verdict.fail(f'{where}: {run.trouble}', run.code)
+                verdict.fail(where, run.trouble, run.code, '')
             elif missing:
-                verdict.fail(f'MISSING {where}: {len(missing)} of {len(cells)} cells have no '
-                             f'result; the first is {missing[0]}')
+                verdict.fail(where, f'{len(missing)} of {len(cells)} cells have no result; the '
+                             f'first is {missing[0]}', word='MISSING')
             for cell, result in run.results.items():
                 _judge_cell(verdict, where, name == OURS, cell, result, any(
                     run.session and rule.allows(result.reason, run.session) for rule in rules))
@@ -162,21 +160,20 @@ def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
 
 def _judge_cell(verdict: Verdict, where: str, ours: bool, cell: Cell, result: Result,
                 may_skip: bool) -> None:
-    what = outcome(cell, result)
+    what, label = outcome(cell, result), f'{where} {cell}'
     if what == SKIPPED and not may_skip:
-        verdict.fail(f'SKIPPED {where} {cell}: not in expected-skips: '
-                     f'{result.reason or "no reason given"}')
+        verdict.fail(label, f'not in expected-skips: {result.reason or "no reason given"}',
+                     word='SKIPPED')
     elif not ours or what == NO_RESULT:
         pass                    # the first is only for comparison, the other was named
     elif what == SKIPPED:
-        verdict.skipped += 1
+        verdict.skip(label, result.reason)
     elif what in (MISS, FALSE):
-        verdict.fail(f'{what} {where} {cell}: reported {result.reported}, {cell.must}')
-    elif result.status == 'failed':
-        verdict.fail(f'FAILED {where} {cell}: reported {result.reported}, but '
-                     f'{result.reason or "the test failed"}')
+        verdict.fail(label, f'reported {result.reported}, {cell.must}', word=what,
+                     report=result.report)
     else:
-        verdict.passed += 1
+        verdict.note(label, f'reported {result.reported}, but {result.reason or "the test failed"}'
+                     if result.status == FAILED else '')
 
 
 # The tables
@@ -314,7 +311,8 @@ def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
     if not outcome.built:
         found.trouble, found.code = f'FAILED build: {outcome.error}', EXIT_BUILD
     else:
-        found.trouble = find_stop(expected_cases(REPO), log, outcome.timed_out, UML.timeout)[1]
+        stopped, word, why = find_stop(expected_cases(REPO), log, outcome.timed_out, UML.timeout)
+        found.trouble = f'{word} {stopped}: {why}' if stopped else ''
         found.code = EXIT_HANG
     return found
 
@@ -331,7 +329,7 @@ def compare(options: Options) -> Verdict:
             if one:
                 raise
             failure = as_failure(error)
-            total.fail(f'FAILED {chosen.kver}: {failure}', failure.code)
+            total.fail(chosen.kver, str(failure), failure.code)
             continue
         kernels.append(Kernel(base.name, base.release, base.origin, {
             MAINLINE: run_one(chosen, replace(base, name=f'{base.name}-mainline'),

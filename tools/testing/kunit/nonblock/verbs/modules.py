@@ -26,9 +26,10 @@ from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import UML_MODULES, Machine
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
-from nonblock.result.verdict import (Case, FailureRule, Log, SkipRule, Verdict, claim_failures,
-                                     expected_cases, judge, parse_log, read_failure_rules,
-                                     read_skip_rules, scan_source)
+from nonblock.result.ktap import FAILED, Log, parse_log
+from nonblock.result.verdict import (Case, FailureRule, SkipRule, Verdict, claim_failures,
+                                     expected_cases, judge, read_failure_rules, read_skip_rules,
+                                     scan_source)
 from nonblock.verbs import BUILD, Verb, guide
 
 SAMPLE = 'samples/mmu_notifier'
@@ -77,11 +78,10 @@ def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
 
 def add_messages(log: Log) -> None:
     """Of a failed expectation, what it says as well as where it is; not what came after that."""
-    for result in log.cases.values():
-        for one in (result, *result.params):
-            message = re.split(r'(?:^| )(?:BUG: |WARNING: |={20}|# \w+: )', one.message)[0]
-            if one.status == 'failed' and 'FAILED at' in one.reason and message:
-                one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
+    for one in log.results:
+        message = re.split(r'(?:^| )(?:BUG: |WARNING: |={20}|# \w+: )', one.message)[0]
+        if one.status == FAILED and 'FAILED at' in one.reason and message:
+            one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
 
 
 def judge_boot(boot: Boot, session: Session, cases: list[Case], lines: list[str],
@@ -93,11 +93,10 @@ def judge_boot(boot: Boot, session: Session, cases: list[Case], lines: list[str]
     verdict = judge(expected_in(boot, cases), log, rules, session, Outcome(timed_out=timed_out))
     for line in lines:
         if line.startswith(f'{PROGRAM}: '):
-            verdict.fail(f'FAILED {line}')
+            verdict.fail(PROGRAM, line.removeprefix(f'{PROGRAM}: '))
     if status and not verdict.failed:
-        verdict.fail(f'FAILED: the kernel ended with exit status {status}')
-    verdict.lines = [f'{boot.name}: {line}' for line in verdict.lines]
-    return verdict
+        verdict.fail('', f'the kernel ended with exit status {status}')
+    return verdict.within(boot.name)
 
 
 def run_boots(boots: Sequence[Boot], session: Session, cases: list[Case], rules: list[SkipRule],
@@ -132,7 +131,7 @@ def run_suites(session: Session) -> Verdict:
     total = Verdict()
     outcome = kunit_run.build(session)
     if not outcome.built:
-        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        total.fail('build', outcome.error, EXIT_BUILD)
         return total
     folder = session.folder / OUT_OF_TREE
     copy_sample(session.repo, folder)
@@ -176,7 +175,7 @@ def run_driver(session: Session, folder: Path) -> Verdict:
     outcome = kunit_run.build(session)
     if not outcome.built:
         total = Verdict()
-        total.fail(f'FAILED build: {outcome.error}', EXIT_BUILD)
+        total.fail('build', outcome.error, EXIT_BUILD)
         return total
     command = out_of_tree_command(session.tree, session.folder, folder)
     say(f'$ {shlex.join(map(str, command))}')

@@ -10,8 +10,8 @@ from nonblock.kernel import kunit_run
 from nonblock.kernel.machine import qemu, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
-from nonblock.result.verdict import (Log, Verdict, green_cases, judge, parse_log,
-                                     read_skip_rules)
+from nonblock.result.ktap import Log, parse_log
+from nonblock.result.verdict import Verdict, green_cases, judge, read_skip_rules
 from nonblock.verbs import BUILD, MACHINE, Verb
 
 
@@ -36,7 +36,7 @@ def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu) -> Ver
         outcome, log = boot(session)
         if not outcome.built:
             verdict = Verdict()
-            verdict.fail(f'FAILED build of {session.base.origin}: {outcome.error}', EXIT_BUILD)
+            verdict.fail(f'build of {session.base.origin}', outcome.error, EXIT_BUILD)
             return verdict
         return judge(green_cases(session.repo), log, rules, session, outcome)
 

@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 from dataclasses import dataclass, replace
-from typing import Callable, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from nonblock.common import REPO, Failure, as_failure, say
 from nonblock.explain.kinds import KNOWN, reworded
@@ -22,17 +22,44 @@ from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, run
 PACKAGE = REPO / 'tools/testing/kunit/nonblock'
 
 
+class Noted(unittest.TextTestResult):
+    """Notes each test in a verdict."""
+
+    def __init__(self, *arguments: Any, **more: Any):
+        super().__init__(*arguments, **more)
+        self.verdict = Verdict()
+        self.since = 0.0
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        super().startTest(test)
+        self.since = time.monotonic()
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        super().stopTest(test)
+        bad = [text for one, text in self.failures + self.errors
+               if test in (one, getattr(one, 'test_case', None))]
+        skips = [reason for one, reason in self.skipped if one is test]
+        if bad:
+            self.verdict.fail(test.id(), bad[0].strip().splitlines()[-1], report='\n'.join(bad))
+        elif skips:
+            self.verdict.skip(test.id(), skips[0])
+        else:
+            self.verdict.ok(test.id())
+        self.verdict.tests[-1].seconds = time.monotonic() - self.since
+
+
 def unit_tests() -> Verdict:
     """The runner's own tests."""
     say('== the runner\'s own tests')
     suite = unittest.defaultTestLoader.discover(
         str(PACKAGE), '*_test.py', str(PACKAGE.parent))
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    verdict = Verdict(skipped=len(result.skipped))
-    for test, _ in result.failures + result.errors:
-        verdict.fail(f'FAILED {test.id()}')
-    verdict.passed = result.testsRun - verdict.failed - verdict.skipped
-    return verdict
+    runner = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Noted)
+    result = runner.run(suite)
+    assert isinstance(result, Noted)
+    for test, text in result.errors:
+        if not isinstance(test, unittest.TestCase):     # what comes before the tests of a class
+            result.verdict.fail(test.id(), text.strip().splitlines()[-1], report=text)
+    return result.verdict
 
 
 def hook_tests(options: Options) -> Verdict:
@@ -43,10 +70,7 @@ def hook_tests(options: Options) -> Verdict:
 
     def note(hook: str, failure: Optional[Failure]) -> None:
         say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
-        if failure:
-            verdict.fail(f'FAILED {base.name}: {failure}', failure.code)
-        else:
-            verdict.passed += 1
+        verdict.note(hook, str(failure or ''), failure.code if failure else 0)
 
     with locked(base):
         check_hooks(REPO, base, folder, note)
@@ -62,9 +86,10 @@ def hook_tests(options: Options) -> Verdict:
 def known_texts(options: Options) -> Verdict:
     """Does this kernel still print what `make explain` looks for?"""
     missing = reworded(find_base(options).path)
-    verdict = Verdict(passed=len(KNOWN) - len(missing))
-    for text in missing:
-        verdict.fail(f'FAILED {text}')
+    verdict = Verdict()
+    for one in KNOWN:
+        verdict.note(f'{one.text} in {" or ".join(one.files)}',
+                     'is not there' if one in missing else '')
     return verdict
 
 
@@ -118,11 +143,11 @@ def run_step(step: Step, options: Options) -> Verdict:
                                    san=step.san))
     except Impossible as reason:
         say(f'skipped {where}: {reason}')
-        verdict.skipped += 1
+        verdict.skip(step.title, str(reason))
     except (Failure, OSError) as error:
         failure = as_failure(error)
-        verdict.fail(f'FAILED: {failure}', failure.code)
-    verdict.lines = [f'{where}: {line}' for line in verdict.lines]
+        verdict.fail('', str(failure), failure.code)
+    verdict = verdict.within(where)
     report(verdict)
     return verdict
 

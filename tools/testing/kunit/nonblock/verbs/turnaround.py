@@ -148,12 +148,9 @@ def measure(session: Session, verdict: Verdict) -> list[Time]:
             try:
                 found += part(session)
             except Failure as failure:
-                verdict.fail(f'FAILED turn-around: {failure}', failure.code)
+                verdict.fail('turn-around', str(failure), failure.code)
     for each in found:
-        if each.good:
-            verdict.passed += 1
-        else:
-            verdict.fail(f'FAILED {each}')
+        verdict.note(each.name, '' if each.good else str(each).partition(': ')[2])
     return found
 
 
