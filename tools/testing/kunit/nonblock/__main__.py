@@ -8,6 +8,7 @@ if not __package__:
     # Run by the name of its folder, Python looks there for modules, not beside it.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from nonblock import cli  # noqa: E402
+from nonblock import cli, guard  # noqa: E402
 
-sys.exit(cli.main())
+# "explain" starts nothing, and reads what it is given.
+sys.exit(cli.main() if sys.argv[1:2] == ['explain'] else guard.run(cli.main))

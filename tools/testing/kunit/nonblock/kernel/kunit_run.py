@@ -221,7 +221,7 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
             # Only the kernel at first: kunit.py has yet to write the log.
             outcome.timed_out = True
             limit += GRACE
-            signal_all(_descendants(process.pid), signal.SIGKILL)
+            signal_all(descendants(process.pid), signal.SIGKILL)
     progress.clear()
     if tail and not quiet:
         say(tail.decode(errors='replace'))
@@ -237,7 +237,7 @@ def stop(process: subprocess.Popen[bytes],
          signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)) -> None:
     """End a program and all that it has started, by their process ids."""
     # UML makes a session of its own, so that the process group is not enough.
-    family = _descendants(process.pid)
+    family = descendants(process.pid)
     for number in signals:
         signal_all([*family, process.pid], number)
         deadline = time.monotonic() + 5
@@ -249,7 +249,7 @@ def stop(process: subprocess.Popen[bytes],
 
 def stop_children() -> None:
     """End what other threads of this program have started, and wait for."""
-    signal_all(_descendants(os.getpid()), signal.SIGKILL)
+    signal_all(descendants(os.getpid()), signal.SIGKILL)
 
 
 def signal_all(pids: list[int], number: signal.Signals) -> None:
@@ -273,7 +273,7 @@ def _alive(pid: int) -> bool:
     return fields is not None and fields[0] != 'Z'
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     parents = {}
     for name in os.listdir('/proc'):
         if name.isdigit() and (fields := _stat(int(name))) is not None:
