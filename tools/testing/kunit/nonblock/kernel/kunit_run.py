@@ -57,10 +57,27 @@ def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:
             f'--build_dir={folder}', f'--jobs={jobs}']
 
 
+# What kbuild and the selftests take from the environment, where it may be for other builds.
+# A machine says on the command line what it wants. Who builds, and when, does no harm.
+BUILD_VARIABLES = re.compile(
+    r'SUBARCH|CROSS_COMPILE\w*|LLVM(_IAS)?|KBUILD_(?!BUILD_)\w+|KCONFIG_\w+|INSTALL_\w+|'
+    r'\w*FLAGS|\w*LDLIBS|LOCALVERSION|KERNEL(RELEASE|VERSION)|KHDR_INCLUDES|OUTPUT|TARGETS|'
+    r'MAKEFILES|[CMOW]|CF|MO')
+
+
 def environment() -> dict[str, str]:
     """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
     return {key: value for key, value in os.environ.items()
-            if key not in VARIABLES and key not in MAKES_OWN}
+            if key not in VARIABLES and key not in MAKES_OWN and not BUILD_VARIABLES.fullmatch(key)}
+
+
+def read_estimates(memory: Path) -> dict[str, int]:
+    """How many objects each build folder had."""
+    try:
+        known = json.loads(memory.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 class BuildProgress:
@@ -70,13 +87,9 @@ class BuildProgress:
         self._um = um
         self._memory = memory
         self._start = time.time()
-        try:
-            self._known: dict[str, int] = json.loads(memory.read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            self._known = {}
         self._name = f'{um.parent.name}/{um.name}'
         # Only a build from nothing makes as many as there were.
-        self._of = '' if self._objects() else self._known.get(self._name, '')
+        self._of = '' if self._objects() else read_estimates(memory).get(self._name, '')
         self._progress = Progress('building')
 
     def _objects(self) -> list[tuple[float, str]]:
@@ -103,9 +116,15 @@ class BuildProgress:
         self._progress.clear()
 
     def remember(self) -> None:
-        self._known[self._name] = len(self._objects())
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._memory, json.dumps(self._known) + '\n')
+        """For the next time. It is an estimate: no run shall fail for want of it."""
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            # Another run may have written it meanwhile.
+            known = read_estimates(self._memory)
+            known[self._name] = len(self._objects())
+            write_atomically(self._memory, json.dumps(known) + '\n')
+        except OSError as error:
+            say(f'{self._memory}: {error.strerror}. The next build will not know how far it is.')
 
 
 def run(session: Session, quiet: bool = False) -> Outcome:
