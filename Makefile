@@ -46,4 +46,4 @@ explain:
 	@$(PYTHON) $(RUNNER) $@
 
 clean:
-	rm -rf build
+	@$(PYTHON) $(RUNNER) $@

@@ -23,11 +23,12 @@ from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES
 from nonblock.kernel.session import check_machine
 from nonblock.options import Options
 from nonblock.result.verdict import report
-from nonblock.verbs import (Verb, audit, bench, check_series, drivers, e2e, explain, matrix,
-                            modules, run, series, test, tree)
+from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
+                            matrix, modules, run, series, test, tree)
 
 VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test.ALL,
-         matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB, check_series.VERB)
+         matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB, check_series.VERB,
+         clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
 FLAGS = ('V', 'UPDATE', 'RT', 'LLVM', 'JSON')
 

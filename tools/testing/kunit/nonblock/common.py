@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Sequence
+from typing import IO, Iterator, Mapping, Optional, Sequence
 
 # Exit codes. --help promises them.
 EXIT_FAILED = 1         # a test failed
@@ -41,6 +42,7 @@ REPO = Path(__file__).resolve().parents[4]
 VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'LLVM',
              'DRIVER', 'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
              'BASELINE')
+LOCK = 'lock'           # in each folder of build/
 MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
 
 
@@ -62,7 +64,15 @@ def as_failure(error: Failure | OSError) -> Failure:
 
 def say(text: str) -> None:
     # Flushed, so that it keeps its place among other programs' output.
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Who reads it has seen enough, as `head` has: no more is said, nor done.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stderr, sys.stdout):
+            if os.path.sameopenfile(stream.fileno(), sys.stdout.fileno()):
+                os.dup2(nowhere, stream.fileno())
+        raise KeyboardInterrupt from None
 
 
 class Progress:
@@ -99,18 +109,35 @@ class Progress:
             self._shown = False
 
 
+def holder_of(file: IO[str]) -> str:
+    """Who has the lock, by what it wrote there."""
+    file.seek(0)
+    return file.read().strip() or 'another run'
+
+
+def is_in_place(file: IO[str], path: Path) -> bool:
+    """Whether this is still the file of that name, and not one that was removed."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
     """Hold an flock; while another run has it, say so and wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'a+', encoding='utf-8') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or 'another run'
-            say(f'waiting for {what}: {holder} is using it ...')
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f'waiting for {what}: {holder_of(file)} is using it ...')
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if is_in_place(file, path):
+                break
+            file.close()        # `make clean` has removed it meanwhile
         file.truncate(0)
         file.write(f'process {os.getpid()} ({" ".join(sys.argv[1:]) or "tests"})')
         file.flush()
@@ -121,10 +148,43 @@ def lock(path: Path, what: str) -> Iterator[None]:
             file.truncate(0)
 
 
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def clean(build: Path) -> None:
+    """Remove the build folders, if nobody is using one of them."""
+    with contextlib.ExitStack() as stack:
+        folders = sorted(build.iterdir()) if build.is_dir() else []
+        for path in (folder / LOCK for folder in folders if (folder / LOCK).exists()):
+            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Failure(EXIT_USAGE, f'build/{path.parent.name}: {holder_of(file)} is using '
+                              'it. Nothing was removed.') from None
+        for folder in folders:
+            # The locks at last: without, another run may begin.
+            for path in folder.iterdir() if (folder / LOCK).exists() else ():
+                if path.name != LOCK:
+                    remove(path)
+            remove(folder)
+        with contextlib.suppress(OSError):      # it has begun already, or that is a link
+            build.rmdir()
+
+
 def write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + '.new')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    # Two runs may write the same file of the cache.
+    temporary = path.with_name(f'{path.name}.{uuid.uuid4().hex}.new')
+    try:
+        temporary.write_text(text, encoding='utf-8')
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def tool_failure(code: int, what: str, stderr: str) -> Failure:

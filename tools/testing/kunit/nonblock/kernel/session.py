@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, ContextManager, Iterator, Optional
 
-from nonblock.common import EXIT_USAGE, REPO, Failure, lock, say
+from nonblock.common import EXIT_USAGE, LOCK, REPO, Failure, lock, say
 from nonblock.kernel.machine import (ARCHES, LLVM_ARCHES, MAX_CPUS, SANITIZERS, Machine, clang,
                                      has_rt, sanitized, uml_has_smp)
 from nonblock.options import Options
@@ -64,7 +64,7 @@ def find_base(options: Options) -> Base:
 
 
 def locked(base: Base) -> ContextManager[None]:
-    return lock(REPO / 'build' / base.name / 'lock', f'build/{base.name}')
+    return lock(REPO / 'build' / base.name / LOCK, f'build/{base.name}')
 
 
 # The machine

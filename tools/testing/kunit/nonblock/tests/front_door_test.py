@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nonblock.common import VARIABLES
+from nonblock.common import LOCK, VARIABLES, lock
 from nonblock.tests.fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
 
 LOGS = HERE / 'tests/test_data'
@@ -88,6 +88,19 @@ class RunTest(FrontDoorTest):
         result = self.run_fake('', 'passed', V='1')
         self.assertIn('FAKE_LOG=', result.stdout)
         self.assertNotRegex(result.stdout, r'(?m)^(MAKEFLAGS|MAKELEVEL|V|KDIR)=')
+
+    def test_estimate_that_cannot_be_saved(self) -> None:
+        result = self.run_fake('passed', 'passed', XDG_CACHE_HOME='/dev/null')
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
+
+    def test_clean_beside_a_run(self) -> None:
+        self.make('tree', KDIR=str(self.kernel))
+        folder = self.build_folder()
+        with lock(folder / LOCK, 'it'):
+            self.assert_error(self.make('clean'), 2, f'build/{folder.name}: process ',
+                              'Nothing was removed')
+        self.assertTrue((folder / 'linux/Makefile').exists())
 
     def test_interrupted(self) -> None:
         env = self.environment(KDIR=str(self.kernel), FAKE='wait', PYTHONUNBUFFERED='1')
