@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import unittest
+from contextlib import nullcontext
 from pathlib import Path
+from subprocess import CompletedProcess
 from unittest import mock
 
+from nonblock.verbs import check_whole
 from nonblock.verbs.check_series import Check
 from nonblock.verbs.check_whole import Skipped, checkpatch, doc_warnings, sparse_warnings
 from nonblock.tests.fixtures import FOO_PATCH, ScratchTest, diff, quiet, write
@@ -74,21 +77,38 @@ class OutputTest(unittest.TestCase):
 
 
 class CheckTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1, [], [])
+
     def test_each_check_counts_once(self) -> None:
-        def skipped() -> str:
+        def skipped() -> tuple[int, str]:
             raise Skipped('no sparse')
 
-        check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1, [],
-                      [])
         with quiet() as output:
-            for name, answer in (('a', lambda: ''), ('b', lambda: 'no'), ('c', skipped)):
-                check.one(name, answer)
-        verdict = check.verdict
+            for name, answer in (('a', lambda: (3, '')), ('b', lambda: (3, 'no')), ('c', skipped),
+                                 ('d', lambda: (0, ''))):
+                self.check.one(name, answer)
+        verdict = self.check.verdict
         self.assertEqual((verdict.passed, verdict.skipped), (1, 1))
-        self.assertEqual(verdict.lines, ['FAILED 7.3: b: no'])
+        self.assertEqual(verdict.lines, ['FAILED 7.3: b: no',
+                                         'FAILED 7.3: d: has looked at nothing'])
         self.assertEqual(output.getvalue().splitlines(), [
-            '== 7.3: a', 'ok', '== 7.3: b', 'FAILED 7.3: b: no', '== 7.3: c',
-            'SKIPPED 7.3: c: no sparse'])
+            '== 7.3: a', 'ok: 3 looked at', '== 7.3: b', 'FAILED 7.3: b: no', '== 7.3: c',
+            'SKIPPED 7.3: c: no sparse', '== 7.3: d', 'FAILED 7.3: d: has looked at nothing'])
+
+    def test_nothing_to_look_at(self) -> None:
+        """Where what should be looked at is not there, no tool complains."""
+        ok = CompletedProcess[str]([], 0, '', '')
+        section = '+MM TESTS\n'
+        with mock.patch.object(check_whole, 'capture', return_value=ok), \
+                mock.patch.object(self.check.checkout, 'git', return_value=section), \
+                mock.patch.object(self.check.checkout, 'without_series', nullcontext):
+            self.check.checkout.folder.mkdir(parents=True)
+            for found in (self.check.html_docs(['mm/foo.c']), self.check.maintainers([]),
+                          self.check.kernel_doc(['mm/Kconfig']), self.check.selftests(),
+                          self.check.script('scripts/checkincludes.pl', ['mm/Makefile'])):
+                self.assertEqual(found, (0, ''))
 
 
 class TreeTest(ScratchTest):

@@ -92,6 +92,14 @@ def sparse_warnings(output: str, tree: Path) -> set[str]:
 
 # A kernel with all patches applied
 
+# How many things a check has looked at, and what is wrong with them
+Found = tuple[int, str]
+
+
+def sources(files: Iterable[str]) -> list[str]:
+    return [name for name in files if name.endswith(('.c', '.h'))]
+
+
 class Checks:
     """What can be checked of a kernel in git, and what came of it."""
 
@@ -121,7 +129,7 @@ class Checks:
 
     def whole(self, every: list[str]) -> None:
         ours = [name for name in every if name in overlay_files(self.repo)]
-        checks: tuple[tuple[str, Callable[[], str]], ...] = (
+        checks: tuple[tuple[str, Callable[[], Found]], ...] = (
             ('the tree is the one that make run tests', self.same_tree),
             (f'kunit.py run --kunitconfig={KUNITCONFIG_FOLDER}', self.documented),
             ('modules', self.modules),
@@ -138,27 +146,28 @@ class Checks:
         for what, check in checks:
             self.one(what, check)
 
-    def one(self, what: str, check: Callable[[], str]) -> None:
+    def one(self, what: str, check: Callable[[], Found]) -> None:
         say(f'== {self.base.name}: {what}')
         try:
-            if self.note(what, check()):
-                say('ok')
+            count, trouble = check()
+            if self.note(what, trouble or ('' if count else 'has looked at nothing')):
+                say(f'ok: {count} looked at')
         except Skipped as reason:
             self.verdict.skip(f'{self.base.name}: {what}', str(reason))
             say(f'SKIPPED {self.base.name}: {what}: {reason}')
 
-    def same_tree(self) -> str:
+    def same_tree(self) -> Found:
         stage = fill_stage(self.repo, self.base, self.checkout.folder / 'stage')
         differs = [name for name in sorted(stage.files - {KUNITCONFIG})
                    if not same(stage.path / name, self.tree / name)]
         shutil.rmtree(stage.path)
-        return ', '.join(differs)
+        return len(stage.files), ', '.join(differs)
 
-    def documented(self) -> str:
+    def documented(self) -> Found:
         """The suites, as whoever has the patches and not this repository runs them."""
         return self.suites(False)
 
-    def suites(self, topic: bool) -> str:
+    def suites(self, topic: bool) -> Found:
         """Build a kernel and run the suites; of a topic, those that are there by then."""
         folder, cases = KUNITCONFIG_FOLDER, self.cases
         if topic:
@@ -172,10 +181,10 @@ class Checks:
                           jobs=self.jobs, memory=self.checkout.folder / 'objects.json')
         outcome, log = boot(session, quiet=True)
         if not outcome.built:
-            return outcome.error
+            return 0, outcome.error
         verdict = judge(cases, log, self.rules, session, outcome)
         say(str(verdict))
-        return '; '.join(verdict.lines)
+        return verdict.passed, '; '.join(verdict.lines)
 
     def write_kunitconfig(self) -> Path:
         """Of the suites' options those that the tree has by now, and one suite that it has."""
@@ -187,7 +196,7 @@ class Checks:
                         encoding='utf-8')
         return path
 
-    def modules(self) -> str:
+    def modules(self) -> Found:
         """A whole kernel with modules: is all exported that they use?"""
         for builder in self.builders:
             if builder.config.arch == 'um' and 'MODULES' in builder.config.options:
@@ -195,8 +204,9 @@ class Checks:
                 status, output = builder.make('all')
                 found = {': '.join(one) for one in read_warnings(output, self.tree)
                          if 'modpost' in ': '.join(one)} | set(ERROR.findall(output))
-                return '\n    '.join(sorted(found)) or (output.strip() if status else '')
-        return 'there is no configuration with modules'
+                return len(list(builder.out.rglob('*.ko'))), (
+                    '\n    '.join(sorted(found)) or (output.strip() if status else ''))
+        return 0, 'there is no configuration with modules'
 
     def new_in_series(self, find: Callable[[], set[str]]) -> str:
         """What is found in the tree with the series, and not in that without."""
@@ -205,24 +215,23 @@ class Checks:
             found -= find()
         return '\n    '.join(sorted(found))
 
-    def script(self, name: str, files: list[str]) -> str:
+    def script(self, name: str, files: list[str]) -> Found:
         def find() -> set[str]:
-            names = [file for file in files if file.endswith(('.c', '.h'))
-                     and (self.tree / file).exists()]
+            names = [file for file in sources(files) if (self.tree / file).exists()]
             result = capture(['perl', name, *names], self.tree)
             return set((result.stdout + result.stderr).splitlines())
-        return self.new_in_series(find)
+        return len(sources(files)), self.new_in_series(find)
 
-    def kernel_doc(self, files: list[str]) -> str:
-        names = [file for file in files if file.endswith(('.c', '.h'))]
+    def kernel_doc(self, files: list[str]) -> Found:
+        names = sources(files)
         result = capture(['scripts/kernel-doc', '-none', '-Wall', *names], self.tree)
-        return (result.stdout + result.stderr).strip()
+        return len(names), (result.stdout + result.stderr).strip()
 
-    def sparse(self) -> str:
+    def sparse(self) -> Found:
         """What is new compared to the tree without the series, in files that it has."""
         builders = [builder for builder in self.builders if not builder.trouble]
         if not builders:
-            return 'there is no configuration that can be built'
+            return 0, 'there is no configuration that can be built'
         # mm/mmu_notifier.c is there without the series, too, where KVM is.
         builder = next((each for each in builders if 'KVM' in each.config.options), builders[0])
 
@@ -230,9 +239,9 @@ class Checks:
             _, output = builder.make('--keep-going', 'C=2', 'CHECK=sparse',
                                      *builder.objects(self.present()))
             return sparse_warnings(output, self.tree)
-        return self.new_in_series(find)
+        return len(builder.objects(self.present())), self.new_in_series(find)
 
-    def new_config(self) -> str:
+    def new_config(self) -> Found:
         """Whoever updates gets asked for nothing but the options of the series."""
         builder = Builder(Config('defconfig', 'x86_64'), self.tree, self.jobs)
         builder.out.mkdir(exist_ok=True)
@@ -241,7 +250,7 @@ class Checks:
             before = self.checkout.symbols()
             status, output = builder.make('defconfig', 'debug.config')
             if status:
-                return output.strip()
+                return 0, output.strip()
             with open(config, 'a', encoding='utf-8') as file:
                 file.write('CONFIG_KUNIT=y\n')
             builder.make('olddefconfig')
@@ -254,13 +263,14 @@ class Checks:
                    if old.get(name, 'n') != new.get(name, 'n')}
         say(f'new: {", ".join(sorted(asked))}; on by default: '
             f'{", ".join(sorted(changed)) or "none"}')
-        return ', '.join(sorted((asked | changed) - (self.checkout.symbols() - before)))
+        return len(asked), ', '.join(sorted((asked | changed)
+                                            - (self.checkout.symbols() - before)))
 
-    def maintainers(self, files: list[str]) -> str:
+    def maintainers(self, files: list[str]) -> Found:
         section = self.checkout.git('diff', 'pristine', '--', 'MAINTAINERS')
         title = re.search(r'^\+([A-Z][^:\n]+)$', section, re.MULTILINE)
         if not title:
-            return 'the series adds no entry'
+            return 0, 'the series adds no entry'
         result = capture(['perl', 'scripts/get_maintainer.pl', '--self-test=sections'], self.tree)
         wrong = [line for line in result.stdout.splitlines() if title[1] in line]
         for name in files:
@@ -268,22 +278,26 @@ class Checks:
                              '--sections', '-f', name], self.tree)
             if title[1] not in found.stdout:
                 wrong.append(f'{name} is in no entry of the series')
-        return '\n    '.join(wrong)
+        return len(files), '\n    '.join(wrong)
 
-    def selftests(self) -> str:
+    def selftests(self) -> Found:
         output = self.checkout.folder / 'selftests'
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
         result = capture(['make', '-C', self.tree / 'tools/testing/selftests',
                           f'TARGETS={SELFTEST}', f'O={output}'], None, kunit_run.environment())
         text = result.stdout + result.stderr
-        if result.returncode or not any((output / 'kselftest' / SELFTEST).glob('*')):
-            return text.strip()
-        return '; '.join(': '.join(one) for one in sorted(read_warnings(text, self.tree)))
+        programs = list((output / 'kselftest' / SELFTEST).glob('*'))
+        if result.returncode:
+            return len(programs), text.strip()
+        warnings = sorted(read_warnings(text, self.tree))
+        return len(programs), '; '.join(': '.join(one) for one in warnings)
 
-    def html_docs(self, files: list[str]) -> str:
+    def html_docs(self, files: list[str]) -> Found:
         """Sphinx on the folders that have pages of the series, with what these include."""
         pages = [name for name in files if re.match(r'Documentation/.*\.rst$', name)]
+        if not pages:
+            return 0, ''        # make would take all there are
         folders = sorted({os.path.dirname(name).removeprefix('Documentation/') for name in pages})
         output = self.checkout.folder / 'htmldocs'
         shutil.rmtree(output, ignore_errors=True)
@@ -295,4 +309,4 @@ class Checks:
             found.append(text.strip().splitlines()[-1])
         found += [f'{name}: there is no page of it' for name in pages
                   if not any(output.rglob(f'{Path(name).stem}.html'))]
-        return '\n    '.join(found)
+        return len(pages), '\n    '.join(found)
