@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES, Failure,
-                             as_failure)
+                             as_failure, hush)
 from nonblock.kernel.session import check_machine
 from nonblock.options import Options
 from nonblock.result.verdict import report
@@ -148,9 +148,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         result = verb.run(options)
         return result if isinstance(result, int) else report(result)
     except BrokenPipeError:
-        # Who reads it has seen enough, as `head` has; nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_USAGE
+        hush()
+        return 128 + signal.SIGPIPE
     except (Failure, OSError) as error:
         failure = as_failure(error)
         message, code = f'error: {failure}', failure.code

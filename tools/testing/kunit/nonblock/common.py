@@ -64,15 +64,16 @@ def as_failure(error: Failure | OSError) -> Failure:
 
 def say(text: str) -> None:
     # Flushed, so that it keeps its place among other programs' output.
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # Who reads it has seen enough, as `head` has: no more is said, nor done.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stderr, sys.stdout):
-            if os.path.sameopenfile(stream.fileno(), sys.stdout.fileno()):
-                os.dup2(nowhere, stream.fileno())
-        raise KeyboardInterrupt from None
+    print(text, flush=True)
+
+
+def hush() -> None:
+    """Who reads the output has seen enough, as `head` has: no more is said, at exit either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    output = os.fstat(1)
+    for number in (1, 2):
+        if os.path.samestat(os.fstat(number), output):
+            os.dup2(nowhere, number)
 
 
 class Progress:
