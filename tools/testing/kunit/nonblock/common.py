@@ -67,6 +67,21 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+_remarks: list[str] = []
+
+
+def remark(text: str) -> None:
+    """Say it, and again beside the verdict."""
+    say(text)
+    _remarks.append(text)
+
+
+def take_remarks() -> list[str]:
+    found = list(dict.fromkeys(_remarks))
+    _remarks.clear()
+    return found
+
+
 def hush() -> None:
     """Who reads the output has seen enough, as `head` has: no more is said, at exit either."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

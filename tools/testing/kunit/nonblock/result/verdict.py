@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Mapping, Optional
 
 from nonblock.kernel import sanitizer
-from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
+from nonblock.common import (EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say,
+                             take_remarks)
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.session import Session
 from nonblock.result.ktap import FAILED, PASSED, SKIPPED, Log, Result
@@ -233,7 +234,7 @@ class Verdict:
 
 def report(verdict: Verdict) -> int:
     """What the user gets of it; the exit status."""
-    for line in verdict.lines:
+    for line in [*verdict.lines, *take_remarks()]:
         say(line)
     say(str(verdict))
     return verdict.code

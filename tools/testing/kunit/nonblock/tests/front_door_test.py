@@ -94,6 +94,13 @@ class RunTest(FrontDoorTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
 
+    def test_edit_by_hand_is_told_with_the_verdict(self) -> None:
+        self.make('tree', KDIR=str(self.kernel))
+        write(self.build_folder() / 'linux', {'mm/foo.c': 'int by_hand;\n'})
+        result = self.run_fake('passed', 'passed')
+        self.assertRegex(result.stdout, r'\nnote: edited by hand in build/\S+/linux, and kept: '
+                         r'mm/foo\.c\. .*\n4 passed, 0 failed\n$')
+
     def test_clean_beside_a_run(self) -> None:
         self.make('tree', KDIR=str(self.kernel))
         folder = self.build_folder()

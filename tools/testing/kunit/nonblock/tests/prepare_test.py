@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import unittest
 import unittest.mock
 
 from nonblock.tree import prepare as tree_module
-from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure
-from nonblock.tests.fixtures import FOO_C, FOO_PATCH, ScratchTest, quiet, write
+from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure, take_remarks
+from nonblock.tests.fixtures import FOO_C, FOO_PATCH, TOP, ScratchTest, quiet, write
 from nonblock.tree.source import Base, from_kdir
 from nonblock.tree.prepare import Preparer, Tree
 
@@ -159,13 +161,70 @@ class InstallTest(TreeTest):
         self.refuse('blank or a colon', code=EXIT_USAGE)
 
 
-class HandEditTest(TreeTest):
-    def test_kept_with_a_warning(self) -> None:
+class OverlayTest(TreeTest):
+    LEFT_OVER = ('foo.o', 'foo.c~', '#foo.c#', '.#foo.c', '.foo.c.swp', '.DS_Store', 'notes.txt',
+                 'foo.ko', 'foo.mod', 'foo.mod.c', '.foo.o.cmd', 'modules.order', 'a.out',
+                 'foo.c.orig', 'foo.c.rej', 'tags', 'foo (copy).c', '4913', 'foo.patch')
+
+    def test_what_others_leave_there(self) -> None:
+        write(self.repo, {f'mm/tests/{name}': '' for name in self.LEFT_OVER})
         self.prepare()
+        self.assertEqual(sorted(os.listdir(self.tree / 'mm/tests')),
+                         ['.kunitconfig', 'fake_kunit.c'])
+        self.assertRegex(self.output, r'left out, as .*: mm/tests/#foo.c#, .* and 14 more\n')
+
+    def test_what_is_new_counts(self) -> None:
+        names = ['new.c', 'new.h', 'Kconfig', 'Makefile', 'Kbuild', 'config', 'new.rst', 'new.sh',
+                 'new-2.c']
+        write(self.repo, {f'samples/new/{name}': '' for name in names})
+        self.prepare()
+        self.assertEqual(sorted(os.listdir(self.tree / 'samples/new')), sorted(names))
+        self.assertNotIn('left out', self.output)
+
+    def test_nothing_of_the_repository_is_left_out(self) -> None:
+        if not (TOP / '.git').exists():
+            self.skipTest('git is not there to tell')
+        known = subprocess.run(['git', 'ls-files', *tree_module.OVERLAY], cwd=TOP, text=True,
+                               stdout=subprocess.PIPE, check=True).stdout.splitlines()
+        self.assertEqual([name for name in known
+                          if not tree_module.is_source(os.path.basename(name))], [])
+
+
+class HandEditTest(TreeTest):
+    def setUp(self) -> None:
+        super().setUp()
+        take_remarks()          # of other tests
+
+    def remarks(self) -> list[str]:
+        return [re.sub(r'kept: (.*)\. Remove .*', r'\1', text.rpartition(', and ')[2])
+                for text in take_remarks()]
+
+    def test_kept_with_a_remark(self) -> None:
+        self.prepare()
+        self.assertEqual(self.remarks(), [])
         write(self.tree, {'mm/foo.c': 'by hand\n'})
         self.prepare()
         self.assertEqual(self.read('mm/foo.c'), 'by hand\n')
-        self.assertRegex(self.output, r'warning: build/\S+/mm/foo.c was edited by hand; kept')
+        self.assertEqual(self.remarks(), ['mm/foo.c'])
+
+    def test_file_that_no_hook_touches(self) -> None:
+        """In a tree that is not compared with its source each time, too."""
+        self.as_package('6.12.5-1')
+        os.utime(self.kernel / 'mm/bar.c', (1, 1))
+        self.prepare()
+        self.prepare()
+        self.assertEqual(self.remarks(), [])
+        write(self.tree, {'mm/bar.c': 'by hand\n'})
+        (self.tree / 'Kconfig').unlink()
+        self.prepare()
+        self.assertEqual(self.remarks(), ['Kconfig, mm/bar.c'])
+
+    def test_touched_only(self) -> None:
+        self.as_package('6.12.5-1')
+        self.prepare()
+        os.utime(self.tree / 'mm/bar.c', (1, 1))
+        self.prepare()
+        self.assertEqual(self.remarks(), [])
 
     def test_conflict(self) -> None:
         self.prepare()

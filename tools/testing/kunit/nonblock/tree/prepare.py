@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
-from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure, run_counting, say, write_atomically
+from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, remark, run_counting, say,
+                             write_atomically)
 from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
                                  touched_files, take_back, try_patches)
 from nonblock.tree.source import Base, source_files
@@ -29,7 +30,11 @@ OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation/mm', 'tools/testing
 # For kunit.py run --kunitconfig=.: a link to that of the suites, and no part of the series
 KUNITCONFIG = '.kunitconfig'
 REJECTED = 'rejected'           # in build/*: the hooks that did not fit, to be finished
-EDITOR_FILES = re.compile(r'.*(~|\.orig|\.rej)$|\..*\.swp$')
+# What they consist of. Editors, builds and people leave other files there: git ignores not
+# all of these, does not know yet what is new, and is not there at all in an unpacked archive.
+KINDS = re.compile(r'\w[\w.+-]*\.(?:[chS]|rst|sh|py|svg)|Makefile|Kbuild|Kconfig|config|settings|'
+                   r'\.gitignore|\.kunitconfig')
+BUILT = re.compile(r'.*\.mod\.c')
 
 
 @dataclass
@@ -49,11 +54,22 @@ class Tree:
 
 # The stage
 
-def overlay_files(repo: Path) -> list[str]:
+def is_source(name: str) -> bool:
+    return bool(KINDS.fullmatch(name)) and not BUILT.fullmatch(name)
+
+
+def overlay_files(repo: Path, wanted: Callable[[str], bool] = is_source) -> list[str]:
     found = [os.path.relpath(os.path.join(folder, name), repo)
              for top in OVERLAY for folder, _, names in os.walk(repo / top)
-             for name in names if not EDITOR_FILES.match(name)]
+             for name in names if wanted(name)]
     return sorted(found)
+
+
+def say_what_is_left_out(repo: Path) -> None:
+    left = overlay_files(repo, lambda name: not is_source(name))
+    if left:
+        more = f' and {len(left) - 5} more' if len(left) > 5 else ''
+        say(f'left out, as no kind of file of the kernel\'s: {", ".join(left[:5])}{more}')
 
 
 def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
@@ -221,6 +237,7 @@ class Preparer:
                           'a blank or a colon in its path. Move the repository elsewhere.')
         self.build.mkdir(parents=True, exist_ok=True)
         last = self.state.get('stage', 'stage.1')
+        say_what_is_left_out(self.repo)
         stage = fill_stage(self.repo, self.base,
                            self.build / ('stage.0' if last == 'stage.1' else 'stage.1'),
                            self.without, self.patch)
@@ -231,6 +248,9 @@ class Preparer:
         changed = self._install(stage, Stage(self.build / last, set(self.state.get('files', []))))
         self._save_state(stage)
         shutil.rmtree(self.build / REJECTED, ignore_errors=True)
+        if edited := self._edited(stage):
+            remark(f'note: edited by hand in {os.path.relpath(self.tree, self.repo)}, and kept: '
+                   f'{", ".join(edited)}. Remove that folder to start afresh.')
         if changed:
             say(f'{changed} files of the tree brought up to date')
         count = len(overlay_files(self.repo))
@@ -298,6 +318,25 @@ class Preparer:
         self.manifest = {'files': new, 'written': written}
         self._save_manifest()
 
+    def _edited(self, stage: Stage) -> list[str]:
+        """What is other in the tree than it was made."""
+        written = self.manifest.get('written', {})
+        found = [name for name in sorted(stage.files)
+                 if not same(stage.path / name, self.tree / name)]
+        for name, signature in self.manifest.get('files', {}).items():
+            if name in stage.files or not signature:
+                continue
+            try:
+                time = os.lstat(self.tree / name).st_mtime_ns
+            except FileNotFoundError:
+                time = 0
+            # Whole seconds, because not every file system keeps finer ones.
+            if time // 10**9 not in [known // 10**9 for known in (signature[1], written.get(name))
+                                     if known] and not same(self.base.path / name,
+                                                            self.tree / name):
+                found.append(name)
+        return found
+
     # The stage's files
 
     def _install(self, new: Stage, old: Stage) -> int:
@@ -312,8 +351,7 @@ class Preparer:
             if same(target, before):
                 changes.append((name, wanted))
             elif same(wanted, before):
-                say(f'warning: {os.path.relpath(target, self.repo)} was edited by hand; kept. '
-                    f'Remove {os.path.relpath(self.tree, self.repo)} to start afresh.')
+                continue        # it was edited by hand, and there is no reason to change it
             else:
                 raise self._conflict(name)
         for name, wanted in changes:
