@@ -20,8 +20,15 @@ MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(RUNNER)/help.txt
 
-run e2e modules tree test matrix series check-series:
-	@sh $(RUNNER)/packages.sh $(MACHINE) $(filter modules test check-series,$@)
+# What is given is checked first: nothing is installed, and then found wrong.
+PACKAGES = CHECK='$(PYTHON) $(RUNNER) --check $@' sh $(RUNNER)/packages.sh
+
+tree series:
+	@$(PACKAGES) source
+	@$(PYTHON) $(RUNNER) $@
+
+run e2e modules test matrix check-series:
+	@$(PACKAGES) $(MACHINE) $(filter modules test check-series,$@)
 	@$(PYTHON) $(RUNNER) $@
 
 # The same as make modules DRIVER=
@@ -30,15 +37,15 @@ driver: modules
 unexport DIR
 
 drivers test-all:
-	@sh $(RUNNER)/packages.sh x86_64 drivers $(filter test-all,$@)
+	@$(PACKAGES) x86_64 drivers $(filter test-all,$@)
 	@$(PYTHON) $(RUNNER) $@
 
 audit:
-	@sh $(RUNNER)/packages.sh audit
+	@$(PACKAGES) audit
 	@$(PYTHON) $(RUNNER) $@
 
 bench:
-	@sh $(RUNNER)/packages.sh x86_64 bench
+	@$(PACKAGES) x86_64 bench
 	@$(PYTHON) $(RUNNER) $@
 
 # Needs no more than python3: a log may be read on any machine.

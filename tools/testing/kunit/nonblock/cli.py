@@ -20,7 +20,7 @@ from typing import Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES, Failure,
                              as_failure, hush)
-from nonblock.kernel.session import check_machine
+from nonblock.kernel.session import check_kdir, check_machine
 from nonblock.options import Options
 from nonblock.result.verdict import report
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
@@ -122,15 +122,15 @@ def read_options(verb: Verb, given: Mapping[str, str], log: Sequence[str] = ()) 
         v=flag('V'), arch=arch, smp=number('SMP', 1 if arch == 'um' else 2), rt=flag('RT'),
         san=text('SAN'), llvm=flag('LLVM'), driver=text('DRIVER'),
         topic=text('TOPIC'), load=number('LOAD', 0),
-        baseline=text('BASELINE'), log=tuple(log), json=flag('JSON'), vmlinux=text('VMLINUX'),
-        modules=text('MODULES'))
+        baseline=text('BASELINE'), log=tuple(log), json=flag('JSON'),
+        vmlinux=os.path.expanduser(text('VMLINUX')), modules=os.path.expanduser(text('MODULES')))
 
 
 def split_paths(value: str) -> list[str]:
     """LOG= may have several. A path with a blank in it is one, if there is such a file."""
-    if not value or os.path.exists(value):
-        return [value] if value else []
-    return value.split() if all(map(os.path.exists, value.split())) else [value]
+    # No shell has seen what make hands on.
+    whole, parts = os.path.expanduser(value), [os.path.expanduser(one) for one in value.split()]
+    return parts if not os.path.exists(whole) and all(map(os.path.exists, parts)) else [whole]
 
 
 def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
@@ -143,8 +143,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         # The kernel may print what the user's locale cannot.
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        verb, options = read(VERBS, sys.argv[1:] if arguments is None else arguments, os.environ)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        # What packages.sh asks before it installs anything
+        only_check = list(arguments[:1]) == ['--check']
+        verb, options = read(VERBS, arguments[only_check:], os.environ)
         check_machine(options)
+        if 'KVER' in verb.variables:
+            check_kdir(options, 'V' in verb.variables)
+        verb.check(options)
+        if only_check:
+            return 0
         result = verb.run(options)
         return result if isinstance(result, int) else report(result)
     except BrokenPipeError:

@@ -2,25 +2,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Install what a UML kernel build and the runner need, if it is missing; with the
-# argument x86_64, or the verb for one, what that takes as well. Silent when nothing is.
-# Exit status 7: this machine cannot be made ready.
+# argument x86_64, or the verb for one, what that takes as well; with "source" only what a
+# prepared tree takes. Silent when nothing is. Before it installs anything it runs $CHECK, if
+# that can be run, and ends if that fails. Exit status 7: this machine cannot be made ready.
 
 set -u
 
 # Package and reason. What Debian calls essential (tar, perl-base, dpkg,
 # util-linux ...) is there already.
 needed='python3 runs kunit.py and the runner
-gcc compiles the kernel
-libc6-dev headers for UML and the tools of the build, and what the selftests link
-make builds the kernel
-binutils links the kernel
-flex generates Kconfig'\''s lexer
-bison generates Kconfig'\''s parser
-bc computes the kernel'\''s time constants
 xz-utils unpacks the kernel source
 patch applies the hooks
 git tells source from build products in a tree of yours
 debian-archive-keyring verifies what is downloaded'
+tools='python3 xz patch git'
+
+if [ "$*" != source ]; then
+	needed="$needed
+gcc compiles the kernel
+libc6-dev headers for UML and the tools of the build, and what the selftests link
+make builds the kernel
+binutils links the kernel
+flex generates Kconfig's lexer
+bison generates Kconfig's parser
+bc computes the kernel's time constants"
+	tools="$tools gcc make ld flex bison bc"
+fi
 
 die()
 {
@@ -97,7 +104,7 @@ done
 if ! command -v dpkg-query >/dev/null; then
 	# Not Debian: its packages have other names, so look for the tools.
 	missing=
-	for tool in python3 gcc make ld flex bison bc xz patch git; do
+	for tool in $tools; do
 		command -v "$tool" >/dev/null || missing="$missing $tool"
 	done
 	[ -z "$missing" ] ||
@@ -131,7 +138,10 @@ $needed
 END
 [ -n "$missing" ] || exit 0
 
-echo "packages.sh: installing what is missing:$reasons"
+if [ -n "${CHECK:-}" ] && command -v "${CHECK%% *}" >/dev/null; then
+	$CHECK || exit
+fi
+
 install="apt-get install -y --no-install-recommends$missing"
 
 if [ "$(id -u)" = 0 ]; then
@@ -139,11 +149,13 @@ if [ "$(id -u)" = 0 ]; then
 elif command -v sudo >/dev/null; then
 	sudo=sudo
 else
-	die "this needs root, and there is no sudo; run as root:
+	die "these packages are missing:$reasons
+That needs root, and there is no sudo; run as root:
     apt-get update && $install"
 fi
 
 # A broken third-party source must not stop us: only the install counts.
+echo "packages.sh: missing, and now installed as root, by $sudo${sudo:+ }apt-get:$reasons"
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q ||
 	echo "packages.sh: apt-get update failed; trying with the lists that are there" >&2
 # shellcheck disable=SC2086

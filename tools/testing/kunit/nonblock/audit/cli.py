@@ -269,15 +269,21 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
     return EXIT_FAILED if new else EXIT_BUILD if audit.errors else 0
 
 
-def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', baseline: str = '',
-        ours: Iterable[str] = ()) -> int:
-    """All of it; the exit status: 1 if something may block that the baseline has not."""
+def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Optional[Path]]:
+    """Of the driver and of the baseline, if they are as they have to be."""
     known = Path(baseline).expanduser().resolve() if baseline else None
     if known and not known.is_file():
         raise Failure(EXIT_USAGE, f'BASELINE={baseline}: there is no such file')
     folder = Path(driver).expanduser().resolve() if driver else None
     if folder and not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
         raise Failure(EXIT_USAGE, f'DRIVER={driver}: has no Kbuild and no Makefile')
+    return folder, known
+
+
+def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', baseline: str = '',
+        ours: Iterable[str] = ()) -> int:
+    """All of it; the exit status: 1 if something may block that the baseline has not."""
+    folder, known = find_paths(driver, baseline)
     audit = Audit(tree, build, jobs, frozenset(ours))
     audit.start()
     try:

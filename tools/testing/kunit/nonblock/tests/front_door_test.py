@@ -223,6 +223,29 @@ class BadInputTest(FrontDoorTest):
     def test_driver_with_another_verb(self) -> None:
         self.assert_error(self.make('run', DRIVER='/drv'), 2, 'DRIVER=/drv', '"modules"', '"run"')
 
+    def test_before_anything_is_done(self) -> None:
+        """What is given is checked before packages are installed, or a tree is copied."""
+        apt = self.scratch / 'bin/dpkg-query'
+        write(self.scratch, {'bin/dpkg-query': '#!/bin/sh\n', 'bin/sudo': '#!/bin/sh\nexit 1\n',
+                             'bin/apt-get': '#!/bin/sh\necho INSTALLED; exit 1\n'})
+        for path in apt.parent.iterdir():
+            path.chmod(0o755)
+        (self.kernel / 'tools/testing/kunit/kunit.py').unlink()
+        (self.scratch / 'empty').mkdir()
+        programs = f'{apt.parent}:{os.environ["PATH"]}'
+        for verb, variables, parts in (
+                ('modules', {'DRIVER': '/no/such'}, ('DRIVER=/no/such', 'no Kbuild')),
+                ('audit', {'DRIVER': str(self.scratch / 'empty')}, ('empty', 'no Kbuild')),
+                ('audit', {'BASELINE': '/no/such'}, ('BASELINE=/no/such', 'no such file')),
+                ('run', {'KDIR': str(self.kernel)}, (f'KDIR={self.kernel}', 'kunit.py')),
+                ('e2e', {'SMP': '99'}, ('SMP=99',)),
+                ('run', {'KDIR': '/no/such'}, ('KDIR=/no/such', 'no folder'))):
+            with self.subTest(verb, **variables):
+                result = self.make(verb, PATH=programs, **variables)
+                self.assert_error(result, 2, *parts)
+                self.assertNotIn('INSTALLED', result.stdout)
+        self.assertFalse((self.repo / 'build').exists())
+
     def test_load(self) -> None:
         self.assert_error(self.make('run', LOAD='60'), 2, 'LOAD=60', '"bench"', '"run"')
         self.assert_error(self.make('bench', LOAD='1h'), 2, 'LOAD=1h', 'a number, 0 or more')
@@ -282,7 +305,8 @@ class BadWeatherTest(FrontDoorTest):
 class PackagesTest(ScratchTest):
     """packages.sh, with a PATH in which the machine looks as it must for the test."""
 
-    def script(self, **programs: str) -> subprocess.CompletedProcess[str]:
+    def script(self, *arguments: str, check: str = '',
+               **programs: str) -> subprocess.CompletedProcess[str]:
         tools = self.scratch / 'bin'
         tools.mkdir()
         for name in ('sh', 'cut', 'sed', 'env'):
@@ -291,14 +315,15 @@ class PackagesTest(ScratchTest):
             path = tools / name.replace('_', '-')
             path.write_text(f'#!/bin/sh\n{body}\n')
             path.chmod(0o755)
-        return subprocess.run(['/bin/sh', HERE / 'packages.sh'], env={'PATH': str(tools)},
+        return subprocess.run(['/bin/sh', HERE / 'packages.sh', *arguments],
+                              env={'PATH': str(tools), 'CHECK': check},
                               text=True, capture_output=True)
 
     def packages(self) -> list[str]:
         text = (HERE / 'packages.sh').read_text()
-        needed = re.search(r"needed='(.*?)'\n\n", text, re.DOTALL)
-        assert needed
-        return [line.split()[0] for line in needed[1].splitlines()]
+        found = re.findall(r"""needed=(?:'|"\$needed\n)(.*?)['"]\n\t?tools""", text, re.DOTALL)
+        self.assertEqual(len(found), 2)
+        return [line.split()[0] for part in found for line in part.splitlines()]
 
     def test_nothing_missing(self) -> None:
         every = ''.join(f'echo installed {name}\n' for name in self.packages())
@@ -309,7 +334,7 @@ class PackagesTest(ScratchTest):
         every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
         result = self.script(dpkg_query=every, id='echo 1000')
         self.assertEqual(result.returncode, 7)
-        self.assertIn('bc: computes', result.stdout)
+        self.assertIn('bc: computes', result.stderr)
         self.assertIn('apt-get update && apt-get install -y --no-install-recommends bc\n',
                       result.stderr)
 
@@ -319,6 +344,32 @@ class PackagesTest(ScratchTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn('sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y '
                       '--no-install-recommends bc\n', result.stdout)
+
+    def test_what_is_done_as_root_is_said_before(self) -> None:
+        every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
+        for name, programs in (('sudo apt-get', {'id': 'echo 1000', 'sudo': 'echo now "$@"'}),
+                               ('apt-get', {'id': 'echo 0', 'apt_get': 'echo now "$@"'})):
+            result = self.script(dpkg_query=every, **programs)
+            self.assertRegex(result.stdout, rf'^packages.sh: missing, and now installed as root, '
+                             rf'by {name}:\n    bc: computes .*\nnow ')
+            shutil.rmtree(self.scratch / 'bin')
+
+    def test_no_compiler_for_a_tree(self) -> None:
+        result = self.script('source', dpkg_query='exit 1', id='echo 1000')
+        self.assertIn('xz-utils: unpacks', result.stderr)
+        self.assertNotRegex(result.stderr, 'gcc|binutils|flex')
+        makefile = (TOP / 'Makefile').read_text(encoding='utf-8')
+        self.assertRegex(makefile, r'(?m)^tree series:\n\t@\$\(PACKAGES\) source\n')
+
+    def test_what_is_given_is_checked_first(self) -> None:
+        """And nothing is installed if that cannot do."""
+        programs = {'dpkg_query': 'exit 1', 'id': 'echo 0', 'apt_get': 'echo now "$@"',
+                    'python3': 'echo "error: no $2"; exit 2'}
+        result = self.script(check='python3 run --check', **programs)
+        self.assertEqual((result.returncode, result.stdout), (2, 'error: no --check\n'))
+        shutil.rmtree(self.scratch / 'bin')
+        del programs['python3']         # it is to be installed
+        self.assertIn('now install', self.script(check='python3 --check run', **programs).stdout)
 
     def test_removed_but_not_purged_is_missing(self) -> None:
         every = ''.join(f'echo installed {name}\n' for name in self.packages() if name != 'bc')
@@ -334,4 +385,4 @@ class PackagesTest(ScratchTest):
     def test_not_debian(self) -> None:
         result = self.script()
         self.assertEqual(result.returncode, 7)
-        self.assertIn('python3 gcc make', result.stderr)
+        self.assertIn('python3 xz patch git gcc make', result.stderr)

@@ -24,3 +24,5 @@ class Verb:
     arch: str = 'um'            # the default, and the only one if it is not UML
     strict: bool = True         # refuse what it does not take
     exit_codes: str = EXIT_CODES
+    # A Failure if what is given cannot do: before anything is installed or copied
+    check: Callable[[Options], object] = lambda options: None

@@ -13,6 +13,10 @@ from nonblock.tree.prepare import overlay_files
 from nonblock.verbs import TREE, Verb
 
 
+def check(options: Options) -> None:
+    cli.find_paths(options.driver, options.baseline)
+
+
 def audit(options: Options) -> int:
     with prepared(options, UML) as session:
         return cli.run(session.tree, session.build, session.jobs, f'Linux {session.base.release}',
@@ -25,4 +29,4 @@ def of_known_drivers(options: Options) -> Verdict:
         return selftest.run(REPO, session.tree, session.build, session.jobs)
 
 
-VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'))
+VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check)

@@ -185,11 +185,20 @@ def run_driver(session: Session, folder: Path) -> Verdict:
     return run_boots([boot], session, cases, [ANY_SKIP], [])
 
 
+def driver_folder(options: Options) -> Path:
+    return Path(options.driver).expanduser().resolve()
+
+
+def check(options: Options) -> None:
+    if options.driver:
+        driver_cases(driver_folder(options))
+
+
 def run(options: Options) -> Verdict:
     """The suites and the sample driver as modules, or a driver of the user's."""
     with prepared(options, UML_MODULES) as session:
         if options.driver:
-            return run_driver(session, Path(options.driver).expanduser().resolve())
+            return run_driver(session, driver_folder(options))
         verdict = run_suites(session)
     # It takes the lock itself.
     verdict.add(guide.run_front_door(REPO, {'KDIR': options.kdir} if options.kdir else
@@ -197,4 +206,4 @@ def run(options: Options) -> Verdict:
     return verdict
 
 
-VERB = Verb('modules', run, (*BUILD, 'DRIVER'))
+VERB = Verb('modules', run, (*BUILD, 'DRIVER'), check=check)

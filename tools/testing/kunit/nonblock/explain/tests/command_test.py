@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from unittest import mock
 
-from nonblock.cli import main as cli_main, split_paths
+from nonblock.cli import VERBS, main as cli_main, read, split_paths
 from nonblock.common import EXIT_USAGE, Failure
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet
 
@@ -75,6 +76,19 @@ class CommandTest(ScratchTest):
         shutil.copy(FOUND, path)
         self.assertEqual(split_paths(str(path)), [str(path)])
         self.assertEqual(self.make_explain(LOG=str(path)).returncode, 1)
+
+    def test_home_folder(self) -> None:
+        """A shell leaves ~ in LOG=~/log to the one who reads it."""
+        home = {'HOME': str(self.scratch)}
+        for name in ('log', 'other log', 'vmlinux'):
+            shutil.copy(FOUND, self.scratch / name)
+        for log in ('~/log', '~/log ~/log', '~/other log'):
+            self.assertEqual(self.make_explain(LOG=log, **home).returncode, 1, log)
+        given = {'LOG': '~/log', 'VMLINUX': '~/vmlinux', 'MODULES': '~'}
+        with mock.patch.dict(os.environ, home):
+            _, options = read(VERBS, ['explain'], given)
+        self.assertEqual((options.vmlinux, options.modules),
+                         (f'{self.scratch}/vmlinux', str(self.scratch)))
 
     def test_json(self) -> None:
         for result in (self.command('--json', FOUND, INNOCENT),
