@@ -101,18 +101,44 @@ python3-yaml is for the kernel'\''s documentation" ;;
 	esac
 done
 
-if ! command -v dpkg-query >/dev/null; then
-	# Not Debian: its packages have other names, so look for the tools.
-	missing=
-	for tool in $tools; do
-		command -v "$tool" >/dev/null || missing="$missing $tool"
-	done
-	[ -z "$missing" ] ||
-		die "not a Debian system, and these tools are missing:$missing" \
-		    "(and the C library's headers); install them and run this again"
-	echo "packages.sh: not a Debian system: its tools will do, but Debian's kernel sources (KVER) need apt; use KDIR=/path/to/linux"
-	exit 0
-fi
+# Only Debian 12 and 13 are known to have the sources that KVER chooses.
+ID=unknown VERSION_ID='' PRETTY_NAME='an unknown system'
+# shellcheck disable=SC1090
+[ ! -r "${OS_RELEASE:=/etc/os-release}" ] || . "$OS_RELEASE"
+names()
+{
+	case $ID in
+	fedora | rhel | centos) set -- 's/^libc6-dev$/glibc-static/
+s/^xz-utils$/xz/
+s/^libelf-dev$/elfutils-libelf-devel/
+s/^libssl-dev$/openssl-devel/
+s/^busybox-static$/busybox/
+s/^gnuplot-nox$/gnuplot/
+s/^libibverbs-dev$/rdma-core-devel/
+s/^libnl-3-dev$/libnl3-devel/
+/^libnl-route-3-dev$/d
+s/^pkgconf$/pkgconf-pkg-config/
+s/^\(clang\|llvm\|lld\)-.*/\1/' ;;
+	*)	set -- '' ;;
+	esac
+	# shellcheck disable=SC2005,SC2046 # in one line
+	echo $(echo "$needed" | cut -d' ' -f1 | sed "/^debian-archive-keyring$/d
+$1")
+}
+case "$ID ${VERSION_ID%%.*}" in
+'debian 12' | 'debian 13') ;;
+*)
+	ways="this is $PRETTY_NAME and not Debian 12 or 13: use the container of .ci/Containerfile, or KDIR=/path/to/linux with these packages (see Documentation/ci.rst): $(names)"
+	[ -n "${KDIR:-}" ] || [ "$ID" = debian ] || die "$ways"
+	if ! command -v dpkg-query >/dev/null; then
+		for tool in $tools; do
+			command -v "$tool" >/dev/null || die "$tool is missing; $ways"
+		done
+		exit 0
+	fi
+	[ -n "${KDIR:-}" ] || echo "packages.sh: $ways"
+	needed=$(echo "$needed" | sed '/^debian-archive-keyring /d') ;;
+esac
 
 # With --show, a package that dpkg never heard of is an error: ignore it, the
 # comparison below finds it missing.

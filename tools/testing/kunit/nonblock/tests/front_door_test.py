@@ -305,8 +305,9 @@ class BadWeatherTest(FrontDoorTest):
 class PackagesTest(ScratchTest):
     """packages.sh, with a PATH in which the machine looks as it must for the test."""
 
-    def script(self, *arguments: str, check: str = '',
-               **programs: str) -> subprocess.CompletedProcess[str]:
+    def script(self, *arguments: str, check: str = '', system: str = 'ID=debian VERSION_ID="12"',
+               kdir: str = '', **programs: str) -> subprocess.CompletedProcess[str]:
+        (self.scratch / 'os-release').write_text(f"PRETTY_NAME='Foo 1.0'\n{system}\n")
         tools = self.scratch / 'bin'
         tools.mkdir()
         for name in ('sh', 'cut', 'sed', 'env'):
@@ -315,9 +316,10 @@ class PackagesTest(ScratchTest):
             path = tools / name.replace('_', '-')
             path.write_text(f'#!/bin/sh\n{body}\n')
             path.chmod(0o755)
-        return subprocess.run(['/bin/sh', HERE / 'packages.sh', *arguments],
-                              env={'PATH': str(tools), 'CHECK': check},
-                              text=True, capture_output=True)
+        return subprocess.run(['/bin/sh', HERE / 'packages.sh', *arguments], text=True,
+                              capture_output=True, env={
+                                  'PATH': str(tools), 'CHECK': check, 'KDIR': kdir,
+                                  'OS_RELEASE': str(self.scratch / 'os-release')})
 
     def packages(self) -> list[str]:
         text = (HERE / 'packages.sh').read_text()
@@ -382,7 +384,46 @@ class PackagesTest(ScratchTest):
         self.assertEqual(result.returncode, 7)
         self.assertIn('is the network up', result.stderr)
 
-    def test_not_debian(self) -> None:
-        result = self.script()
-        self.assertEqual(result.returncode, 7)
-        self.assertIn('python3 xz patch git gcc make', result.stderr)
+    def assert_ways(self, result: subprocess.CompletedProcess[str], names: str) -> None:
+        """One sentence that has all that works there"""
+        self.assertEqual((result.returncode, result.stdout), (7, ''))
+        line, = result.stderr.splitlines()
+        for part in ('this is Foo 1.0 and not Debian 12 or 13', '.ci/Containerfile',
+                     'KDIR=/path/to/linux', 'Documentation/ci.rst', names):
+            self.assertIn(part, line)
+
+    def test_ubuntu(self) -> None:
+        names = ': python3 xz-utils patch git gcc libc6-dev make binutils flex bison bc'
+        ubuntu = 'ID=ubuntu VERSION_ID="24.04"'
+        self.assert_ways(self.script(system=ubuntu, dpkg_query='exit 1'), names)
+
+    def test_ubuntu_with_a_kernel(self) -> None:
+        result = self.script(system='ID=ubuntu', kdir='/linux', dpkg_query='exit 1', id='echo 0',
+                             apt_get='echo "apt-get $*"')
+        self.assertEqual((result.returncode, result.stderr), (0, ''))
+        self.assertIn('--no-install-recommends python3 xz-utils', result.stdout)
+        self.assertNotIn('keyring', result.stdout)
+
+    def test_fedora(self) -> None:
+        names = (': python3 xz patch git gcc glibc-static make binutils flex bison bc '
+                 'qemu-system-x86 elfutils-libelf-devel openssl-devel')
+        self.assert_ways(self.script('x86_64', system='ID=fedora'), names)
+
+    def test_fedora_with_a_kernel(self) -> None:
+        tools = dict.fromkeys('python3 gcc make ld flex bison bc xz patch'.split(), 'exit')
+        result = self.script(system='ID=fedora', kdir='/linux', **tools)
+        self.assertTrue(result.stderr.startswith('packages.sh: git is missing; this is Foo'))
+        self.assert_ways(result, 'glibc-static')
+        shutil.rmtree(self.scratch / 'bin')
+        result = self.script(system='ID=fedora', kdir='/linux', **tools, git='exit')
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, '', ''))
+
+    def test_another_debian(self) -> None:
+        result = self.script(system='ID=debian', dpkg_query='exit 1', id='echo 0',
+                             apt_get='echo "apt-get $*"')
+        self.assertEqual(result.returncode, 0)
+        self.assertIn('this is Foo 1.0 and not Debian 12 or 13', result.stdout)
+        self.assertIn('apt-get install -y', result.stdout)
+
+    def test_no_name_of_a_system(self) -> None:
+        self.assertEqual(self.script(system='').returncode, 7)
