@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import textwrap
 import unittest
 
 from nonblock.verbs import check_series
@@ -13,6 +16,7 @@ from nonblock.tests.fixtures import TOP, ScratchTest, quiet
 from nonblock.verbs.guide import Block, mismatch, read_blocks, split_output, tester
 
 BLOCKS = guide.page_blocks(TOP)
+PICTURE = (TOP / 'Documentation/nonblocking-pass.svg').read_text(encoding='utf-8')
 README = (TOP / 'README.md').read_text(encoding='utf-8')
 
 
@@ -47,14 +51,62 @@ class PageTest(unittest.TestCase):
         text = (TOP / 'samples/mmu_notifier/out-of-tree/Kbuild').read_text(encoding='utf-8')
         self.assertLessEqual(len(text.splitlines()), 5)
 
-    def test_the_readme_is_as_the_page_is(self) -> None:
-        section = README.split('## In ten minutes\n')[1].split('\n## ')[0]
-        shown = [line.split('  #')[0].strip() for line in section.splitlines()
-                 if line.startswith('    ')]
-        self.assertGreaterEqual(len(shown), 5)
-        known = {command.text for block in BLOCKS if block.prompt == '$ '
+
+class ReadmeTest(unittest.TestCase):
+    def blocks(self) -> list[Block]:
+        """Lines of four blanks, as Markdown has it"""
+        text = re.sub(r'(?m)^(?!    |\n).*$', '\0', README)
+        return [Block(0, textwrap.dedent(part).strip('\n'), '', 'README.md')
+                for part in text.split('\0') if part.strip()]
+
+    def test_what_it_shows_is_what_the_page_shows(self) -> None:
+        known = {command.text: command.output for block in BLOCKS if block.prompt == '$ '
                  for command in block.commands()}
-        self.assertLessEqual(set(shown), known)
+        shown = [command for block in self.blocks() for command in block.commands()
+                 if not command.text.startswith('make run')]
+        self.assertGreaterEqual(len(shown), 8)
+        for command in shown:
+            text = command.text.split('  #')[0].strip()
+            self.assertIn(text, known)
+        ends = [command.output for block in BLOCKS for command in block.commands()
+                if command.text.startswith('make driver')]
+        for command in shown:
+            if command.output:
+                self.assertTrue(any(set(command.output) <= set(lines) for lines in ends),
+                                command.output)
+
+    def test_one_screen(self) -> None:
+        self.assertLessEqual(len(README.splitlines()), 65)
+
+    def test_links_lead_somewhere(self) -> None:
+        links = re.findall(r'\]\(([^)]+)\)', README)
+        self.assertGreaterEqual(len(links), 7)
+        self.assertEqual([link for link in links if not (TOP / link).exists()], [])
+
+    def test_the_picture_has_a_report_that_was_printed(self) -> None:
+        text = re.sub(r'<[^>]*>', '', '\n'.join(
+            line for line in PICTURE.splitlines() if 'class="code"' not in line
+        ).split('<rect class="bad"')[1].split('</g>')[0].partition('\n')[2])
+        lines = [html.unescape(line) for line in text.splitlines() if line]
+        self.assertEqual(len(lines), 5)
+        shown = [part for line in lines for part in ('...', line)]
+        self.assertEqual(guide.printed_in(shown[1:]), 'reports.log')
+        self.assertEqual(guide.printed_in([*shown[1:], 'more']), '')
+
+
+class FilesTest(unittest.TestCase):
+    def test_each_path_is_there(self) -> None:
+        text = (TOP / 'Documentation/files.rst').read_text(encoding='utf-8')
+        paths = set(re.findall(r'``([\w.][\w./-]*)``|(Documentation/[\w/]+\.rst)', text))
+        wanted = sorted({one or other for one, other in paths
+                         if '/' in one + other and not one.startswith('build/')} |
+                        {'Makefile'})
+        self.assertGreaterEqual(len(wanted), 25)
+        short = {'tests/', 'tree/', 'kernel/', 'result/', 'verbs/', 'explain/', 'audit/'}
+        wanted = [f'tools/testing/kunit/nonblock/{path}' if path in short else
+                  f'tools/testing/selftests/mm/mmu_notifier/{path}' if path == 'drivers/' else path
+                  for path in wanted if path != 'hooks/NAME/']
+        self.assertEqual([path for path in wanted if not (TOP / path).exists()], [])
 
 
 class PrintedTest(unittest.TestCase):
