@@ -71,7 +71,8 @@ stress-ng is the load" ;;
 busybox-static is the shell for the commands of the guide" ;;
 		test | test-all) needed="$needed
 busybox-static is the shell for the commands of the guide
-quilt reads hooks/series" ;;
+quilt reads hooks/series
+python3-yaml reads what CI systems run" ;;
 	esac
 	case $purpose in
 		audit | test | test-all) needed="$needed

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests that the files for CI systems say what the Makefile and the runner know."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import re
+import subprocess
+import unittest
+from pathlib import Path
+from typing import Any
+
+from nonblock import common
+from nonblock.tests.fixtures import TOP, ScratchTest, write
+from nonblock.tree.source import TESTED, cache_dir
+
+GITHUB, GITLAB = TOP / '.github/workflows/test.yml', TOP / '.gitlab-ci.yml'
+PAGE = (TOP / 'Documentation/ci.rst').read_text(encoding='utf-8')
+MAKEFILE = (TOP / 'Makefile').read_text(encoding='utf-8').replace('\\\n', '')
+
+
+def makefile_words(start: str) -> set[str]:
+    line = re.search(rf'(?m)^{re.escape(start)}(.*)$', MAKEFILE)
+    assert line
+    return set(line[1].split())
+
+
+@unittest.skipUnless(importlib.util.find_spec('yaml'), 'needs python3-yaml')
+class JobsTest(unittest.TestCase):
+    def load(self, path: Path) -> Any:
+        return importlib.import_module('yaml').safe_load(path.read_text(encoding='utf-8'))
+
+    def setUp(self) -> None:
+        self.github = self.load(GITHUB)['jobs']['kernel']
+        self.gitlab = self.load(GITLAB)['kernel']
+        self.matrix = self.github['strategy']['matrix']
+
+    def steps(self, word: str) -> list[Any]:
+        return [step for step in self.github['steps'] if word in f'{step.get("uses")}'
+                f'{step.get("run")}']
+
+    def test_both_run_the_same(self) -> None:
+        other, = self.gitlab['parallel']['matrix']
+        self.assertEqual(self.matrix, {'kver': other['KVER'], 'make': other['MAKE_ARGUMENTS']})
+        self.assertEqual(self.github['container'], self.gitlab['image'])
+
+    def test_on_each_kernel(self) -> None:
+        self.assertEqual(tuple(self.matrix['kver']), TESTED)
+
+    def test_make_knows_what_they_ask_for(self) -> None:
+        step, = self.steps('make ${{')
+        line, = self.gitlab['script']
+        verbs, variables = makefile_words('.PHONY:'), makefile_words('export ') | {'JUNIT'}
+        for job in self.matrix['make']:
+            for command in (step['run'].replace('${{ matrix.make }}', job),
+                            line.replace('$MAKE_ARGUMENTS', job)):
+                make, verb, *rest = command.split(' ')
+                self.assertEqual(make, 'make')
+                self.assertIn(verb, verbs)
+                self.assertLessEqual({word.split('=')[0] for word in rest if '=' in word},
+                                     variables)
+
+    def test_the_results_are_kept(self) -> None:
+        step, = self.steps('make ${{')
+        upload, = self.steps('upload-artifact')
+        self.assertIn(f' JUNIT={upload["with"]["path"]}', step['run'] + ' ')
+        artifacts = self.gitlab['artifacts']
+        self.assertIn(f' JUNIT={artifacts["reports"]["junit"]}', self.gitlab['script'][0])
+        self.assertEqual((artifacts['when'], upload['if']), ('always', '${{ !cancelled() }}'))
+
+    def test_the_caches_are_those_of_the_runner(self) -> None:
+        ours = [step['with']['path'] for step in self.steps('actions/cache')]
+        theirs = list(itertools.chain(*(cache['paths'] for cache in self.gitlab['cache'])))
+        name = cache_dir().name
+        self.assertEqual(ours, [f'~/.cache/{name}', '~/.cache/ccache'])
+        self.assertEqual(theirs, [f'.cache/{name}', '.cache/ccache'])
+        self.assertEqual(self.gitlab['variables']['XDG_CACHE_HOME'], '$CI_PROJECT_DIR/.cache')
+
+    def test_uml_has_memory(self) -> None:
+        for job, key in ((self.github, 'env'), (self.gitlab, 'variables')):
+            self.assertEqual(job[key]['TMPDIR'], '/tmp')
+
+    def test_each_variable_of_the_matrix_is_there(self) -> None:
+        self.assertEqual(set(re.findall(r'matrix\.(\w+)', GITHUB.read_text(encoding='utf-8'))),
+                         set(self.matrix))
+
+
+class ContainerTest(unittest.TestCase):
+    def test_it_has_all_packages_and_no_list_of_its_own(self) -> None:
+        text = (TOP / '.ci/Containerfile').read_text(encoding='utf-8')
+        script = 'tools/testing/kunit/nonblock/packages.sh'
+        self.assertIn(f'COPY {script} /tmp/packages.sh\n', text)
+        self.assertNotIn('apt-get install', text)
+        run = re.search(r'sh /tmp/packages.sh (.*?) &&', text)
+        known = re.findall(r'(?m)^\t+([\w\- |]+)\) needed=', (TOP / script).read_text('utf-8'))
+        assert run
+        purposes = set(run[1].split())
+        # One word stands for all that are given with it.
+        self.assertEqual([line for line in known if 'check-series' not in line and
+                          not purposes & set(line.replace('|', ' ').split())], [])
+        self.assertGreaterEqual(len(known), 5)
+
+    def test_the_page_names_it(self) -> None:
+        self.assertIn('-f .ci/Containerfile .', PAGE)
+
+
+class PageTest(unittest.TestCase):
+    def test_exit_statuses(self) -> None:
+        shown = dict(re.findall(r'(?m)^(\d+)  +(\w.*)$', PAGE))
+        known = {value for name, value in vars(common).items() if name.startswith('EXIT_')}
+        self.assertEqual({int(number) for number in shown}, known | {0})
+
+    def test_variables(self) -> None:
+        for name in ('JSON', 'KDIR'):
+            self.assertIn(f'``{name}=', PAGE)
+            self.assertIn(name, common.VARIABLES)
+
+
+class BisectTest(ScratchTest):
+    def status(self, code: str, *arguments: str) -> tuple[int, str]:
+        """Of the script, if the runner ends with this one; and what the runner was told."""
+        write(self.repo, {
+            '.ci/bisect': (TOP / '.ci/bisect').read_text(encoding='utf-8'),
+            'tools/testing/kunit/nonblock/__main__.py':
+                f'import os, sys\nprint(os.environ["KDIR"], *sys.argv[1:])\nsys.exit({code})\n'})
+        result = subprocess.run(['sh', self.repo / '.ci/bisect', *arguments], cwd=self.kernel,
+                                text=True, capture_output=True, check=False)
+        return result.returncode, result.stdout.strip()
+
+    def test_what_git_is_told(self) -> None:
+        """125 is to skip it, up to 127 bad, and more ends the bisection."""
+        known = {value for name, value in vars(common).items() if name.startswith('EXIT_')}
+        told = {code: self.status(str(code))[0] for code in sorted({0} | known)}
+        self.assertEqual(told, {0: 0, 1: 1, 2: 125, 3: 125, 4: 125, 5: 125, 6: 1, 7: 125,
+                                130: 130})
+
+    def test_what_is_run(self) -> None:
+        self.assertEqual(self.status('0'), (0, f'{self.kernel} run'))
+        self.assertEqual(self.status('0', 'e2e'), (0, f'{self.kernel} e2e'))
