@@ -118,6 +118,21 @@ class PageTest(unittest.TestCase):
             self.assertIn(name, common.VARIABLES)
 
 
+    def test_paths_of_the_series(self) -> None:
+        for folder in re.findall(r'(?:--kunitconfig|TARGETS)=([\w/]+/\w+)', PAGE):
+            known = (TOP / folder / '.kunitconfig',
+                     TOP / 'tools/testing/selftests' / folder / 'config')
+            self.assertTrue(any(path.is_file() for path in known), folder)
+        self.assertIn('TARGETS=mm/mmu_notifier', PAGE)
+
+    def test_options_of_the_series(self) -> None:
+        """Those that the tests cannot do without"""
+        text = (TOP / 'mm/tests/.kunitconfig').read_text(encoding='utf-8')
+        for option in ('KUNIT_REPORT', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP'):
+            self.assertIn(f'\nCONFIG_{option}=y\n', text)
+            self.assertIn(f'\tCONFIG_{option}=y\n', PAGE)
+
+
 class BisectTest(ScratchTest):
     def status(self, code: str, *arguments: str) -> tuple[int, str]:
         """Of the script, if the runner ends with this one; and what the runner was told."""
