@@ -117,7 +117,6 @@ class PageTest(unittest.TestCase):
             self.assertIn(f'``{name}=', PAGE)
             self.assertIn(name, common.VARIABLES)
 
-
     def test_paths_of_the_series(self) -> None:
         for folder in re.findall(r'(?:--kunitconfig|TARGETS)=([\w/]+/\w+)', PAGE):
             known = (TOP / folder / '.kunitconfig',
