@@ -93,7 +93,8 @@ class ContainerTest(unittest.TestCase):
         script = 'tools/testing/kunit/nonblock/packages.sh'
         self.assertIn(f'COPY {script} /tmp/packages.sh\n', text)
         self.assertNotIn('apt-get install', text)
-        run = re.search(r'sh /tmp/packages.sh (.*?) &&', text)
+        run = re.search(r'ARG FOR="(.*)"\n(?s:.*)sh /tmp/packages.sh \$\{FOR\} &&',
+                        text)
         known = re.findall(r'(?m)^\t+([\w\- |]+)\) needed=', (TOP / script).read_text('utf-8'))
         assert run
         purposes = set(run[1].split())
