@@ -154,3 +154,27 @@ class BisectTest(ScratchTest):
     def test_what_is_run(self) -> None:
         self.assertEqual(self.status('0'), (0, f'{self.kernel} run'))
         self.assertEqual(self.status('0', 'e2e'), (0, f'{self.kernel} e2e'))
+
+    def git(self, *arguments: str | Path) -> str:
+        env = {**self.environment(), 'GIT_CONFIG_GLOBAL': '/dev/null', 'GIT_CONFIG_NOSYSTEM': '1'}
+        for who in ('AUTHOR', 'COMMITTER'):
+            env |= {f'GIT_{who}_NAME': 'A', f'GIT_{who}_EMAIL': 'a@example.org'}
+        return subprocess.run(['git', *arguments], cwd=self.kernel, env=env, text=True,
+                              capture_output=True, check=True).stdout
+
+    def test_a_bisection(self) -> None:
+        """Some do not build; the wrong one is found all the same."""
+        write(self.repo, {'.ci/bisect': (TOP / '.ci/bisect').read_text(encoding='utf-8'),
+                          'tools/testing/kunit/nonblock/__main__.py':
+                          'import os, sys\n'
+                          'sys.exit(int(open(os.environ["KDIR"] + "/status").read()))\n'})
+        (self.repo / '.ci/bisect').chmod(0o755)
+        self.git('init', '-q')
+        for number, status in enumerate((0, 0, 0, 5, 5, 0, 6, 1)):
+            write(self.kernel, {'status': str(status), 'number': str(number)})
+            self.git('add', '-A', '-f')
+            self.git('commit', '-q', '-m', f'number {number}')
+        self.git('bisect', 'start', 'HEAD', 'HEAD~7')
+        told = self.git('bisect', 'run', self.repo / '.ci/bisect')
+        self.assertIn('is the first bad commit', told)
+        self.assertIn('    number 6\n', told)
