@@ -14,7 +14,7 @@ MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) 
 	$(if $(filter 1,$(LLVM)),clang)
 
 .NOTPARALLEL:
-.PHONY: help run e2e driver modules drivers test test-all matrix bench tree explain series check-series \
+.PHONY: help run e2e driver modules drivers test test-quick test-all matrix bench tree explain series check-series \
 	audit clean
 
 help:
@@ -27,8 +27,8 @@ tree series:
 	@$(PACKAGES) source
 	@$(PYTHON) $(RUNNER) $@
 
-run e2e modules test matrix check-series:
-	@$(PACKAGES) $(MACHINE) $(filter modules test check-series,$@)
+run e2e modules test test-quick matrix check-series:
+	@$(PACKAGES) $(MACHINE) $(filter modules test test-quick check-series,$@)
 	@$(PYTHON) $(RUNNER) $@
 
 # The same as make modules DRIVER=

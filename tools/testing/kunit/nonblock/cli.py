@@ -27,8 +27,8 @@ from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2
                             matrix, modules, run, series, test, tree)
 
 VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test.ALL,
-         matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB, check_series.VERB,
-         clean.VERB)
+         test.QUICK_VERB, matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB,
+         check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
 FLAGS = ('V', 'UPDATE', 'RT', 'LLVM', 'JSON')
 

@@ -69,7 +69,7 @@ pkgconf finds its headers
 stress-ng is the load" ;;
 		modules) needed="$needed
 busybox-static is the shell for the commands of the guide" ;;
-		test | test-all) needed="$needed
+		test | test-quick | test-all) needed="$needed
 busybox-static is the shell for the commands of the guide
 quilt reads hooks/series
 python3-yaml reads what CI systems run" ;;

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import unittest
 from unittest import mock
 
 from nonblock.kernel.session import Impossible, check_machine
 from nonblock.options import Options
-from nonblock.verbs import test as verb
+from nonblock.verbs import test as verb, unit_tests
 from nonblock.verbs.test import STEPS, Step
 from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure
-from nonblock.tests.fixtures import quiet
-from nonblock.tree.source import SUITES, TESTED
+from nonblock.tests.fixtures import HERE, ScratchTest, quiet, write
+from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
 from nonblock.result.verdict import Test, Verdict
 
 OPTIONS = Options('6.12')
@@ -37,7 +39,7 @@ def cannot_be(_options: Options) -> Verdict:
 class StepTest(unittest.TestCase):
     def run_steps(self, *steps: Step) -> Verdict:
         with quiet() as output, \
-                mock.patch.object(verb, 'unit_tests', return_value=passed(1)):
+                mock.patch.object(unit_tests, 'run', return_value=passed(1)):
             verdict = verb.run_steps(steps, OPTIONS)
         self.shown = output.getvalue()
         return verdict
@@ -75,6 +77,20 @@ class StepTest(unittest.TestCase):
         verdict = self.run_steps(Step('one', passes, kernels=('7.3',)))
         self.assertEqual(str(verdict), '3 passed, 0 failed')
 
+    def test_quick_is_on_one_kernel(self) -> None:
+        for given, kernel in (('', DEFAULT_KVER), ('7.2', '7.2')):
+            ran: list[tuple[str, str]] = []
+
+            def note(step: Step, options: Options) -> Verdict:
+                ran.append((step.title, options.kver))
+                return passed(1)
+
+            with quiet(), mock.patch.object(unit_tests, 'run', return_value=passed(1)), \
+                    mock.patch.object(verb, 'run_step', note):
+                verdict = verb.quick(Options(given))
+            self.assertEqual(ran, [(title, kernel) for title in verb.QUICK])
+            self.assertEqual(str(verdict), '4 passed, 0 failed')
+
     def test_hooks_and_suites_on_every_kernel(self) -> None:
         for title in ('hooks', 'suites'):
             step = next(step for step in STEPS if step.title == title)
@@ -85,6 +101,31 @@ class StepTest(unittest.TestCase):
         for step in STEPS:
             self.assertLessEqual(set(step.kernels), set(SUITES))
             check_machine(Options(arch=step.arch, smp=step.smp, rt=step.rt, san=step.san))
+
+
+class UnitTestsTest(ScratchTest):
+    def test_all_files_are_run(self) -> None:
+        self.assertEqual(set(unit_tests.modules()), {
+            '.'.join(path.relative_to(HERE.parent).with_suffix('').parts)
+            for path in HERE.rglob('*_test.py')})
+        self.assertLessEqual(set(unit_tests.LONGEST),
+                             {name.rpartition('.')[2] for name in unit_tests.modules()})
+
+    def test_files_in_processes_of_their_own(self) -> None:
+        """All that they say is shown, and each test counts, as does what comes before them."""
+        text = 'import os, unittest\nclass A(unittest.TestCase):\n    def test_a(self):\n        '
+        write(self.scratch / 'scratch', {
+            '__init__.py': '', 'good_test.py': f'{text}pass\n',
+            'bad_test.py': f'{text}print("noise")\n        self.fail(os.getpid())\n',
+            'skip_test.py': f'{text}self.skipTest("not here")\n', 'broken_test.py': 'import no\n'})
+        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
+                mock.patch.object(sys, 'path', [str(self.scratch), *sys.path]), \
+                quiet() as output:
+            verdict = unit_tests.run(2)
+        self.assertEqual(str(verdict), '1 passed, 2 failed, 1 skipped')
+        self.assertIn('scratch.bad_test.A.test_a', '\n'.join(verdict.lines))
+        self.assertNotIn(f'AssertionError: {os.getpid()}\n', output.getvalue())
+        self.assertIn('noise', output.getvalue())
 
 
 if __name__ == '__main__':

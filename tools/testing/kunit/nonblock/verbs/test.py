@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make test and make test-all: each verb on each kernel, and the runner's own tests."""
+"""make test, test-quick and test-all: each verb on each kernel, and the runner's own tests."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
-import unittest
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 from nonblock.common import REPO, Failure, as_failure, say
 from nonblock.explain.kinds import KNOWN, reworded
@@ -16,50 +14,8 @@ from nonblock.kernel.session import Impossible, find_base, locked
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
 from nonblock.tree.prepare import check_hooks, fill_stage
-from nonblock.tree.source import SUITES, TESTED
-from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, run
-
-PACKAGE = REPO / 'tools/testing/kunit/nonblock'
-
-
-class Noted(unittest.TextTestResult):
-    """Notes each test in a verdict."""
-
-    def __init__(self, *arguments: Any, **more: Any):
-        super().__init__(*arguments, **more)
-        self.verdict = Verdict()
-        self.since = 0.0
-
-    def startTest(self, test: unittest.TestCase) -> None:
-        super().startTest(test)
-        self.since = time.monotonic()
-
-    def stopTest(self, test: unittest.TestCase) -> None:
-        super().stopTest(test)
-        bad = [text for one, text in self.failures + self.errors
-               if test in (one, getattr(one, 'test_case', None))]
-        skips = [reason for one, reason in self.skipped if one is test]
-        if bad:
-            self.verdict.fail(test.id(), bad[0].strip().splitlines()[-1], report='\n'.join(bad))
-        elif skips:
-            self.verdict.skip(test.id(), skips[0])
-        else:
-            self.verdict.ok(test.id())
-        self.verdict.tests[-1].seconds = time.monotonic() - self.since
-
-
-def unit_tests() -> Verdict:
-    """The runner's own tests."""
-    say('== the runner\'s own tests')
-    suite = unittest.defaultTestLoader.discover(
-        str(PACKAGE), '*_test.py', str(PACKAGE.parent))
-    runner = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Noted)
-    result = runner.run(suite)
-    assert isinstance(result, Noted)
-    for test, text in result.errors:
-        if not isinstance(test, unittest.TestCase):     # what comes before the tests of a class
-            result.verdict.fail(test.id(), text.strip().splitlines()[-1], report=text)
-    return result.verdict
+from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
+from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, run, unit_tests
 
 
 def hook_tests(options: Options) -> Verdict:
@@ -133,6 +89,9 @@ STEPS = (
 )
 
 
+QUICK = ('hooks', 'texts of explain', 'suites')
+
+
 def run_step(step: Step, options: Options) -> Verdict:
     """Its verdict, whatever comes: a failure does not keep the rest from running."""
     where = f'{step.title} on {options.kver}'
@@ -152,9 +111,11 @@ def run_step(step: Step, options: Options) -> Verdict:
     return verdict
 
 
-def run_steps(steps: Iterable[Step], options: Options) -> Verdict:
-    total, times = unit_tests(), []
-    for kver in SUITES:
+def run_steps(steps: Iterable[Step], options: Options,
+              kernels: Iterable[str] = tuple(SUITES)) -> Verdict:
+    since, total = time.monotonic(), unit_tests.run(options.jobs)
+    times = [f'{time.monotonic() - since:5.0f} s  the runner\'s own tests']
+    for kver in kernels:
         for step in (step for step in steps if kver in step.kernels):
             since = time.monotonic()
             total.add(run_step(step, replace(options, kver=kver)))
@@ -173,5 +134,13 @@ def test_all(options: Options) -> Verdict:
     return run_steps(STEPS, options)
 
 
+def quick(options: Options) -> Verdict:
+    """What an edit of the runner, or of a suite, needs: on one kernel."""
+    kernel = options.kver or DEFAULT_KVER
+    steps = [replace(step, kernels=(kernel,)) for step in STEPS if step.title in QUICK]
+    return run_steps(steps, options, (kernel,))
+
+
 VERB = Verb('test', test, ('UPDATE', 'JOBS', 'V'))
 ALL = Verb('test-all', test_all, VERB.variables)
+QUICK_VERB = Verb('test-quick', quick, ('KVER', *VERB.variables))
