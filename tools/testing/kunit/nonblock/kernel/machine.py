@@ -106,7 +106,7 @@ class Arch:
 ARCHES = {
     'x86_64': Arch(kernel='x86', qemu='-cpu max', timeout=600, program='qemu-system-x86_64',
                    machine='-bios qboot.rom', image='arch/x86/boot/bzImage'),
-    'i386': Arch(kernel='x86', config='x86_64', options=('64BIT=n',), timeout=600),
+    'i386': Arch(kernel='x86', config='x86_64', options=('64BIT=n', 'ISA_DMA_API=y'), timeout=600),
     'arm64': Arch('aarch64-linux-gnu-', program='qemu-system-aarch64',
                   machine='-machine virt -cpu max', image='arch/arm64/boot/Image',
                   console='ttyAMA0'),
@@ -114,8 +114,9 @@ ARCHES = {
     'riscv': Arch('riscv64-linux-gnu-'),
     's390': Arch('s390x-linux-gnu-', lacks=('FRAME_POINTER',), program='qemu-system-s390x',
                  machine='-machine s390-ccw-virtio -cpu qemu', image='arch/s390/boot/bzImage'),
-    'powerpc': Arch('powerpc64-linux-gnu-'),
-    'powerpcle': Arch('powerpc64le-linux-gnu-', config='powerpc', kernel='powerpc'),
+    'powerpc': Arch('powerpc64-linux-gnu-', options=('BINFMT_ELF=y',)),
+    'powerpcle': Arch('powerpc64le-linux-gnu-', config='powerpc', kernel='powerpc',
+                      options=('BINFMT_ELF=y',)),
 }
 
 

@@ -218,7 +218,7 @@ class TreeTest(ScratchTest):
         # Without TCG it does not count, and the module takes addresses as they are.
         self.assertTrue(X86_64_BENCH.path)
         self.assertIn('-icount', X86_64_BENCH.run)
-        config = machine.QEMU_CONFIG.read_text(encoding='utf-8')
+        config = (machine.HERE / 'x86_64.config').read_text(encoding='utf-8')
         self.assertIn('# CONFIG_RELOCATABLE is not set', config)
 
 
