@@ -8,20 +8,23 @@ help.txt, for `make help` and for --help.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import re
 import signal
 import sys
 import textwrap
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES, Failure,
                              as_failure, hush)
 from nonblock.kernel.session import check_kdir, check_machine
 from nonblock.options import Options
+from nonblock.result.output import Output
 from nonblock.result.verdict import report
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
                             matrix, modules, run, series, test, tree)
@@ -30,7 +33,7 @@ VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, t
          test.QUICK_VERB, matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB,
          check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
-FLAGS = ('V', 'UPDATE', 'RT', 'LLVM', 'JSON')
+FLAGS = ('V', 'UPDATE', 'RT', 'LLVM')
 
 
 def texts() -> dict[str, str]:
@@ -62,7 +65,7 @@ def parser_of(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
             text = f'{known[name]} [{name}]'.replace('%', '%%')
             if name == 'LOG':
                 one.add_argument(name, nargs='*', help=text)
-            elif name in FLAGS:
+            elif name in FLAGS or name == 'JSON' and 'JUNIT' not in verb.variables:
                 one.add_argument(f'--{name.lower()}', dest=name, action='store_const', const='1',
                                  help=text)
             else:
@@ -81,49 +84,54 @@ def unknown_variables(verbs: Sequence[Verb], verb: Verb, env: Mapping[str, str])
     return found
 
 
-def read(verbs: Sequence[Verb], arguments: Sequence[str],
-         env: Mapping[str, str]) -> tuple[Verb, Options]:
+@dataclass(frozen=True)
+class Given:
+    """What was given, as it was."""
+    verb: Verb
+    texts: Mapping[str, str]        # by the names of the variables
+    log: tuple[str, ...]
+    unknown: list[str]              # what is set, and not for this verb
+
+    def options(self) -> Options:
+        if self.unknown and self.verb.strict:
+            raise Failure(EXIT_USAGE, f'{self.unknown[0]}. Leave it out.')
+        for line in self.unknown:
+            print(f'note: {line}', file=sys.stderr, flush=True)
+        if self.texts.get('KVER') and self.texts.get('KDIR'):
+            raise Failure(EXIT_USAGE, f'KVER={self.texts["KVER"]} asks for a Debian source and '
+                          f'KDIR={self.texts["KDIR"]} for a tree of your own: give one of them')
+        arch = self.texts.get('ARCH', self.verb.arch)
+        if arch != self.verb.arch != 'um':
+            raise Failure(EXIT_USAGE, f'ARCH={arch}: "{self.verb.name}" needs a PC: leave out ARCH')
+        values: dict[str, Any] = {'arch': arch, 'log': self.log}
+        default = {'jobs': len(os.sched_getaffinity(0)), 'smp': 1 if arch == 'um' else 2}
+        for field in fields(Options):
+            text = self.texts.get(name := field.name.upper(), '')
+            if field.name in values:
+                continue
+            if isinstance(field.default, bool):
+                if text not in ('', '0', '1'):
+                    raise Failure(EXIT_USAGE, f'{name}={text}: want 0 or 1')
+                values[field.name] = text == '1'
+            elif isinstance(field.default, int):
+                number = default.get(field.name, field.default)
+                if text and (not text.isdecimal() or int(text) < min(number, 1)):
+                    raise Failure(EXIT_USAGE, f'{name}={text}: want a number, {min(number, 1)} or '
+                                  'more')
+                values[field.name] = int(text or number)
+            else:
+                values[field.name] = os.path.expanduser(text)
+        return Options(**values)
+
+
+def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]) -> Given:
     parsed = vars(parser_of(verbs).parse_args(arguments))
     verb = next(verb for verb in verbs if verb.name == parsed['verb'])
-    for line in unknown_variables(verbs, verb, env):
-        if verb.strict:
-            raise Failure(EXIT_USAGE, f'{line}. Leave it out.')
-        print(f'note: {line}', file=sys.stderr, flush=True)
-    given = {name: str(value) for name in verb.variables if name != 'LOG'
-             and (value := parsed[name] if parsed[name] is not None else env.get(name))}
+    found = {name: parsed[name] if parsed[name] is not None else env.get(name, '')
+             for name in verb.variables if name != 'LOG'}
     log = parsed.get('LOG') or split_paths(env.get('LOG', '') if 'LOG' in verb.variables else '')
-    return verb, read_options(verb, given, log)
-
-
-def read_options(verb: Verb, given: Mapping[str, str], log: Sequence[str] = ()) -> Options:
-    def flag(name: str) -> bool:
-        if given.get(name, '0') not in ('0', '1'):
-            raise Failure(EXIT_USAGE, f'{name}={given[name]}: want 0 or 1')
-        return given.get(name) == '1'
-
-    def number(name: str, default: int) -> int:
-        value = given.get(name) or str(default)
-        if not value.isdecimal() or int(value) < min(default, 1):
-            raise Failure(EXIT_USAGE, f'{name}={value}: want a number, {min(default, 1)} or more')
-        return int(value)
-
-    def text(name: str) -> str:
-        return given.get(name, '')
-
-    if text('KVER') and text('KDIR'):
-        raise Failure(EXIT_USAGE, f'KVER={given["KVER"]} asks for a Debian source and '
-                      f'KDIR={given["KDIR"]} for a tree of your own: give one of them')
-    arch = text('ARCH') or verb.arch
-    if arch != verb.arch != 'um':
-        raise Failure(EXIT_USAGE, f'ARCH={arch}: "{verb.name}" needs a PC: leave out ARCH')
-    return Options(
-        kver=text('KVER'), kdir=text('KDIR'), update=flag('UPDATE'),
-        jobs=number('JOBS', len(os.sched_getaffinity(0))),
-        v=flag('V'), arch=arch, smp=number('SMP', 1 if arch == 'um' else 2), rt=flag('RT'),
-        san=text('SAN'), llvm=flag('LLVM'), driver=text('DRIVER'),
-        topic=text('TOPIC'), load=number('LOAD', 0),
-        baseline=text('BASELINE'), log=tuple(log), json=flag('JSON'),
-        vmlinux=os.path.expanduser(text('VMLINUX')), modules=os.path.expanduser(text('MODULES')))
+    return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
+                 unknown_variables(verbs, verb, env))
 
 
 def split_paths(value: str) -> list[str]:
@@ -142,19 +150,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The kernel may print what the user's locale cannot.
         sys.stdout.reconfigure(errors='backslashreplace')
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # What packages.sh asks before it installs anything
+    only_check = list(arguments[:1]) == ['--check']
+    given = read(VERBS, arguments[only_check:], os.environ)
+    output = Output(given.verb.name, given.texts.get('JUNIT', ''),
+                    given.texts.get('JSON', '') if 'JUNIT' in given.verb.variables else '')
     try:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        # What packages.sh asks before it installs anything
-        only_check = list(arguments[:1]) == ['--check']
-        verb, options = read(VERBS, arguments[only_check:], os.environ)
+        output.begin()
+        options = given.options()
         check_machine(options)
-        if 'KVER' in verb.variables:
-            check_kdir(options, 'V' in verb.variables)
-        verb.check(options)
+        if 'KVER' in given.verb.variables:
+            check_kdir(options, 'V' in given.verb.variables)
+        given.verb.check(options)
         if only_check:
             return 0
-        result = verb.run(options)
-        return result if isinstance(result, int) else report(result)
+        result = given.verb.run(options)
+        if isinstance(result, int):
+            return result
+        if not result.passed and not result.failed:
+            result.fail('', 'nothing was tested')
+        report(result)
+        output.write(result)
+        return result.code
     except BrokenPipeError:
         hush()
         return 128 + signal.SIGPIPE
@@ -165,4 +183,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         message, code = 'interrupted; the next run goes on from here', EXIT_INTERRUPTED
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        output.fail(message, code)
     return code

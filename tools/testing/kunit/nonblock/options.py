@@ -24,6 +24,7 @@ class Options:
     load: int = 0               # in seconds
     baseline: str = ''
     log: tuple[str, ...] = ()
-    json: bool = False
+    json: str = ''              # the name of a file; for explain, 1
+    junit: str = ''
     vmlinux: str = ''
     modules: str = ''

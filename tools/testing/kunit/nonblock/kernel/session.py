@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +40,15 @@ class Session:
     def folder(self) -> Path:
         """Where the kernel of this machine is built."""
         return self.tree.with_name(self.machine.folder)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Where a verdict is from, for programs."""
+        return {'kernel': self.base.release, 'source': self.base.origin,
+                'machine': self.machine.folder, 'build': shlex.join(self.machine.build),
+                'arguments': shlex.join(self.machine.run),
+                'config': os.path.relpath(self.config, self.repo),
+                'hooks': ' '.join(self.hooks)}
 
     @property
     def config(self) -> Path:

@@ -116,6 +116,8 @@ class Reader:
             self.reported = match[1]
         elif match := SUBTEST.match(text):
             depth = 1 if len(match[1]) <= 4 else 2
+            if log.open[depth - 1:]:
+                log.lost.append(f'{".".join(log.open)}: the result')
             log.open[depth - 1:] = [match[2]]
             self.began(depth, depth + 1)
             if depth == 2:

@@ -156,6 +156,7 @@ class Test:
     report: str = ''
     where: tuple[str, ...] = ()         # the boot, the step
     about: Mapping[str, str] = field(default_factory=dict)      # the kernel, the machine
+    suite: str = ''             # for programs, if the label does not begin with it
 
     def __str__(self) -> str:
         return ': '.join([*self.where, ' '.join(filter(None, (self.word, self.label))),
@@ -201,6 +202,12 @@ class Verdict:
     def add(self, other: Verdict) -> None:
         self.tests += other.tests
 
+    def tell(self, session: Session, suite: str = '') -> Verdict:
+        """Of which kernel, machine and configuration it is."""
+        for test in self.tests:
+            test.about, test.suite = test.about or session.about, test.suite or suite
+        return self
+
     def within(self, where: str) -> Verdict:
         return Verdict([replace(test, where=(where, *test.where)) for test in self.tests])
 
@@ -225,7 +232,8 @@ class Verdict:
 
     @property
     def code(self) -> int:
-        return max((test.code for test in self.tests), default=0)
+        return max((test.code or EXIT_FAILED for test in self.tests if test.status == FAILED),
+                   default=0)
 
     def __str__(self) -> str:
         skipped = f', {self.skipped} skipped' if self.skipped else ''
@@ -266,10 +274,12 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Sessio
 
     for lost in log.lost:
         # UML drops what is printed while its reader is too slow.
-        verdict.fail(f'{lost} are not in the log', word='MISSING')
+        where, _, what = lost.partition(': ')
+        verdict.fail(where, f'{what} are not in the log', word='MISSING')
     bad, other = sanitizer.split(log.sanitizer, session.tree)
     for headline, times in bad.items():
-        verdict.fail(f'{headline} ({times} times)')
+        kind, what = headline.split(': ', 2)[1:]
+        verdict.fail(f'BUG: {kind}', f'{what} ({times} times)')
     if other:
         say(sanitizer.as_text(other))
     ran = {result.path[:2] for result in log.of(2)}

@@ -16,7 +16,7 @@ from nonblock.verbs import Verb
 
 
 def options(verb: str, *words: str, **env: str) -> Options:
-    return read(VERBS, [verb, *words], env)[1]
+    return read(VERBS, [verb, *words], env).options()
 
 
 class OptionTest(unittest.TestCase):

@@ -12,7 +12,7 @@ from nonblock.result.verdict import Verdict
 
 # Variables: what each verb takes that prepares a tree, and builds; and what chooses a machine
 TREE = ('KVER', 'KDIR', 'UPDATE')
-BUILD = (*TREE, 'JOBS', 'V')
+BUILD = (*TREE, 'JOBS', 'V', 'JUNIT', 'JSON')
 MACHINE = ('ARCH', 'SMP', 'RT', 'SAN', 'LLVM')
 
 

@@ -60,7 +60,7 @@ DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
 
 def run(options: Options) -> Verdict:
     with prepared(options, (uml_e2e, qemu_drivers)) as session:
-        return run_suite(session, DRIVERS)
+        return run_suite(session, DRIVERS).tell(session)
 
 
 VERB = Verb('drivers', run, (*BUILD, *MACHINE), arch='x86_64')

@@ -252,6 +252,7 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
         if session.raw:
             say(text)
         verdict, log = judge(boot, session, text.splitlines(), status, timed_out, rules)
+        verdict.tests[-1].seconds = time.monotonic() - since    # of the log
         say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
             f'log: {os.path.relpath(path, session.repo)}')
         ran[boot.source] |= {result.name for result in log.tests} | {log.open_test}
@@ -264,7 +265,7 @@ def run(options: Options) -> Verdict:
     if options.arch != 'um' and not ARCHES[options.arch].program:
         raise Failure(EXIT_USAGE, f'ARCH={options.arch}: nobody has tried "e2e" there')
     with prepared(options, (uml_e2e, qemu_e2e)) as session:
-        return run_suite(session)
+        return run_suite(session).tell(session)
 
 
 VERB = Verb('e2e', run, (*BUILD, *MACHINE))

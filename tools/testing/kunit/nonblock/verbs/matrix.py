@@ -144,17 +144,18 @@ def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
         verdict.fail('', 'no kernel has run a cell')
     for kernel in kernels:
         for name, run in kernel.runs.items():
-            where = f'{kernel.name} {name}'
+            where, part = f'{kernel.name} {name}', Verdict()
             missing = [cell for cell in cells
                        if outcome(cell, run.results.get(cell)) == NO_RESULT]
             if run.trouble:
-                verdict.fail(where, run.trouble, run.code, '')
+                part.fail(where, run.trouble, run.code, '')
             elif missing:
-                verdict.fail(where, f'{len(missing)} of {len(cells)} cells have no result; the '
-                             f'first is {missing[0]}', word='MISSING')
+                part.fail(where, f'{len(missing)} of {len(cells)} cells have no result; the '
+                          f'first is {missing[0]}', word='MISSING')
             for cell, result in run.results.items():
-                _judge_cell(verdict, where, name == OURS, cell, result, any(
+                _judge_cell(part, where, name == OURS, cell, result, any(
                     run.session and rule.allows(result.reason, run.session) for rule in rules))
+            verdict.add(part.tell(run.session, where) if run.session else part)
     return verdict
 
 

@@ -198,8 +198,8 @@ def run(options: Options) -> Verdict:
     """The suites and the sample driver as modules, or a driver of the user's."""
     with prepared(options, UML_MODULES) as session:
         if options.driver:
-            return run_driver(session, driver_folder(options))
-        verdict = run_suites(session)
+            return run_driver(session, driver_folder(options)).tell(session)
+        verdict = run_suites(session).tell(session)
     # It takes the lock itself.
     verdict.add(guide.run_front_door(REPO, {'KDIR': options.kdir} if options.kdir else
                                      {'KVER': options.kver}))

@@ -37,8 +37,9 @@ def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu) -> Ver
         if not outcome.built:
             verdict = Verdict()
             verdict.fail(f'build of {session.base.origin}', outcome.error, EXIT_BUILD)
-            return verdict
-        return judge(green_cases(session.repo), log, rules, session, outcome)
+        else:
+            verdict = judge(green_cases(session.repo), log, rules, session, outcome)
+        return verdict.tell(session)
 
 
 def on_e2e(options: Options) -> Verdict:

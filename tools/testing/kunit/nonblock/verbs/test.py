@@ -26,7 +26,7 @@ def hook_tests(options: Options) -> Verdict:
 
     def note(hook: str, failure: Optional[Failure]) -> None:
         say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
-        verdict.note(hook, str(failure or ''), failure.code if failure else 0)
+        verdict.note(f'hook {hook}', str(failure or ''), failure.code if failure else 0)
 
     with locked(base):
         check_hooks(REPO, base, folder, note)
@@ -141,6 +141,6 @@ def quick(options: Options) -> Verdict:
     return run_steps(steps, options, (kernel,))
 
 
-VERB = Verb('test', test, ('UPDATE', 'JOBS', 'V'))
+VERB = Verb('test', test, ('UPDATE', 'JOBS', 'V', 'JUNIT', 'JSON'))
 ALL = Verb('test-all', test_all, VERB.variables)
 QUICK_VERB = Verb('test-quick', quick, ('KVER', *VERB.variables))

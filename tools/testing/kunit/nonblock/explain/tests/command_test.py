@@ -87,7 +87,7 @@ class CommandTest(ScratchTest):
             self.assertEqual(self.make_explain(LOG=log, **home).returncode, 1, log)
         given = {'LOG': '~/log', 'VMLINUX': '~/vmlinux', 'MODULES': '~'}
         with mock.patch.dict(os.environ, home):
-            _, options = read(VERBS, ['explain'], given)
+            options = read(VERBS, ['explain'], given).options()
         self.assertEqual((options.vmlinux, options.modules),
                          (f'{self.scratch}/vmlinux', str(self.scratch)))
 

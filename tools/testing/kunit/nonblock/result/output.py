@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The verdict as a file for programs: JUNIT=FILE and JSON=FILE. See Documentation/runner.rst.
+
+A file that says that the run did not come to its end is there from the begin, so that none
+of an earlier run is taken for its verdict, however this one ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import xml.etree.ElementTree as xml
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+from nonblock.common import EXIT_FAILED, EXIT_USAGE, Failure, write_atomically
+from nonblock.result.ktap import FAILED, SKIPPED
+from nonblock.result.verdict import Test, Verdict
+
+VERSION = 1                     # of the JSON
+# What XML cannot hold, and a log may
+NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+# A label that begins with a suite, or with a boot
+GROUP = re.compile(r'(?:boot )?([A-Za-z_][\w-]*)(?:\.|: )(?!py$|c$)(\S.*)', re.DOTALL)
+
+
+def name_of(test: Test) -> tuple[str, str]:
+    """Those of its suite, which has where it ran, and its own."""
+    match = GROUP.fullmatch(test.label)
+    group, name = match.groups() if match else ('', test.label or 'all')
+    if test.suite:
+        group, name = test.suite, test.label
+    return '/'.join(filter(None, (*test.where, group))), name
+
+
+def kind_of(test: Test) -> str:
+    """failure: a test that failed. error: it could not tell."""
+    return 'error' if test.code != EXIT_FAILED or test.word == 'MISSING' else 'failure'
+
+
+@dataclass
+class Output:
+    verb: str
+    junit: str = ''
+    json: str = ''
+    start: float = field(default_factory=time.time)
+
+    def begin(self) -> None:
+        for name, path in (('JUNIT', self.junit), ('JSON', self.json)):
+            if path and (path in '01' or not Path(path).expanduser().parent.is_dir()):
+                raise Failure(EXIT_USAGE, f'{name}={path}: want a file, in a folder that is there')
+        self.fail('it did not come to its end', EXIT_FAILED)
+
+    def fail(self, why: str, code: int) -> None:
+        """There is no verdict."""
+        verdict = Verdict()
+        verdict.fail('', why, code, 'ERROR')
+        self.write(verdict)
+
+    def write(self, verdict: Verdict) -> None:
+        writers: tuple[tuple[str, Callable[[Verdict], str]], ...] = (
+            (self.junit, self.as_junit), (self.json, self.as_json))
+        for path, text in writers:
+            if path:
+                write_atomically(Path(path).expanduser(), text(verdict))
+
+    def suites(self, verdict: Verdict) -> dict[str, list[Test]]:
+        found: dict[str, list[Test]] = {}
+        for test in verdict.tests:
+            found.setdefault(name_of(test)[0] or self.verb, []).append(test)
+        return found
+
+    def as_json(self, verdict: Verdict) -> str:
+        return json.dumps({
+            'version': VERSION, 'verb': self.verb, 'exit_status': verdict.code,
+            'started': self.started, 'seconds': round(time.time() - self.start, 3),
+            'passed': verdict.passed, 'failed': verdict.failed, 'skipped': verdict.skipped,
+            'suites': [{
+                'name': suite, 'properties': dict(tests[0].about),
+                'tests': [{'name': name_of(test)[1], 'status': test.status, 'reason': test.reason,
+                           'kind': test.word.lower(), 'seconds': test.seconds,
+                           'report': test.report} for test in tests]
+            } for suite, tests in self.suites(verdict).items()]}, indent=1) + '\n'
+
+    @property
+    def started(self) -> str:
+        return time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(self.start))
+
+    def as_junit(self, verdict: Verdict) -> str:
+        top = element(None, 'testsuites', name=self.verb, time=time.time() - self.start,
+                      **counts(verdict.tests))
+        for suite, tests in self.suites(verdict).items():
+            one = element(top, 'testsuite', name=suite, timestamp=self.started,
+                          skipped=sum(test.status == SKIPPED for test in tests),
+                          time=sum(test.seconds or 0 for test in tests), **counts(tests))
+            properties = element(one, 'properties')
+            for name, value in tests[0].about.items():
+                element(properties, 'property', name=name, value=value)
+            for test in tests:
+                case = element(one, 'testcase', classname=suite, name=name_of(test)[1],
+                               **({} if test.seconds is None else {'time': test.seconds}))
+                if test.status == SKIPPED:
+                    element(case, 'skipped', message=test.reason)
+                elif test.status == FAILED:
+                    element(case, kind_of(test), type=test.word,
+                            message=test.reason or test.word).text = clean(test.report)
+        xml.indent(top, ' ')
+        return xml.tostring(top, 'unicode', xml_declaration=True) + '\n'
+
+
+def counts(tests: list[Test]) -> dict[str, int]:
+    kinds = [kind_of(test) for test in tests if test.status == FAILED]
+    return {'tests': len(tests), 'failures': kinds.count('failure'),
+            'errors': kinds.count('error')}
+
+
+def clean(text: str) -> str:
+    return NOT_XML.sub('\ufffd', text)
+
+
+def element(parent: xml.Element | None, tag: str, **attributes: str | int | float) -> xml.Element:
+    found = {name: f'{value:.3f}' if isinstance(value, float) else clean(str(value))
+             for name, value in attributes.items()}
+    return xml.Element(tag, found) if parent is None else xml.SubElement(parent, tag, found)

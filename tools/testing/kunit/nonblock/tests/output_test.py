@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the verdict as JUnit XML and as JSON, and that there is one however a run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_USAGE
+from nonblock.result.ktap import Result
+from nonblock.result.output import Output, name_of
+from nonblock.result.verdict import Test, Verdict
+from nonblock.tests.fixtures import DATA, ScratchTest
+
+SCHEMA = DATA / 'junit.xsd'
+
+
+def assert_valid(test: unittest.TestCase, path: Path) -> None:
+    if not shutil.which('xmllint'):
+        test.skipTest('no xmllint: it is in libxml2-utils')
+    result = subprocess.run(['xmllint', '--noout', '--schema', SCHEMA, path], text=True,
+                            capture_output=True, check=False)
+    test.assertEqual(result.returncode, 0, result.stderr)
+
+
+class FormatTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.output = Output('run', str(self.scratch / 'junit.xml'), str(self.scratch / 'json'))
+        self.verdict = Verdict()
+        self.verdict.take(Result(('fake', 'many', 'a/b'), 'failed', 'EXPECTATION FAILED at x.c:1',
+                                 report='    \x1b[31mred\x1b[0m & <this>\n\x00'),
+                          [], self.session())
+        self.verdict.take(Result(('fake', 'one'), 'passed', seconds=0.25), [], self.session())
+        self.verdict.skip('fake.two', 'no x')
+        self.verdict.fail('fake.three', 'no result within 120 s', EXIT_HANG, 'HANG')
+        self.verdict.fail('other.one', 'it did not run', word='MISSING')
+        self.verdict.tell(self.session())
+        self.output.write(self.verdict)
+
+    def test_junit(self) -> None:
+        assert_valid(self, self.scratch / 'junit.xml')
+        top = xml.parse(self.scratch / 'junit.xml').getroot()
+        self.assertEqual((top.get('tests'), top.get('failures'), top.get('errors')),
+                         ('5', '1', '2'))
+        fake, other = top
+        self.assertEqual((fake.get('name'), fake.get('skipped'), other.get('errors')),
+                         ('fake', '1', '1'))
+        self.assertEqual([(case.get('name'), [child.tag for child in case])
+                          for case in fake.iter('testcase')],
+                         [('many:a/b', ['failure']), ('one', []), ('two', ['skipped']),
+                          ('three', ['error'])])
+        self.assertEqual(top.findtext('.//failure[@message="EXPECTATION FAILED at x.c:1"]'),
+                         '    \ufffd[31mred\ufffd[0m & <this>\n\ufffd')
+        for path in ('skipped[@message="no x"]', 'testcase[@name="one"][@time="0.250"]',
+                     'property[@name="kernel"][@value="6.12.5"]',
+                     'property[@name="machine"][@value="um"]'):
+            self.assertIsNotNone(top.find(f'.//{path}'), path)
+
+    def test_json(self) -> None:
+        found = json.loads((self.scratch / 'json').read_text())
+        self.assertEqual((found['verb'], found['exit_status'], found['passed'], found['failed'],
+                          found['skipped']), ('run', EXIT_HANG, 1, 3, 1))
+        self.assertEqual([suite['name'] for suite in found['suites']], ['fake', 'other'])
+        first, second, third, fourth = found['suites'][0]['tests']
+        self.assertEqual(first['report'], '    \x1b[31mred\x1b[0m & <this>\n\x00')
+        self.assertEqual((second['seconds'], third['reason'], fourth['kind']),
+                         (0.25, 'no x', 'hang'))
+        self.assertEqual(found['suites'][0]['properties']['kernel'], '6.12.5')
+
+    def test_names(self) -> None:
+        for label, where, wanted in (
+                ('fake.many:a/b', (), ('fake', 'many:a/b')),
+                ('device: f.v.test', (), ('device', 'f.v.test')),
+                ('boot oom: log', (), ('oom', 'log')),
+                ('mirror.one', ('modules on 6.12', 'in-tree'),
+                 ('modules on 6.12/in-tree/mirror', 'one')),
+                ('7.3: checkpatch', (), ('', '7.3: checkpatch')),
+                ('kunit.py', (), ('', 'kunit.py')),
+                ('', (), ('', 'all'))):
+            self.assertEqual(name_of(Test(label, 'passed', where=where)), wanted)
+
+
+class EndTest(ScratchTest):
+    """However it ends, there is a whole file that says so, and none of an earlier run."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy_runner()
+        self.junit, self.json = self.scratch / 'junit.xml', self.scratch / 'verdict.json'
+        for path in (self.junit, self.json):
+            path.write_text('of an earlier run')
+
+    def variables(self, what: str, log: str) -> dict[str, str]:
+        return {'KDIR': str(self.kernel), 'FAKE': what, 'FAKE_LOG': str(DATA / f'{log}.log'),
+                'JUNIT': str(self.junit), 'JSON': str(self.json)}
+
+    def assert_written(self, status: int, *parts: str) -> None:
+        assert_valid(self, self.junit)
+        found = json.loads(self.json.read_text())
+        self.assertEqual(found['exit_status'], status)
+        for text in (self.junit.read_text(), self.json.read_text()):
+            for part in parts:
+                self.assertIn(part, text)
+        self.assertEqual({path.name for path in self.scratch.iterdir() if path.is_file()},
+                         {self.junit.name, self.json.name})
+
+    def test_passed(self) -> None:
+        self.make('run', **self.variables('passed', 'passed'))
+        self.assert_written(0, 'second/mutex', 'kdir-')
+
+    def test_failed(self) -> None:
+        self.make('run', **self.variables('failed', 'failed'))
+        self.assert_written(1, 'EXPECTATION FAILED at mm/tests/fake.c:31', 'reports == 0 (0x0)')
+
+    def test_hang(self) -> None:
+        self.make('run', **self.variables('hang', 'hang'))
+        self.assert_written(EXIT_HANG, 'no result within 120 s')
+
+    def test_build_error(self) -> None:
+        self.make('run', **self.variables('build error', 'passed'))
+        self.assert_written(EXIT_BUILD, 'mm/foo.c:3:1: error')
+
+    def test_refused(self) -> None:
+        for refused in ({'KDIR': '/no/such'}, {'KDIR': '', 'KVER': '5.4'}, {'TOPIC': 'x'},
+                        {'SMP': 'many'}):
+            self.make('run', **{**self.variables('passed', 'passed'), **refused})
+            self.assert_written(EXIT_USAGE, list(refused.values())[-1])
+
+    def test_no_folder_for_it(self) -> None:
+        for variable in ('JUNIT', 'JSON'):
+            self.assert_error(self.make('run', KDIR=str(self.kernel), **{variable: '/no/such/x'}),
+                              EXIT_USAGE, f'{variable}=/no/such/x')
+        self.assert_error(self.make('run', JSON='1'), EXIT_USAGE, 'JSON=1: want a file')
+
+    def test_killed(self) -> None:
+        env = self.environment(**self.variables('wait', 'passed'), PYTHONUNBUFFERED='1')
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with subprocess.Popen([sys.executable, 'tools/testing/kunit/nonblock', 'run'],
+                                  cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as process:
+                assert process.stdout
+                child = next(int(line.split()[1]) for line in process.stdout
+                             if line.startswith('child '))
+                self.assert_written(1, 'it did not come to its end')
+                process.send_signal(number)
+                if number == signal.SIGKILL:
+                    os.kill(child, signal.SIGKILL)
+                process.wait(30)
+            self.assert_written(*((130, 'interrupted') if number == signal.SIGTERM else
+                                  (1, 'it did not come to its end')))
+
+
+if __name__ == '__main__':
+    unittest.main()
