@@ -7,9 +7,11 @@ and we boot that ourselves, in its build folder.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from typing import Iterable, Mapping
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, capture, say, tool_failure
 from nonblock.kernel.machine import ARCHES, Machine
+from nonblock.kernel.session import Session
 
 # Where our programs are, in the tree
 SELFTEST = 'tools/testing/selftests/mm/mmu_notifier'
@@ -118,3 +121,25 @@ def start(command: list[str], timeout: int, um: Path, log: Path) -> tuple[int, b
         except BaseException:
             kunit_run.stop(process)
             raise
+
+
+@dataclass(frozen=True)
+class Booted:
+    status: int
+    timed_out: bool
+    lines: list[str]            # of the log
+    seconds: float
+    log: Path
+
+    def say(self, name: str, what: object, repo: Path) -> None:
+        say(f'boot {name}: {what}, {self.seconds:.0f} s, log: {os.path.relpath(self.log, repo)}')
+
+
+def run_boot(session: Session, name: str, command: list[str], timeout: int = 0) -> Booted:
+    """In the build folder, to its end; timeout: if not the machine's."""
+    since, log = time.monotonic(), session.folder / f'{name}.log'
+    ended = start(command, timeout or session.machine.timeout, session.folder, log)
+    text = log.read_text(encoding='utf-8', errors='replace')
+    if session.raw:
+        say(text)
+    return Booted(*ended, text.splitlines(), time.monotonic() - since, log)

@@ -45,10 +45,9 @@ class Outcome:
 
 def command_line(machine: Machine, folder: Path, jobs: int, raw: bool) -> list[str]:
     """The kunit.py command, to be run at the top of the prepared tree."""
-    # kunit.py writes no JSON when it shows the raw output.
-    output = '--raw_output=all' if raw else f'--json={folder}/results.json'
     return ['./tools/testing/kunit/kunit.py', 'run', *machine.build, *machine.run,
-            f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}', output]
+            f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}',
+            *(['--raw_output=all'] if raw else [])]
 
 
 def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:

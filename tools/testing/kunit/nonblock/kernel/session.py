@@ -16,7 +16,7 @@ from nonblock.kernel.machine import (ARCHES, LLVM_ARCHES, MAX_CPUS, SANITIZERS, 
                                      has_rt, sanitized, uml_has_smp)
 from nonblock.options import Options
 from nonblock.tree.prepare import Preparer
-from nonblock.tree.source import DEFAULT_KVER, Base, cache_dir, from_debian, from_kdir
+from nonblock.tree.source import DEFAULT_KVER, TESTED, Base, cache_dir, from_debian, from_kdir
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ def check_kdir(options: Options, runs: bool) -> None:
     if runs and not (base.path / KUNIT).is_file():
         raise Failure(EXIT_USAGE, f'KDIR={options.kdir}: has no {KUNIT}, which builds the kernels '
                       'and runs them. Is it whole?')
+
+
+def each_kernel(options: Options) -> list[Options]:
+    """The one that was asked for, or those on which all is tested."""
+    one = options.kver or options.kdir
+    return [options] if one else [replace(options, kver=kver) for kver in TESTED]
 
 
 def locked(base: Base) -> ContextManager[None]:

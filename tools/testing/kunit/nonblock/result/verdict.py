@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Iterator, Mapping, Optional
 
 from nonblock.kernel import sanitizer
 from nonblock.common import (EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say,
@@ -85,16 +85,19 @@ class SkipRule:
         return not re.search(self.pattern, text)
 
 
-def read_skip_rules(path: Path = SKIP_RULES) -> list[SkipRule]:
-    rules = []
+def read_rules(path: Path, columns: str) -> Iterator[list[str]]:
+    """The lines of a table, without comments."""
+    wanted = columns.count('|') + 1
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
-        if not line.strip() or line.startswith('#'):
-            continue
-        parts = [part.strip() for part in line.split('|', 2)]
-        if len(parts) != 3 or not all(parts):
-            raise Failure(EXIT_USAGE, f'{path}:{number}: want "reason | kernel file | pattern"')
-        rules.append(SkipRule(*parts))
-    return rules
+        if line.strip() and not line.startswith('#'):
+            parts = [part.strip() for part in line.split('|', wanted - 1)]
+            if len(parts) != wanted or not all(parts):
+                raise Failure(EXIT_USAGE, f'{path}:{number}: want "{columns}"')
+            yield parts
+
+
+def read_skip_rules(path: Path = SKIP_RULES) -> list[SkipRule]:
+    return [SkipRule(*parts) for parts in read_rules(path, 'reason | kernel file | pattern')]
 
 
 # What failed with reason
@@ -106,15 +109,7 @@ class FailureRule:
 
 
 def read_failure_rules(path: Path = FAILURE_RULES) -> list[FailureRule]:
-    rules = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
-        if not line.strip() or line.startswith('#'):
-            continue
-        parts = [part.strip() for part in line.split('|', 1)]
-        if len(parts) != 2 or not all(parts):
-            raise Failure(EXIT_USAGE, f'{path}:{number}: want "suite.case | message"')
-        rules.append(FailureRule(*parts))
-    return rules
+    return [FailureRule(*parts) for parts in read_rules(path, 'suite.case | message')]
 
 
 def green_cases(repo: Path) -> list[Case]:

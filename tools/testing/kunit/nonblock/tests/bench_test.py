@@ -12,7 +12,7 @@ from unittest import mock
 
 from nonblock.kernel import machine
 from nonblock.verbs import bench
-from nonblock.verbs.bench import FIXES, OURS, Measured, Result
+from nonblock.verbs.bench import FIXES, OURS, Measured, Ratio
 from nonblock.kernel.boot import start
 from nonblock.common import Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
@@ -53,7 +53,7 @@ def boots(values: dict[str, list[float]]) -> dict[str, list[Measured]]:
 
 class ParseTest(unittest.TestCase):
     def test_passes(self) -> None:
-        boot = bench.parse_log(LOG.splitlines())
+        boot = bench.read_passes(LOG.splitlines())
         self.assertEqual(boot.values, {'fault_munmap': 52000, 'kmalloc': 1234.5,
                                        'range_nonblocking_16': 31000})
         self.assertEqual(boot.lockdep, {'at boot': {'lock-classes': 500},
@@ -65,14 +65,14 @@ class ParseTest(unittest.TestCase):
         for line in ('bench: failed: /mmu_notifier_bench.ko: Invalid argument',
                      'WARNING: possible recursive locking detected',
                      'BUG: Invalid wait context ]'):
-            self.assertEqual(bench.parse_log(f'{line}\n{LOG}'.splitlines()).trouble, line)
+            self.assertEqual(bench.read_passes(f'{line}\n{LOG}'.splitlines()).trouble, line)
 
     def test_no_end(self) -> None:
-        boot = bench.parse_log(LOG.replace('bench: end\n', '').splitlines())
+        boot = bench.read_passes(LOG.replace('bench: end\n', '').splitlines())
         self.assertEqual(boot.trouble, 'it did not come to its end')
 
     def test_suites(self) -> None:
-        boot = bench.parse_suites(SUITES.splitlines())
+        boot = bench.read_suites(SUITES.splitlines())
         self.assertEqual(boot.values, {'kunit_suites': 1.25e9, 'locking_selftests': 0.25e9,
                                        'kunit_passed': 1})
         # What a suite has the kernel report is its own affair.
@@ -80,13 +80,13 @@ class ParseTest(unittest.TestCase):
 
     def test_suites_that_panic(self) -> None:
         panic = 'Kernel panic - not syncing: Fatal exception'
-        boot = bench.parse_suites(SUITES.replace('bench: end', panic).splitlines())
+        boot = bench.read_suites(SUITES.replace('bench: end', panic).splitlines())
         self.assertEqual(boot.trouble, 'it did not come to its end')
 
     def test_suite_that_failed_or_did_not_run(self) -> None:
-        boot = bench.parse_suites(SUITES.replace('] ok 1', '] not ok 1').splitlines())
+        boot = bench.read_suites(SUITES.replace('] ok 1', '] not ok 1').splitlines())
         self.assertEqual(boot.trouble, 'failed: slub_test')
-        boot = bench.parse_suites(SUITES.replace('Good, all', 'BUG:').splitlines())
+        boot = bench.read_suites(SUITES.replace('Good, all', 'BUG:').splitlines())
         self.assertEqual(boot.trouble, 'locking_selftests did not run')
 
 
@@ -102,7 +102,7 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(bench.ratios(found), [])
 
     def test_linear(self) -> None:
-        passes = [Result(f'range_nonblocking_{count}', ours, 1, 1, 0, None)
+        passes = [Ratio(f'range_nonblocking_{count}', ours, 1, 1, 0, None)
                   for count, ours in ((1, 900), (16, 1600), (4096, 4096 * 130))]
         result, = bench.linear(passes)
         self.assertEqual((result.name, result.ratio, result.good),
@@ -111,10 +111,10 @@ class JudgeTest(unittest.TestCase):
     def test_verdict(self) -> None:
         verdict = Verdict()
         names = sorted(bench.expected_names() - {'interval_blockable_1'})
-        results = [Result(name, 2 if name == 'kmalloc' else 1, 1,
-                          2 if name == 'kmalloc' else 1, 0, bench.limit_of(name))
+        results = [Ratio(name, 2 if name == 'kmalloc' else 1, 1,
+                         2 if name == 'kmalloc' else 1, 0, bench.limit_of(name))
                    for name in names]
-        bench.judge(results, verdict)
+        bench.judge_ratios(results, verdict)
         self.assertEqual(verdict.lines, [
             'MISSING interval_blockable_1: not measured in each boot',
             'FAILED kmalloc: 2.0 against 1.0, ratio 2.000, goal 1.01'])
@@ -123,7 +123,7 @@ class JudgeTest(unittest.TestCase):
     def test_what_passed_has_to_pass(self) -> None:
         for ours, passed in ((160, 0), (161, 1), (162, 1)):
             verdict = Verdict()
-            bench.judge([Result('kunit_passed', ours, 161, ours / 161, 0, None)], verdict)
+            bench.judge_ratios([Ratio('kunit_passed', ours, 161, ours / 161, 0, None)], verdict)
             self.assertEqual(verdict.passed, passed, ours)
 
     def test_goals(self) -> None:
@@ -136,7 +136,7 @@ class JudgeTest(unittest.TestCase):
 
 class OutputTest(ScratchTest):
     def test_json_and_text(self) -> None:
-        results = [Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)]
+        results = [Ratio('kmalloc', 2, 1, 2, 0, 1.01), Ratio('other', 1, 1, 1, 0, None)]
         table = bench.resources(*({side: Measured(lockdep={when: {'lock-classes': number}})
                                    for side, number in numbers} for when, numbers in (
                                        ('at boot', ((FIXES, 5), (OURS, 6))),
@@ -156,7 +156,7 @@ class OutputTest(ScratchTest):
         with mock.patch('nonblock.verbs.bench.capture') as capture:
             capture.return_value.returncode = 0
             bench.plot(self.scratch, 'Linux 6.12', [
-                Result('kmalloc', 2, 1, 2, 0, 1.01), Result('other', 1, 1, 1, 0, None)])
+                Ratio('kmalloc', 2, 1, 2, 0, 1.01), Ratio('other', 1, 1, 1, 0, None)])
         self.assertEqual((self.scratch / 'bench.dat').read_text(encoding='utf-8'),
                          'kmalloc 2.0000 1.01\nother 1.0000 NaN\n')
         self.assertEqual(capture.call_args[0][0][0], 'gnuplot')

@@ -32,8 +32,8 @@ class LogTest(ScratchTest):
     def judge(self, log: str, boot: TestBoot = TestBoot('boot', 'mrelease'), status: int = 0,
               timed_out: bool = False, rules: list[SkipRule] = RULES) -> list[str]:
         with quiet() as output:
-            verdict, _ = e2e.judge(boot, self.session(UML_E2E), log.splitlines(), status, timed_out,
-                                   rules)
+            verdict, _ = e2e.judge_boot(boot, self.session(UML_E2E), log.splitlines(), status,
+                                        timed_out, rules)
         self.shown = output.getvalue()
         self.code = verdict.code
         return [*verdict.lines, str(verdict)]

@@ -179,7 +179,7 @@ class JudgeTest(unittest.TestCase):
     BLOCK = Block(7, '$ one\nyes\n$ two\nmake: *** Error 1')
 
     def lines(self, *ran: tuple[str, list[str]]) -> list[str]:
-        verdict = guide.judge(self.BLOCK, list(ran))
+        verdict = guide.judge_block(self.BLOCK, list(ran))
         return [*verdict.lines, str(verdict)]
 
     def test_passed(self) -> None:

@@ -11,11 +11,11 @@ from nonblock.verbs import modules
 from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.kernel.machine import UML_MODULES
-from nonblock.verbs.modules import BOOTS, expected_in, judge_boot
+from nonblock.verbs.modules import LOADS, expected_in, judge_load
 from nonblock.result.ktap import parse_log
 from nonblock.result.verdict import FailureRule, expected_cases, read_failure_rules
 
-OUT_OF_TREE = next(boot for boot in BOOTS if boot.name == 'out-of-tree')
+OUT_OF_TREE = next(load for load in LOADS if load.name == 'out-of-tree')
 RULES = read_failure_rules()
 ALLOCATES = next(rule for rule in RULES if rule.case == 'mirror_wrong.wrong_allocates')
 
@@ -57,7 +57,7 @@ LOG = RIGHT_LOG + suite_log('mirror_wrong', [
 class JudgeTest(ScratchTest):
     def judge(self, log: str = LOG, status: int = 0, timed_out: bool = False,
               rules: list[FailureRule] = RULES) -> list[str]:
-        verdict = judge_boot(OUT_OF_TREE, self.session(UML_MODULES), expected_cases(TOP),
+        verdict = judge_load(OUT_OF_TREE, self.session(UML_MODULES), expected_cases(TOP),
                              log.splitlines(), status, timed_out, [], rules)
         self.code = verdict.code
         return [*verdict.lines, str(verdict)]
@@ -110,7 +110,7 @@ class JudgeTest(ScratchTest):
 class TableTest(unittest.TestCase):
     def test_every_suite_is_in_a_boot_of_modules(self) -> None:
         cases = expected_cases(TOP)
-        in_tree = next(boot for boot in BOOTS if boot.name == 'in-tree')
+        in_tree = next(load for load in LOADS if load.name == 'in-tree')
         self.assertEqual(expected_in(in_tree, cases), cases)
         self.assertEqual({case.suite for case in expected_in(OUT_OF_TREE, cases)},
                          {'mirror', 'mirror_wrong'})
@@ -124,8 +124,8 @@ class TableTest(unittest.TestCase):
             str(case) for case in expected_cases(TOP) if case.suite == 'mirror_wrong'})
 
     def test_init_takes_no_more_arguments(self) -> None:
-        for boot in BOOTS:
-            command = modules.boot_command(UML_MODULES, boot)
+        for load in LOADS:
+            command = modules.boot_command(UML_MODULES, load)
             self.assertLessEqual(len(command[command.index('--') + 1:]), 30)
 
 

@@ -136,8 +136,8 @@ class PropertyTest(ScratchTest):
                      Outcome(run.status, timed_out=run.timed_out))
 
     def of_harness(self, names: list[str], run: Run) -> Verdict:
-        verdict, log = e2e.judge(TestBoot('boot', 'one'), self.session(UML_E2E), run.lines,
-                                 run.status, run.timed_out, RULES)
+        verdict, log = e2e.judge_boot(TestBoot('boot', 'one'), self.session(UML_E2E), run.lines,
+                                      run.status, run.timed_out, RULES)
         ran = {result.name for result in log.tests} | {log.open_test}
         verdict.add(missing_tests({'one': names}, {'one': ran}))
         return verdict

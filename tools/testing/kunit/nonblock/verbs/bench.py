@@ -18,14 +18,14 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 from nonblock.result import kselftests, ktap
 from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.verbs import BUILD, Verb, turnaround
-from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_tool, start
+from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
 from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, capture, say, write_atomically
 from nonblock.tree.hooks import touched_files
 from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options, includers
@@ -138,7 +138,7 @@ RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
              'number of stack traces', 'number of stack hash chains')
 
 
-def parse_log(lines: Iterable[str]) -> Measured:
+def read_passes(lines: Iterable[str]) -> Measured:
     boot = Measured()
     for line in map(str.rstrip, lines):
         if match := VALUE.search(line):
@@ -168,9 +168,9 @@ def between(lines: list[str], first: str, last: str) -> Optional[float]:
     return float(ends[-1] - starts[0]) if starts and ends else None
 
 
-def parse_suites(lines: list[str]) -> Measured:
+def read_suites(lines: list[str]) -> Measured:
     """The kernel's own suites: reports are what some of them are about, but no panic."""
-    boot = parse_log(lines)
+    boot = read_passes(lines)
     boot.trouble = '' if boot.ended else 'it did not come to its end'
     for name, first, last in (
             ('kunit_suites', r'\] KTAP version 1', r'\] (not )?ok \d+ \w+'),
@@ -202,7 +202,7 @@ LINEAR, FEW, MANY = 1.2, 16, 4096
 
 
 @dataclass
-class Result:
+class Ratio:
     name: str
     ours: float
     other: float                # the fixes; or, of what must be linear, ours with few
@@ -230,7 +230,7 @@ def spread(values: list[float]) -> float:
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def ratios(boots: dict[str, list[Measured]]) -> list[Result]:
+def ratios(boots: dict[str, list[Measured]]) -> list[Ratio]:
     """Of the medians, for all that each boot of both sides has."""
     every = [boot for side in SIDES for boot in boots[side]]
     found = []
@@ -239,12 +239,12 @@ def ratios(boots: dict[str, list[Measured]]) -> list[Result]:
             continue
         values = {side: [boot.values[name] for boot in boots[side]] for side in SIDES}
         ours, other = (statistics.median(values[side]) for side in (OURS, FIXES))
-        found.append(Result(name, ours, other, ours / other,
-                            max(map(spread, values.values())), limit_of(name)))
+        found.append(Ratio(name, ours, other, ours / other,
+                           max(map(spread, values.values())), limit_of(name)))
     return found
 
 
-def linear(results: Iterable[Result]) -> list[Result]:
+def linear(results: Iterable[Ratio]) -> list[Ratio]:
     """What one notifier costs where there are many, and where there are few."""
     ours = {result.name: result for result in results}
     found = []
@@ -252,8 +252,8 @@ def linear(results: Iterable[Result]) -> list[Result]:
         few = ours.get(name.replace(f'_{MANY}', f'_{FEW}'))
         if name.endswith(f'_{MANY}') and few:
             each = [many.ours / MANY, few.ours / FEW]
-            found.append(Result(f'{name.removesuffix(f"_{MANY}")}_linear', each[0], each[1],
-                                each[0] / each[1], many.spread, LINEAR))
+            found.append(Ratio(f'{name.removesuffix(f"_{MANY}")}_linear', each[0], each[1],
+                               each[0] / each[1], many.spread, LINEAR))
     return found
 
 
@@ -264,7 +264,7 @@ def expected_names() -> set[str]:
             'locking_selftests', *passes}
 
 
-def judge(results: list[Result], verdict: Verdict) -> None:
+def judge_ratios(results: list[Ratio], verdict: Verdict) -> None:
     for name in sorted(expected_names() - {result.name for result in results}):
         verdict.fail(name, 'not measured in each boot', word='MISSING')
     for result in results:
@@ -274,7 +274,7 @@ def judge(results: list[Result], verdict: Verdict) -> None:
 
 # The tables
 
-def as_text(results: list[Result]) -> str:
+def as_text(results: list[Ratio]) -> str:
     lines = [f'{"":28} {"fixes":>13} {"ours":>13} {"ratio":>7} {"goal":>6} {"spread":>8}']
     for result in results:
         goal = '-' if result.limit is None else f'{result.limit:.2f}'
@@ -323,7 +323,7 @@ plot "bench.dat" using 0:2:xtic(1) with boxes title "measured", \\
 '''
 
 
-def plot(folder: Path, title: str, results: list[Result]) -> None:
+def plot(folder: Path, title: str, results: list[Ratio]) -> None:
     (folder / 'bench.dat').write_text(''.join(
         f'{result.name} {result.ratio:.4f} '
         f'{"NaN" if result.limit is None else f"{result.limit:.2f}"}\n' for result in results),
@@ -334,7 +334,7 @@ def plot(folder: Path, title: str, results: list[Result]) -> None:
         raise Failure(EXIT_BUILD, f'gnuplot: {result.stderr.strip()}')
 
 
-def as_json(title: str, results: list[Result], table: Resources, objects: list[str],
+def as_json(title: str, results: list[Ratio], table: Resources, objects: list[str],
             times: list[turnaround.Time], selftests: dict[str, dict[str, kselftests.Program]],
             verdict: Verdict) -> str:
     return json.dumps({
@@ -388,21 +388,25 @@ def build(session: Session) -> str:
 
 
 def boot_once(session: Session, number: int, suites: bool) -> Measured:
-    folder, machine = session.folder, session.machine
+    machine = session.machine
     name = f'bench-{"suites" if suites else "passes"}-{number}'
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
-    what = Boot(name, 'bench', () if suites else module_arguments(folder),
+    what = Boot(name, 'bench', () if suites else module_arguments(session.folder),
                 kernel='' if suites else 'kunit.enable=0', memory=256)
-    log = folder / f'{name}.log'
-    _, timed_out = start(command_line(seeded, what), machine.timeout, folder, log)
-    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
-    boot = parse_suites(lines) if suites else parse_log(lines)
-    if timed_out:
-        boot.trouble = f'no end within {machine.timeout} s'
-    if boot.trouble:
-        boot.trouble += f' (log: {log})'
-    return boot
+    return boot_and_read(replace(session, machine=seeded), what,
+                         read_suites if suites else read_passes)[0]
+
+
+def boot_and_read(session: Session, what: Boot, read: Callable[[list[str]], Measured]
+                  ) -> tuple[Measured, list[str]]:
+    booted = run_boot(session, what.name, command_line(session.machine, what))
+    found = read(booted.lines)
+    if booted.timed_out:
+        found.trouble = f'no end within {session.machine.timeout} s'
+    if found.trouble:
+        found.trouble += f' (log: {booted.log})'
+    return found, booted.lines
 
 
 def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[Measured]]:
@@ -423,20 +427,13 @@ def boot_selftests(session: Session, load: int) -> tuple[Measured, dict[str, kse
     static keys of the scheduler on and off, and with two, a CPU may still run a breakpoint
     that the other one has patched away: an Oops at an int3 in __schedule(), after minutes.
     """
-    folder, machine = session.folder, session.machine
-    real = replace(machine, run=('-smp', '2', '-cpu', 'max'), timeout=machine.timeout + load)
+    machine = replace(session.machine, run=('-smp', '2', '-cpu', 'max'),
+                      timeout=session.machine.timeout + load)
     what = Boot('bench-selftests', 'run_selftests', (str(load),),
                 kernel='kunit.enable=0 loglevel=5 hugepages=8', memory=2048,
                 accelerator='tcg,thread=single')
-    log = folder / f'{what.name}.log'
-    _, timed_out = start(command_line(real, what), real.timeout, folder, log)
-    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
-    boot = parse_log(lines)
-    if timed_out:
-        boot.trouble = f'no end within {real.timeout} s'
-    if boot.trouble:
-        boot.trouble += f' (log: {log})'
-    return boot, kselftests.parse(lines)
+    found, lines = boot_and_read(replace(session, machine=machine), what, read_passes)
+    return found, kselftests.parse(lines)
 
 
 def boot_both_selftests(
@@ -472,7 +469,7 @@ def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
     boots = boot_in_turn(sides, total)
     results = ratios(boots)
     results += linear(results)
-    judge(results, total)
+    judge_ratios(results, total)
     loaded, selftests = boot_both_selftests(sides, load, total)
     names = kselftests.present(ours.tree)
     kselftests.compare(names, selftests[FIXES], selftests[OURS], total)

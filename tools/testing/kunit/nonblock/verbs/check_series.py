@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator, TypeVar
 
 from nonblock.verbs.check_whole import Checks, checkpatch
 from nonblock.common import EXIT_TREE, REPO, Failure, as_failure, capture, say
-from nonblock.kernel.session import find_base, locked
+from nonblock.kernel.session import each_kernel, find_base, locked
 from nonblock.options import Options
 from nonblock.tree.hooks import touched_files
 from nonblock.kernel.kbuild import includers
 from nonblock.tree.series import DEPENDS, choose_topics, read_topics, write_series
 from nonblock.verbs.series_build import SeriesBuilder, in_kernel, is_built, never_built
 from nonblock.result.verdict import Verdict, green_cases, read_skip_rules
-from nonblock.tree.source import TESTED
 from nonblock.verbs import BUILD, Verb
 
 T = TypeVar('T')
@@ -179,8 +177,7 @@ def check(options: Options) -> Verdict:
     """The series on each kernel, or on the one that was asked for."""
     cases, rules = green_cases(REPO), read_skip_rules()
     total = check_runner()
-    one = options.kver or options.kdir
-    for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
+    for chosen in each_kernel(options):
         try:
             base = find_base(chosen)
             with locked(base):

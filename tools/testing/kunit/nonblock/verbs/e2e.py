@@ -7,11 +7,9 @@ must report nothing, or, where a boot is there to show a report, just that.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterable, Mapping
@@ -19,7 +17,7 @@ from typing import Callable, Iterable, Mapping
 from nonblock.kernel import kunit_run
 from nonblock.kernel import sanitizer
 from nonblock.kernel.boot import (SELFTEST, Boot, build_initramfs, build_programs, command_line,
-                                  start)
+                                  run_boot)
 from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
 from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
@@ -206,8 +204,8 @@ def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status:
                      word='MISSING')
 
 
-def judge(boot: TestBoot, session: Session, lines: list[str], status: int, timed_out: bool,
-          rules: list[SkipRule]) -> tuple[Verdict, Log]:
+def judge_boot(boot: TestBoot, session: Session, lines: list[str], status: int,
+               timed_out: bool, rules: list[SkipRule]) -> tuple[Verdict, Log]:
     log, verdict = parse_log(lines), Verdict()
     for result in log.tests:
         verdict.take(result, rules, session, f'{boot.name}: {result}')
@@ -244,17 +242,11 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
                          **suite.files(session)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
     for boot in suite.boots:
-        since = time.monotonic()
-        path = um / f'{boot.name}.log'
-        status, timed_out = start(command_line(session.machine, boot),
-                                  boot.timeout or session.machine.timeout, um, path)
-        text = path.read_text(encoding='utf-8', errors='replace')
-        if session.raw:
-            say(text)
-        verdict, log = judge(boot, session, text.splitlines(), status, timed_out, rules)
-        verdict.tests[-1].seconds = time.monotonic() - since    # of the log
-        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
-            f'log: {os.path.relpath(path, session.repo)}')
+        booted = run_boot(session, boot.name, command_line(session.machine, boot), boot.timeout)
+        verdict, log = judge_boot(boot, session, booted.lines, booted.status, booted.timed_out,
+                                  rules)
+        verdict.tests[-1].seconds = booted.seconds      # of the log
+        booted.say(boot.name, verdict, session.repo)
         ran[boot.source] |= {result.name for result in log.tests} | {log.open_test}
         total.add(verdict)
     total.add(missing_tests(expected, ran))

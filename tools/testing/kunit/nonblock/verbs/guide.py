@@ -20,7 +20,7 @@ from typing import Iterable, Iterator, Mapping
 
 from nonblock.verbs import e2e
 from nonblock.kernel import kunit_run
-from nonblock.kernel.boot import build_initramfs, start, uml_command_line
+from nonblock.kernel.boot import build_initramfs, run_boot, uml_command_line
 from nonblock.common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
 from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
@@ -212,7 +212,7 @@ def split_output(text: str, mark: str = MARK) -> list[tuple[str, list[str]]]:
 Ran = list[tuple[str, list[str]]]
 
 
-def judge(block: Block, ran: Ran) -> Verdict:
+def judge_block(block: Block, ran: Ran) -> Verdict:
     """The block counts as one test."""
     verdict = Verdict()
     commands = block.commands()
@@ -247,7 +247,7 @@ def run_in_shell(blocks: list[Block], cwd: Path, env: Mapping[str, str]) -> Verd
     ran = split_output(result.stdout)
     for block in blocks:
         number = len(block.commands())
-        total.add(judge(block, ran[:number]))
+        total.add(judge_block(block, ran[:number]))
         ran = ran[number:]
     if total.failed:
         say(result.stdout)
@@ -325,13 +325,12 @@ def run_boots(session: Session, modules: Path) -> Verdict:
     for number, block in enumerate(blocks, 1):
         say(f'# {block}')
         put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
-        path = um / f'guide-{number}.log'
-        status, timed_out = start(boot_command(), session.machine.timeout, um, path)
-        text = path.read_text(encoding='utf-8', errors='replace')
-        verdict = judge(block, split_output(text.partition(f'{MARK} begins')[2]))
-        if timed_out or status:
-            verdict.fail(block.place, 'HANG' if timed_out else
-                         f'the kernel ended with exit status {status}', EXIT_HANG)
-        say(f'boot guide-{number}: {verdict}, log: {os.path.relpath(path, repo)}')
+        booted = run_boot(session, f'guide-{number}', boot_command())
+        verdict = judge_block(
+            block, split_output('\n'.join(booted.lines).partition(f'{MARK} begins')[2]))
+        if booted.timed_out or booted.status:
+            verdict.fail(block.place, 'HANG' if booted.timed_out else
+                         f'the kernel ended with exit status {booted.status}', EXIT_HANG)
+        booted.say(f'guide-{number}', verdict, repo)
         total.add(verdict)
     return total

@@ -16,12 +16,12 @@ from typing import Iterator, NamedTuple, Optional
 from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure, say,
                              write_atomically)
 from nonblock.kernel.machine import UML
-from nonblock.kernel.session import Session, find_base, prepared
+from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import FAILED, SKIPPED, Log, Result
 from nonblock.result.verdict import (SkipRule, Verdict, expected_cases, find_stop,
                                      read_skip_rules)
-from nonblock.tree.source import TESTED, Base
+from nonblock.tree.source import Base
 from nonblock.verbs import BUILD, Verb, run as suites
 
 # Takes the annotation out again. Its topic cannot be left out: others are built on it.
@@ -136,7 +136,7 @@ def totals(kernel: Kernel, run: str, cells: list[Cell], heard: str = 'LMS') -> d
 
 # The verdict
 
-def judge(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
+def judge_cells(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
     """Counts our cells. Of mainline's only those matter that have no result."""
     verdict = Verdict()
     cells = all_cells(kernels)
@@ -322,12 +322,11 @@ def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
     rules = read_skip_rules()
     total, kernels = Verdict(), []
-    one = options.kver or options.kdir
-    for chosen in [options] if one else [replace(options, kver=kver) for kver in TESTED]:
+    for chosen in each_kernel(options):
         try:
             base = find_base(chosen)
         except (Failure, OSError) as error:
-            if one:
+            if chosen is options:
                 raise
             failure = as_failure(error)
             total.fail(chosen.kver, str(failure), failure.code)
@@ -341,7 +340,7 @@ def compare(options: Options) -> Verdict:
         (REPO / 'build').mkdir(exist_ok=True)
         write_atomically(REPO / 'build' / name, text)
         say(f'also in build/{name}')
-    total.add(judge(kernels, rules))
+    total.add(judge_cells(kernels, rules))
     return total
 
 

@@ -8,18 +8,16 @@ commands of the guide are run, see guide.py, and the tests of a user's own drive
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import textwrap
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
 from nonblock.kernel import kunit_run
-from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run_tool, start,
+from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run_boot, run_tool,
                                   uml_command_line)
 from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, REPO, Failure, say
 from nonblock.kernel.kunit_run import Outcome
@@ -38,17 +36,17 @@ PROGRAM = 'load'
 
 
 @dataclass(frozen=True)
-class Boot:
+class Load:
     name: str
     modules: tuple[str, ...]    # in the build folder, in the order in which they are loaded
     suites: tuple[str, ...]     # only these, if any
 
 
-BOOTS = (
-    Boot('in-tree', ('lib/kunit/kunit.ko', 'lib/kunit/report-test.ko',
+LOADS = (
+    Load('in-tree', ('lib/kunit/kunit.ko', 'lib/kunit/report-test.ko',
                      'lib/kunit/mmu_notifier-test.ko', 'mm/mmu_notifier_nonblock_kunit.ko',
                      f'{SAMPLE}/mirror_test.ko', f'{SAMPLE}/mirror_wrong_test.ko'), ()),
-    Boot('out-of-tree', ('lib/kunit/kunit.ko', f'{OUT_OF_TREE}/mirror_test.ko',
+    Load('out-of-tree', ('lib/kunit/kunit.ko', f'{OUT_OF_TREE}/mirror_test.ko',
                          f'{OUT_OF_TREE}/mirror_wrong_test.ko'), ('mirror', 'mirror_wrong')),
 )
 
@@ -65,15 +63,15 @@ def out_of_tree_command(tree: Path, um: Path, folder: Path) -> list[str | Path]:
     return ['make', '-C', tree, 'ARCH=um', f'O={um}', f'M={folder}', 'modules']
 
 
-def boot_command(machine: Machine, boot: Boot) -> list[str]:
+def boot_command(machine: Machine, load: Load) -> list[str]:
     """Where time travels, sleeps cost nothing."""
     assert machine.is_uml
-    names = [f'/{boot.name}/{Path(module).name}' for module in boot.modules]
+    names = [f'/{load.name}/{Path(module).name}' for module in load.modules]
     return uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
 
 
-def expected_in(boot: Boot, cases: list[Case]) -> list[Case]:
-    return [case for case in cases if not boot.suites or case.suite in boot.suites]
+def expected_in(load: Load, cases: list[Case]) -> list[Case]:
+    return [case for case in cases if not load.suites or case.suite in load.suites]
 
 
 def add_messages(log: Log) -> None:
@@ -84,39 +82,34 @@ def add_messages(log: Log) -> None:
             one.reason += f':\n    {textwrap.shorten(message, 300, placeholder=" ...")}'
 
 
-def judge_boot(boot: Boot, session: Session, cases: list[Case], lines: list[str],
+def judge_load(load: Load, session: Session, cases: list[Case], lines: list[str],
                status: int, timed_out: bool, rules: list[SkipRule],
                failures: list[FailureRule]) -> Verdict:
     log = parse_log(lines)
     claim_failures(log, failures)
     add_messages(log)
-    verdict = judge(expected_in(boot, cases), log, rules, session, Outcome(timed_out=timed_out))
+    verdict = judge(expected_in(load, cases), log, rules, session, Outcome(timed_out=timed_out))
     for line in lines:
         if line.startswith(f'{PROGRAM}: '):
             verdict.fail(PROGRAM, line.removeprefix(f'{PROGRAM}: '))
     if status and not verdict.failed:
         verdict.fail('', f'the kernel ended with exit status {status}')
-    return verdict.within(boot.name)
+    return verdict.within(load.name)
 
 
-def run_boots(boots: Sequence[Boot], session: Session, cases: list[Case], rules: list[SkipRule],
+def run_loads(loads: Sequence[Load], session: Session, cases: list[Case], rules: list[SkipRule],
               failures: list[FailureRule]) -> Verdict:
     """Put the modules of all of them into one initramfs, boot each, and judge."""
     um, total = session.folder, Verdict()
     programs = build_programs(session.tree, um, SELFTEST)
     build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
-        f'/{boot.name}/{Path(module).name}': um / module
-        for boot in boots for module in boot.modules}})
-    for boot in boots:
-        since = time.monotonic()
-        path = um / f'{boot.name}.log'
-        ended = start(boot_command(session.machine, boot), session.machine.timeout, um, path)
-        text = path.read_text(encoding='utf-8', errors='replace')
-        if session.raw:
-            say(text)
-        verdict = judge_boot(boot, session, cases, text.splitlines(), *ended, rules, failures)
-        say(f'boot {boot.name}: {verdict}, {time.monotonic() - since:.0f} s, '
-            f'log: {os.path.relpath(path, session.repo)}')
+        f'/{load.name}/{Path(module).name}': um / module
+        for load in loads for module in load.modules}})
+    for load in loads:
+        booted = run_boot(session, load.name, boot_command(session.machine, load))
+        verdict = judge_load(load, session, cases, booted.lines, booted.status, booted.timed_out,
+                             rules, failures)
+        booted.say(load.name, verdict, session.repo)
         total.add(verdict)
     return total
 
@@ -139,7 +132,7 @@ def run_suites(session: Session) -> Verdict:
     total.add(built)
     if built.failed:
         return total
-    total.add(run_boots(BOOTS, session, cases, read_skip_rules(), failures))
+    total.add(run_loads(LOADS, session, cases, read_skip_rules(), failures))
     total.add(guide.run_boots(session, folder))
     return total
 
@@ -180,9 +173,9 @@ def run_driver(session: Session, folder: Path) -> Verdict:
     command = out_of_tree_command(session.tree, session.folder, folder)
     say(f'$ {shlex.join(map(str, command))}')
     run_tool(f'building {folder}', command)
-    boot = Boot('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
+    load = Load('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
                 tuple({case.suite for case in cases}))
-    return run_boots([boot], session, cases, [ANY_SKIP], [])
+    return run_loads([load], session, cases, [ANY_SKIP], [])
 
 
 def driver_folder(options: Options) -> Path:
