@@ -72,7 +72,8 @@ busybox-static is the shell for the commands of the guide" ;;
 		test | test-quick | test-all) needed="$needed
 busybox-static is the shell for the commands of the guide
 quilt reads hooks/series
-python3-yaml reads what CI systems run" ;;
+python3-yaml reads what CI systems run
+libxml2-utils checks the JUnit XML" ;;
 	esac
 	case $purpose in
 		audit | test | test-all) needed="$needed
