@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,11 @@ import unittest
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_USAGE
+from nonblock.common import EXIT_BUILD, EXIT_CODES, EXIT_HANG, EXIT_USAGE
 from nonblock.result.ktap import Result
 from nonblock.result.output import Output, name_of
 from nonblock.result.verdict import Test, Verdict
-from nonblock.tests.fixtures import DATA, ScratchTest
+from nonblock.tests.fixtures import DATA, TOP, ScratchTest
 
 SCHEMA = DATA / 'junit.xsd'
 
@@ -86,6 +87,25 @@ class FormatTest(ScratchTest):
                 ('kunit.py', (), ('', 'kunit.py')),
                 ('', (), ('', 'all'))):
             self.assertEqual(name_of(Test(label, 'passed', where=where)), wanted)
+
+
+class PageTest(FormatTest):
+    """Documentation/runner.rst has each name, and each exit status."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.page = (TOP / 'Documentation/runner.rst').read_text(encoding='utf-8')
+
+    def test_names_are_documented(self) -> None:
+        found = json.loads((self.scratch / 'json').read_text())
+        suite = found['suites'][0]
+        for name in (*found, *suite, *suite['properties'], *suite['tests'][0]):
+            self.assertIn(f'``{name}``', self.page)
+
+    def test_exit_statuses_are_documented(self) -> None:
+        table = self.page.partition('\nExit statuses\n')[2].partition('If there')[0]
+        documented = re.findall(r'^(\d+) +\w', table, re.MULTILINE)
+        self.assertEqual(documented, re.findall(r'^  (\d+)  ', EXIT_CODES, re.MULTILINE))
 
 
 class EndTest(ScratchTest):
