@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Iterator, Mapping, Optional, Sequence
 
@@ -89,6 +90,13 @@ def hush() -> None:
     for number in (1, 2):
         if os.path.samestat(os.fstat(number), output):
             os.dup2(nowhere, number)
+
+
+def as_table(rows: list[list[str]]) -> str:
+    """The first column to the left, the others to the right; a row may have fewer, or more."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue='')]
+    return '\n'.join('  '.join([f'{row[0]:{widths[0]}}', *(
+        f'{text:>{width}}' for text, width in zip(row[1:], widths[1:]))]).rstrip() for row in rows)
 
 
 class Progress:

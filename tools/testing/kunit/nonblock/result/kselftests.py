@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Iterable
 
 from nonblock.kernel.boot import run_tool
-from nonblock.common import EXIT_BUILD, Failure
+from nonblock.common import EXIT_BUILD, Failure, as_table
 from nonblock.kernel.session import Session
-from nonblock.result.ktap import FAILED, parse_log
+from nonblock.result.ktap import FAILED, PASSED, SKIPPED, parse_log
 from nonblock.result.verdict import Verdict
 
 MM = 'tools/testing/selftests/mm'
@@ -104,17 +104,10 @@ def compare(names: list[str], before: dict[str, Program], after: dict[str, Progr
 
 
 def as_text(names: list[str], before: dict[str, Program], after: dict[str, Program]) -> str:
-    columns = ('passed', 'failed', 'skipped')
-    heads = ''.join(f' {column:>8}' if number else f' {column:>6}'
-                    for _ in range(2) for number, column in enumerate(columns))
-    lines = [f'{"selftests/mm":28} {"fixes":>24} {"ours":>24}', f'{"":28}{heads}']
-    for name in names:
-        counts = [side.get(name, Program()).count(column) for side in (before, after)
-                  for column in columns]
-        lines.append(f'{name:28}' + ''.join(f' {count:{8 if number % 3 else 6}}'
-                                            for number, count in enumerate(counts)) +
-                     f'  {after.get(name, Program()).ended}')
+    statuses = (PASSED, FAILED, SKIPPED)
+    rows = [['selftests/mm', 'fixes:', *statuses, 'ours:', *statuses]]
+    rows += [[name, *(text for side in (before, after) for text in (
+        '', *(str(side.get(name, Program()).count(status)) for status in statuses))),
+        after.get(name, Program()).ended] for name in names]
     missing = [name for name in PROGRAMS if name not in names]
-    if missing:
-        lines.append(f'Not in this kernel: {", ".join(missing)}')
-    return '\n'.join(lines)
+    return as_table(rows) + (f'\nNot in this kernel: {", ".join(missing)}' if missing else '')

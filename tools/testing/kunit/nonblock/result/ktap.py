@@ -51,9 +51,6 @@ class Log:
         """1: suites, 2: cases, 3: parameters."""
         return (result for result in self.results if len(result.path) == depth)
 
-    def params(self, case: Result) -> list[Result]:
-        return [param for param in self.of(3) if param.path[:2] == case.path]
-
 
 HEADER = re.compile(r'(.*)KTAP version 1$|TAP version 13$')
 PLAN = re.compile(r'1\.\.(\d+)$')
@@ -66,7 +63,7 @@ REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try ti
 REPORTED = re.compile(r' *# [^:]+: reported: (.*)$')
 TOTALS = re.compile(r'# Totals: pass:\d+ fail:\d+ skip:\d+ total:(\d+)$')
 PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
-TIME = re.compile(r'\[ *(\d+\.\d+)(?:\]|\[)')
+TIME = re.compile(r'\[ *(\d+\.\d+)[][]')
 
 
 class Reader:

@@ -251,9 +251,12 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Sessio
         verdict.fail(stopped, trouble, EXIT_HANG, word)
 
     with_params = {str(case) for case in expected if case.has_params}
+    params_of: dict[tuple[str, ...], list[Result]] = {}
+    for param in log.of(3):
+        params_of.setdefault(param.path[:2], []).append(param)
     # Also those that ran without being expected: the user may have enabled more.
     for result in log.results:
-        params = log.params(result)
+        params = params_of.get(result.path, [])
         if len(result.path) == 3:
             verdict.take(result, rules, session)
         elif len(result.path) == 2 and not params and not result.reason and \

@@ -11,8 +11,9 @@ from dataclasses import replace
 from unittest import mock
 
 from nonblock.kernel import machine
-from nonblock.verbs import bench
-from nonblock.verbs.bench import FIXES, OURS, Measured, Ratio
+from nonblock.verbs import bench, bench_code
+from nonblock.verbs.bench import Measured, Ratio
+from nonblock.verbs.bench_code import FIXES, OURS
 from nonblock.kernel.boot import start
 from nonblock.common import Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
@@ -205,14 +206,14 @@ class TreeTest(ScratchTest):
                           '--- /dev/null\n+++ b/mm/new.c\n'})
         write(self.kernel, {'include/linux/foo.h': '', 'mm/user.c': '#include <linux/foo.h>\n'})
         session = replace(self.session(), hooks=('hooks/foo.patch',))
-        self.assertEqual(bench.touched_sources({FIXES: session, OURS: session}),
+        self.assertEqual(bench_code.touched_sources({FIXES: session, OURS: session}),
                          ['mm/foo.c', 'mm/user.c'])
 
     def test_difference_names_the_function(self) -> None:
         code = '0000000000000000 <foo>:\n   0:\tc3\tret\n'
-        self.assertEqual(bench.first_difference(code, code.replace('c3\tret', '90\tnop')),
+        self.assertEqual(bench_code.first_difference(code, code.replace('c3\tret', '90\tnop')),
                          'foo: 0: c3 ret | 0: 90 nop')
-        self.assertEqual(bench.first_difference(code, code + 'more'), 'one is longer')
+        self.assertEqual(bench_code.first_difference(code, code + 'more'), 'one is longer')
 
     def test_machine(self) -> None:
         # Without TCG it does not count, and the module takes addresses as they are.

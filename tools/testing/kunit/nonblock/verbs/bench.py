@@ -25,96 +25,17 @@ from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.verbs import BUILD, Verb, turnaround
+from nonblock.verbs.bench_code import FIXES, OURS, SIDES, compare_off
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
-from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, capture, say, write_atomically
-from nonblock.tree.hooks import touched_files
-from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options, includers
-from nonblock.kernel.kconfig import read_config
-from nonblock.kernel.machine import BENCH_CONFIG, X86_64_BENCH
-from nonblock.tree.prepare import overlay_files
+from nonblock.common import (EXIT_BUILD, EXIT_HANG, Failure, as_table, capture, say,
+                             write_atomically)
+from nonblock.kernel.machine import X86_64_BENCH
 from nonblock.result.verdict import Verdict
 
 HERE = Path(__file__).resolve().parent
-# For Preparer's `without`: all but the fixes, with which the rest is compared
+# Hooks that are left out where only the fixes are wanted
 ALL_BUT_FIXES = '^(?!fixes-)'
-FIXES, OURS = SIDES = 'fixes', 'ours'
 ROUNDS = 3
-
-
-# Lockdep off: the same code?
-
-OFF = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
-       'DEBUG_LOCKING_API_SELFTESTS': 'n', 'FTRACE': 'n', 'ENABLE_DEFAULT_TRACERS': 'n',
-       'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_TEST': 'n', 'KUNIT_EXAMPLE_TEST': 'n',
-       'SLUB_KUNIT_TEST': 'n', 'USERCOPY_KUNIT_TEST': 'n',
-       'DAMON': 'n', 'DAMON_KUNIT_TEST': 'n', 'DAMON_VADDR_KUNIT_TEST': 'n',
-       'FAULT_INJECTION_DEBUG_FS': 'n', 'FAULT_INJECTION_STACKTRACE_FILTER': 'n',
-       'TEST_MMU_NOTIFIER': 'n', 'SYNC_FILE': 'n', 'DETECT_HUNG_TASK': 'n'}
-
-
-def off_options() -> dict[str, str]:
-    """bench.config's, and to be off what is on in the other configurations."""
-    return {**read_config(BENCH_CONFIG), **OFF}
-
-
-def off_builder(tree: Path, jobs: int) -> Builder:
-    return Builder(Config('x86_64, bench off', 'x86_64', off_options()), tree, jobs)
-
-
-def touched_sources(sides: dict[str, Session]) -> list[str]:
-    """Mainline's C files that our hooks change, themselves or in a header."""
-    ours, tree = sides[OURS], sides[FIXES].tree
-    names = {name for hook in ours.hooks for name in touched_files(ours.repo / hook)
-             if (tree / name).is_file()}
-    found = {name for name in names if name.endswith('.c')}
-    found |= includers(tree, (name for name in names if name.endswith('.h')),
-                       ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
-    return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
-
-
-def disassemble(path: Path) -> str:
-    """All code, with its relocations, and without the name of the file."""
-    result = capture(['objdump', '--disassemble', '--reloc', path])
-    if result.returncode:
-        raise Failure(EXIT_BUILD, f'objdump {path}: {result.stderr.strip()}')
-    return result.stdout.partition('file format')[2]
-
-
-def first_difference(one: str, other: str) -> str:
-    """The first line that is not the same, and the function that it is in."""
-    function = ''
-    for mine, theirs in zip(one.splitlines(), other.splitlines()):
-        if match := re.match(r'[0-9a-f]+ <(.*)>:$', mine):
-            function = match[1]
-        if mine != theirs:
-            return f'{function}: {" ".join(mine.split())} | {" ".join(theirs.split())}'
-    return 'one is longer'
-
-
-def compare_off(sides: dict[str, Session], verdict: Verdict) -> list[str]:
-    """One test for each object; returns their names."""
-    sources = touched_sources(sides)
-    builders = {side: off_builder(session.tree, session.jobs) for side, session in sides.items()}
-    objects: list[str] = []
-    for side, builder in builders.items():
-        say(f'lockdep off: building the touched objects in {builder.out.name} of {side} ...')
-        trouble = builder.configure({*base_options('x86_64'), *off_options()})
-        objects = builder.objects(sources) if not trouble else []
-        status, output = builder.make(*objects) if objects else (1, trouble or 'no objects')
-        if status:
-            error = ERROR.search(output)
-            verdict.fail(f'build of {side}, lockdep off',
-                         error[0].strip() if error else output.strip(), EXIT_BUILD)
-            return []
-    ours = [name for name in overlay_files(sides[OURS].repo) if name.endswith('.c') and
-            name.startswith(('mm/', 'lib/'))]
-    extra = builders[OURS].objects(ours)
-    verdict.note('off: objects that only ours has', ' '.join(extra))
-    for name in objects:
-        one, other = (disassemble(builders[side].out / name) for side in SIDES)
-        verdict.note(f'off: {name}', '' if one == other else first_difference(one, other))
-    say(f'lockdep off: {len(objects)} objects: {" ".join(objects)}')
-    return objects
 
 
 # Lockdep on: what a boot says
@@ -131,7 +52,6 @@ class Measured:
 VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
 LOCKDEP = re.compile(r'lockdep ((?:at|before|after) [a-z ]+): +(\S[^:]*): +(\d+)')
-TIME = re.compile(r'\[ *(\d+)\.(\d{6})\] ')
 # What lockdep has limited room for
 RESOURCES = ('lock-classes', 'direct dependencies', 'dependency chains',
              'dependency chain hlocks used', 'stack-trace entries',
@@ -154,17 +74,10 @@ def read_passes(lines: Iterable[str]) -> Measured:
     return boot
 
 
-def time_of(line: str) -> Optional[int]:
-    match = TIME.search(line)
-    return int(match[1]) * 10**9 + int(match[2]) * 1000 if match else None
-
-
 def between(lines: list[str], first: str, last: str) -> Optional[float]:
     """The time from the first line with this to the last with that."""
-    starts = [time for line in lines if re.search(first, line)
-              if (time := time_of(line)) is not None]
-    ends = [time for line in lines if re.search(last, line)
-            if (time := time_of(line)) is not None]
+    starts, ends = ([round(float(match[1]) * 10**9) for line in lines if re.search(pattern, line)
+                     and (match := ktap.TIME.match(line))] for pattern in (first, last))
     return float(ends[-1] - starts[0]) if starts and ends else None
 
 
@@ -275,14 +188,12 @@ def judge_ratios(results: list[Ratio], verdict: Verdict) -> None:
 # The tables
 
 def as_text(results: list[Ratio]) -> str:
-    lines = [f'{"":28} {"fixes":>13} {"ours":>13} {"ratio":>7} {"goal":>6} {"spread":>8}']
-    for result in results:
-        goal = '-' if result.limit is None else f'{result.limit:.2f}'
-        lines.append(f'{result.name:28} {result.other:13.1f} {result.ours:13.1f} '
-                     f'{result.ratio:7.3f} {goal:>6} {result.spread:8.4f}'
-                     + ('' if result.good else '  FAILED'))
-    return '\n'.join([*lines, 'In instructions; of what is called linear, for one notifier of '
-                      f'{FEW} and of {MANY}.'])
+    rows = [['', 'fixes', 'ours', 'ratio', 'goal', 'spread']]
+    rows += [[result.name, f'{result.other:.1f}', f'{result.ours:.1f}', f'{result.ratio:.3f}',
+              '-' if result.limit is None else f'{result.limit:.2f}', f'{result.spread:.4f}']
+             + ([] if result.good else ['FAILED']) for result in results]
+    return (f'{as_table(rows)}\nIn instructions; of what is called linear, for one notifier of '
+            f'{FEW} and of {MANY}.')
 
 
 Resources = dict[str, dict[str, dict[str, int]]]        # by time, name and side
@@ -300,11 +211,9 @@ def resources(*boots: dict[str, Measured]) -> Resources:
 
 
 def resources_as_text(table: Resources) -> str:
-    lines = [f'{"lockdep":52} {"fixes":>8} {"ours":>8}']
-    for when, rows in table.items():
-        lines += [f'{when + ": " + name:52} {row.get(FIXES, 0):8} {row.get(OURS, 0):8}'
-                  for name, row in rows.items()]
-    return '\n'.join(lines)
+    return as_table([['lockdep', 'fixes', 'ours'], *(
+        [f'{when}: {name}', str(row.get(FIXES, 0)), str(row.get(OURS, 0))]
+        for when, rows in table.items() for name, row in rows.items())])
 
 
 # A bar for each ratio, and a mark where it may reach to
@@ -312,12 +221,9 @@ PLOT = '''set terminal svg size 1100,600 font "sans,12"
 set output "bench.svg"
 set title "{title}"
 set style fill solid 0.5
-set boxwidth 0.7
 set ylabel "ratio to the kernel with only the fixes"
 set xtics rotate by -60 noenhanced
-set grid y
 set yrange [0:*]
-set rmargin 8
 plot "bench.dat" using 0:2:xtic(1) with boxes title "measured", \\
      "bench.dat" using 0:3 with points pointtype 7 title "goal"
 '''
@@ -436,16 +342,14 @@ def boot_selftests(session: Session, load: int) -> tuple[Measured, dict[str, kse
     return found, kselftests.parse(lines)
 
 
-def boot_both_selftests(
-        sides: dict[str, Session], load: int, verdict: Verdict
-        ) -> tuple[dict[str, Measured], dict[str, dict[str, kselftests.Program]]]:
+def boot_both_selftests(sides: dict[str, Session], load: int, verdict: Verdict
+                        ) -> dict[str, tuple[Measured, dict[str, kselftests.Program]]]:
     """Side by side: nothing is measured but lockdep's tables."""
     say('the kernel\'s own mm selftests, on both kernels' +
         (f', as a load of {load} s' if load else '') + ' ...')
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        jobs = {side: pool.submit(boot_selftests, sides[side], load) for side in SIDES}
         try:
-            done = {side: job.result() for side, job in jobs.items()}
+            done = dict(zip(SIDES, pool.map(lambda side: boot_selftests(sides[side], load), SIDES)))
         except BaseException:
             # Only this thread is interrupted, and those wait for their kernels.
             kunit_run.stop_children()
@@ -453,8 +357,7 @@ def boot_both_selftests(
     for side, (boot, _) in done.items():
         if boot.trouble:
             verdict.fail(f'selftests on {side}', boot.trouble, EXIT_HANG)
-    return ({side: boot for side, (boot, _) in done.items()},
-            {side: programs for side, (_, programs) in done.items()})
+    return done
 
 
 def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
@@ -470,7 +373,9 @@ def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
     results = ratios(boots)
     results += linear(results)
     judge_ratios(results, total)
-    loaded, selftests = boot_both_selftests(sides, load, total)
+    done = boot_both_selftests(sides, load, total)
+    loaded = {side: boot for side, (boot, _) in done.items()}
+    selftests = {side: programs for side, (_, programs) in done.items()}
     names = kselftests.present(ours.tree)
     kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
     table = resources({side: boots[side][0] for side in SIDES}, loaded)

@@ -18,7 +18,7 @@ from typing import Iterator, Optional
 
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import start
-from nonblock.common import EXIT_BUILD, Failure
+from nonblock.common import EXIT_BUILD, Failure, as_table
 from nonblock.kernel.machine import UML, qemu
 from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
@@ -155,10 +155,7 @@ def measure(session: Session, verdict: Verdict) -> list[Time]:
 
 
 def as_text(times: list[Time]) -> str:
-    lines = [f'{"seconds":30} {"stock":>8} {"ours":>8} {"ratio":>7} {"goal":>6}']
-    for each in times:
-        other, ratio = ('-', '-') if each.stock is None else (f'{each.stock:.1f}',
-                                                              f'{each.value:.2f}')
-        lines.append(f'{each.name:30} {other:>8} {each.ours:8.1f} {ratio:>7} {each.limit:6.2f}'
-                     + ('' if each.good else '  FAILED'))
-    return '\n'.join(lines)
+    return as_table([['seconds', 'stock', 'ours', 'ratio', 'goal'], *(
+        [each.name, *(('-', f'{each.ours:.1f}', '-') if each.stock is None else
+                      (f'{each.stock:.1f}', f'{each.ours:.1f}', f'{each.value:.2f}')),
+         f'{each.limit:.2f}', *([] if each.good else ['FAILED'])] for each in times)])
