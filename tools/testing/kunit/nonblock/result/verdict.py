@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Iterator, Mapping, Optional
 
 from nonblock.kernel import sanitizer
@@ -197,10 +198,13 @@ class Verdict:
     def add(self, other: Verdict) -> None:
         self.tests += other.tests
 
-    def tell(self, session: Session, suite: str = '') -> Verdict:
-        """Of which kernel, machine and configuration it is."""
+    def tell(self, session: Session, suite: str = '',
+             seconds: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+        """Of which kernel, machine and configuration it is, and how long each phase took."""
+        about = {**session.about, **{f'{name}_seconds': f'{value:.1f}'
+                                     for name, value in seconds.items()}}
         for test in self.tests:
-            test.about, test.suite = test.about or session.about, test.suite or suite
+            test.about, test.suite = test.about or about, test.suite or suite
         return self
 
     def within(self, where: str) -> Verdict:

@@ -134,7 +134,7 @@ class EndTest(ScratchTest):
 
     def test_passed(self) -> None:
         self.make('run', **self.variables('passed', 'passed'))
-        self.assert_written(0, 'second/mutex', 'kdir-')
+        self.assert_written(0, 'second/mutex', 'kdir-', 'build_seconds', 'run_seconds')
 
     def test_failed(self) -> None:
         self.make('run', **self.variables('failed', 'failed'))

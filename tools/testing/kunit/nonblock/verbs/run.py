@@ -39,7 +39,7 @@ def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu) -> Ver
             verdict.fail(f'build of {session.base.origin}', outcome.error, EXIT_BUILD)
         else:
             verdict = judge(green_cases(session.repo), log, rules, session, outcome)
-        return verdict.tell(session)
+        return verdict.tell(session, seconds=outcome.seconds)
 
 
 def on_e2e(options: Options) -> Verdict:
