@@ -53,7 +53,7 @@ struct fake {
 	atomic64_t back_offs;
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+#ifdef MMU_NOTIFIER_TWO_PASS
 	struct mmu_interval_notifier_finish finish;
 	bool finish_blockable;
 #endif
@@ -213,7 +213,7 @@ static const struct mmu_interval_notifier_ops fake_interval_ops = {
 	.invalidate = fake_invalidate,
 };
 
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+#ifdef MMU_NOTIFIER_TWO_PASS
 /* Two invalidations at a time share @finish: the second has to do without. */
 static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
 				  const struct mmu_notifier_range *range,
@@ -302,9 +302,10 @@ static int check_add(const struct test_mmu_notifier *arg)
 {
 	if (arg->kind > TEST_MMU_NOTIFIER_TWO_PASS || arg->id)
 		return -EINVAL;
-	if (arg->kind == TEST_MMU_NOTIFIER_TWO_PASS &&
-	    !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
+#ifndef MMU_NOTIFIER_TWO_PASS
+	if (arg->kind == TEST_MMU_NOTIFIER_TWO_PASS)
 		return -EOPNOTSUPP;
+#endif
 	if (!arg->length || arg->start >= TASK_SIZE || arg->length > TASK_SIZE - arg->start)
 		return -EINVAL;
 	return check_behaviour(arg, arg->kind);

@@ -50,7 +50,7 @@ struct fake {
 	unsigned int ends[NR_PASSES];
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+#ifdef MMU_NOTIFIER_TWO_PASS
 	struct mmu_interval_notifier_finish finish;
 	enum fake_pass finish_pass;
 #endif
@@ -135,7 +135,7 @@ static const struct mmu_interval_notifier_ops fake_interval_ops = {
 	.invalidate = fake_invalidate,
 };
 
-#ifdef CONFIG_MMU_NOTIFIER_TWO_PASS
+#ifdef MMU_NOTIFIER_TWO_PASS
 static bool fake_invalidate_start(struct mmu_interval_notifier *subscription,
 				  const struct mmu_notifier_range *range,
 				  unsigned long seq,
@@ -178,9 +178,10 @@ static const struct mmu_interval_notifier_ops fake_two_pass_ops = {
 static void fake_subscribe(struct kunit *test, struct fake *fake, enum fake_kind kind,
 			   unsigned long start, unsigned long length)
 {
-	if (kind == TWO_PASS && !IS_ENABLED(CONFIG_MMU_NOTIFIER_TWO_PASS))
+#ifndef MMU_NOTIFIER_TWO_PASS
+	if (kind == TWO_PASS)
 		kunit_skip(test, "this kernel has no two-pass interval notifiers");
-
+#endif
 	fake->kind = kind;
 	if (fake_is_interval(fake))
 		kunit_mmu_interval_notifier_insert(test, &fake->interval, start, length,

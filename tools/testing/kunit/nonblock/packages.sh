@@ -13,9 +13,10 @@ set -u
 needed='python3 runs kunit.py and the runner
 xz-utils unpacks the kernel source
 patch applies the hooks
+unifdef takes out of the files what is for other kernels
 git tells source from build products in a tree of yours
 debian-archive-keyring verifies what is downloaded'
-tools='python3 xz patch git'
+tools='python3 xz patch unifdef git'
 
 if [ "$*" != source ]; then
 	needed="$needed

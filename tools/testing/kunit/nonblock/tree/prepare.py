@@ -24,6 +24,7 @@ from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, remark, run_countin
 from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
                                  touched_files, take_back, try_patches)
 from nonblock.tree.source import Base, source_files
+from nonblock.tree.unifdef import unifdef
 
 # The folders that are as in the kernel; other pages of Documentation are about the runner
 OVERLAY = ('include', 'lib', 'mm', 'samples', 'Documentation/mm', 'tools/testing/selftests')
@@ -100,11 +101,12 @@ def refuse_known_files(base: Base, overlay: list[str]) -> None:
                           'is applied there. Give a tree without that file.')
 
 
-def add_file(repo: Path, stage: Stage, name: str) -> None:
+def add_file(repo: Path, base: Base, stage: Stage, name: str) -> None:
     if name in stage.files:
         raise Failure(EXIT_TREE, f'{name} is a file of the repository, and a hook changes it '
                       'too: it can only be one of the two')
     copy(repo / name, stage.path / name)
+    unifdef(repo, base.path, stage.path / name)
     stage.files.add(name)
 
 
@@ -143,9 +145,9 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
         raise Failure(EXIT_TREE, f'{patch} does not fit {base.origin}: {"; ".join(reasons)}')
     for name in overlay:
         if name not in known:
-            add_file(repo, stage, name)
+            add_file(repo, base, stage, name)
     if os.path.lexists(repo / KUNITCONFIG):
-        add_file(repo, stage, KUNITCONFIG)
+        add_file(repo, base, stage, KUNITCONFIG)
     return stage
 
 
@@ -153,7 +155,12 @@ def say_what_differs(repo: Path, base: Base, hooks: list[Hook], present: dict[st
     """Of a tree that has the series: it is taken as it is, with what was changed there."""
     changed = [hook.name for hook in hooks if hook.name not in present and hook.is_for(base.path)
                and not any(map(has_no_diff, candidates(repo, hook.name)))]
-    changed += [name for name in overlay_files(repo) if not same(repo / name, base.path / name)]
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Stage(Path(folder))
+        for name in overlay_files(repo):
+            add_file(repo, base, ours, name)
+        changed += sorted(name for name in ours.files
+                          if not same(ours.path / name, base.path / name))
     say(f'{base.origin} has the series already: it is taken as it is'
         + (f'. Other than here: {", ".join(changed)}' if changed else ''))
 

@@ -236,7 +236,7 @@ class Writer:
                 continue
             for name in self.files.get(hook.name, []):
                 if name not in self.known:
-                    add_file(self.repo, self.stage, name)
+                    add_file(self.repo, self.base, self.stage, name)
             title, _, text = read_message(self.repo / self.stage.hooks[-1])
             self.git.commit(title, text)
             count += 1
