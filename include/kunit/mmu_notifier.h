@@ -22,7 +22,6 @@
 
 #include <kunit/report.h>
 #include <linux/mmu_notifier.h>
-#include <linux/oom.h>
 #include <linux/types.h>
 
 struct kunit;
@@ -43,8 +42,12 @@ struct mmu_notifier_state {
 void mmu_notifier_read_state(struct mm_struct *mm,
 			     struct mmu_notifier_state *state);
 
-/* The event of the passes below. Others come when the mm goes away. */
-#define KUNIT_MMU_NOTIFY	KUNIT_OOM_REAP_NOTIFY
+/* The event of the passes below, and of the OOM reaper's. Others come when the mm goes away. */
+#ifdef OOM_REAPER_UNMAPS
+#define KUNIT_MMU_NOTIFY	MMU_NOTIFY_UNMAP
+#else
+#define KUNIT_MMU_NOTIFY	MMU_NOTIFY_CLEAR
+#endif
 
 unsigned long kunit_mmu_notifier_mmap(struct kunit *test, unsigned long nr_pages,
 				      unsigned long flags);

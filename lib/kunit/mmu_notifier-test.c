@@ -15,6 +15,7 @@
 #include <linux/debug_locks.h>
 #include <linux/delay.h>
 #include <linux/err.h>
+#include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/mman.h>
@@ -39,8 +40,22 @@ static DEFINE_SPINLOCK(fake_spinlock);
 /* A work item, say, that allocates, so that who waits for it waits for memory */
 static struct lockdep_map fake_work = STATIC_LOCKDEP_MAP_INIT("fake_work", &fake_work);
 
-static int allocate_in_fake_work(struct kunit_suite *suite)
+static DEFINE_RAW_SPINLOCK(lock_of_irq);
+
+static void take_in_irq(struct irq_work *work)
 {
+	raw_spin_lock(&lock_of_irq);
+	raw_spin_unlock(&lock_of_irq);
+}
+
+/* What lockdep has to know of these two */
+static int teach_lockdep(struct kunit_suite *suite)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(take_in_irq);
+
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+
 	lock_map_acquire(&fake_work);
 	kfree(kmalloc(64, GFP_KERNEL));
 	lock_map_release(&fake_work);
@@ -175,6 +190,8 @@ static void blockable_pass_gets_held_lock(struct kunit *test)
 	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
 	kunit_mmu_notifier_blockable_pass(test, start, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, fake_calls, 1);
+	/* It did as it may, and is not to blame for it now. */
+	KUNIT_EXPECT_STREQ(test, kunit_mmu_notifier_check_clean(test, start, PAGE_SIZE) ?: "", "");
 	kunit_mmu_notifier_release(test);
 }
 
@@ -240,6 +257,14 @@ static int takes_twice(struct mmu_notifier *subscription,
 	spin_acquire(&fake_spinlock.dep_map, 0, 0, _THIS_IP_);
 	spin_release(&fake_spinlock.dep_map, _THIS_IP_);
 	spin_unlock(&fake_spinlock);
+	return 0;
+}
+
+static int takes_lock_of_irq(struct mmu_notifier *subscription,
+			     const struct mmu_notifier_range *range)
+{
+	raw_spin_lock(&lock_of_irq);
+	raw_spin_unlock(&lock_of_irq);
 	return 0;
 }
 
@@ -355,6 +380,12 @@ static const struct wrong wrongs[] = {
 		.message = "takes_twice takes fake_spinlock at ",
 		.place = "takes_twice+",
 		.advice = ", and has it already. Take it once.",
+	}, {
+		.name = "takes_lock_of_irq",
+		.ops = { .invalidate_range_start = takes_lock_of_irq },
+		.check = kunit_mmu_notifier_check_clean,
+		.message = "expected nothing, got inconsistent lock state",
+		.advice = "; ",
 	}, {
 		.name = "sleeps",
 		.ops = { .invalidate_range_start = sleeps },
@@ -717,6 +748,24 @@ static void fixture_leaves_report_to_expectation(struct kunit *test)
 			    fixture->call(test, start, LENGTH));
 }
 
+static int takes_and_keeps(struct mmu_notifier *subscription,
+			   const struct mmu_notifier_range *range)
+{
+	mutex_lock(&fake_mutex);
+	return 0;
+}
+
+/* Nothing is reported, and it is wrong all the same. */
+static void fixture_tells_of_kept_lock(struct kunit *test)
+{
+	static const struct mmu_notifier_ops ops = { .invalidate_range_start = takes_and_keeps };
+	static const struct fixture fixture = { .call = kunit_mmu_notifier_blockable_pass };
+	unsigned long start = map_for_range(test, &ops);
+
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
+	give_back();
+}
+
 /* State */
 
 static void half_done_is_explained(struct kunit *test)
@@ -808,6 +857,7 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(second_hold_leaves_no_lock),
 	KUNIT_CASE_PARAM(fixture_claims_report, fixture_gen_params),
 	KUNIT_CASE_PARAM(fixture_leaves_report_to_expectation, fixture_gen_params),
+	KUNIT_CASE(fixture_tells_of_kept_lock),
 	KUNIT_CASE(first_to_back_off_is_named),
 	KUNIT_CASE(own_back_off_is_not_named),
 	KUNIT_CASE(half_done_is_explained),
@@ -819,7 +869,7 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 
 static struct kunit_suite kunit_mmu_notifier_suite = {
 	.name = "kunit_mmu_notifier",
-	.suite_init = allocate_in_fake_work,
+	.suite_init = teach_lockdep,
 	.test_cases = kunit_mmu_notifier_cases,
 };
 

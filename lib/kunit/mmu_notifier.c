@@ -136,6 +136,8 @@ EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
 
 /* A lock that another task holds */
 
+enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS };
+
 /**
  * struct kunit_mmu_notifier_holder - another task, which holds a lock
  * @resource: by which the test finds it
@@ -145,8 +147,8 @@ EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
  * @unlock: releases it
  * @data: for these two
  * @held: @lock has returned
- * @in_pass: @tester calls notifiers
- * @waited_for: @tester slept meanwhile, so that the lock was released
+ * @pass: in which @tester calls notifiers
+ * @waited_for: @tester slept in one that may not block, so that the lock was released
  */
 struct kunit_mmu_notifier_holder {
 	struct kunit_resource resource;
@@ -156,7 +158,7 @@ struct kunit_mmu_notifier_holder {
 	void (*unlock)(void *data);
 	void *data;
 	struct completion held;
-	bool in_pass;
+	enum kunit_mmu_notifier_in pass;
 	bool waited_for;
 };
 
@@ -176,30 +178,36 @@ static struct kunit_mmu_notifier_holder *kunit_mmu_notifier_find_holder(struct k
 	return holder->tester == current ? holder : NULL;
 }
 
-static void kunit_mmu_notifier_set_in_pass(struct kunit *test, bool in_pass)
+static void kunit_mmu_notifier_set_pass(struct kunit *test, enum kunit_mmu_notifier_in pass)
 {
 	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
 
 	if (holder)
-		WRITE_ONCE(holder->in_pass, in_pass);
+		WRITE_ONCE(holder->pass, pass);
 }
 
 /* If that is for the lock, it sleeps for ever. Not for a spinlock of PREEMPT_RT's. */
-static bool kunit_mmu_notifier_tester_sleeps(struct kunit_mmu_notifier_holder *holder)
+static enum kunit_mmu_notifier_in
+kunit_mmu_notifier_tester_sleeps_in(struct kunit_mmu_notifier_holder *holder)
 {
-	return READ_ONCE(holder->in_pass) && !READ_ONCE(holder->tester->on_rq) &&
-	       READ_ONCE(holder->tester->__state) & TASK_NORMAL;
+	if (READ_ONCE(holder->tester->on_rq) ||
+	    !(READ_ONCE(holder->tester->__state) & TASK_NORMAL))
+		return NO_PASS;
+	return READ_ONCE(holder->pass);
 }
 
 static int kunit_mmu_notifier_hold_until_stopped(void *data)
 {
 	struct kunit_mmu_notifier_holder *holder = data;
+	enum kunit_mmu_notifier_in pass = NO_PASS;
 
 	holder->lock(holder->data);
 	complete(&holder->held);
-	while (!kthread_should_stop() && !kunit_mmu_notifier_tester_sleeps(holder))
+	while (!kthread_should_stop() && pass == NO_PASS) {
 		schedule_timeout_idle(1);
-	WRITE_ONCE(holder->waited_for, !kthread_should_stop());
+		pass = kunit_mmu_notifier_tester_sleeps_in(holder);
+	}
+	WRITE_ONCE(holder->waited_for, pass == NONBLOCKING_PASS);
 	holder->unlock(holder->data);
 
 	while (!kthread_should_stop())
@@ -227,8 +235,8 @@ static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
  *
  * The lock is held on return, and until kunit_mmu_notifier_release() or the end of
  * the test. Should a callback sleep in the meantime, for the lock or for anything
- * else, then the lock is released so that the test goes on, and fails, rather than
- * hangs. One lock at a time.
+ * else, then the lock is released, so that the test does not hang. It fails if that
+ * callback may not block. One lock at a time.
  *
  * Context: The task that runs @test, where it may sleep.
  */
@@ -368,7 +376,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 	int ret;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
-	kunit_mmu_notifier_set_in_pass(test, true);
+	kunit_mmu_notifier_set_pass(test, NONBLOCKING_PASS);
 	mmu_notifier_read_state(current->mm, &before);
 	/* The flag is the core's to set and to clear. */
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, MMU_NOTIFIER_RANGE_BLOCKABLE,
@@ -376,8 +384,8 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 	ret = mmu_notifier_invalidate_range_start_nonblock(&range);
 	if (!ret && kunit_mmu_notifier_under_way(test, &before))
 		mmu_notifier_invalidate_range_end(&range);
+	kunit_mmu_notifier_set_pass(test, NO_PASS);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
-	kunit_mmu_notifier_set_in_pass(test, false);
 	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
@@ -402,14 +410,14 @@ void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 	struct mmu_notifier_range range;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
-	kunit_mmu_notifier_set_in_pass(test, true);
+	kunit_mmu_notifier_set_pass(test, BLOCKABLE_PASS);
 	mmu_notifier_read_state(current->mm, &before);
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm, start,
 				start + length);
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
+	kunit_mmu_notifier_set_pass(test, NO_PASS);
 	kunit_mmu_notifier_expect_state(test, &range, &before);
-	kunit_mmu_notifier_set_in_pass(test, false);
 	kunit_mmu_notifier_guard_end(test, scope);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
@@ -431,11 +439,11 @@ bool kunit_mmu_notifier_reap(struct kunit *test)
 	bool ret;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
-	kunit_mmu_notifier_set_in_pass(test, true);
 	mmap_read_lock(current->mm);
+	kunit_mmu_notifier_set_pass(test, NONBLOCKING_PASS);
 	ret = __oom_reap_task_mm(current->mm);
+	kunit_mmu_notifier_set_pass(test, NO_PASS);
 	mmap_read_unlock(current->mm);
-	kunit_mmu_notifier_set_in_pass(test, false);
 	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
@@ -455,13 +463,16 @@ void kunit_mmu_notifier_unmap(struct kunit *test, unsigned long start, unsigned 
 	int ret;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
-	kunit_mmu_notifier_set_in_pass(test, true);
+	kunit_mmu_notifier_set_pass(test, BLOCKABLE_PASS);
 	ret = vm_munmap(start, length);
-	kunit_mmu_notifier_set_in_pass(test, false);
+	kunit_mmu_notifier_set_pass(test, NO_PASS);
 	kunit_mmu_notifier_guard_end(test, scope);
 	KUNIT_EXPECT_EQ_MSG(test, ret, 0, "vm_munmap: %pe", ERR_PTR(ret));
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_unmap);
 
-/* What MODULE_IMPORT_NS() stands for; its argument became a string in 6.13 */
-MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");
+#ifdef IMPORT_NS_STRING
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+#else
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+#endif

@@ -121,7 +121,8 @@ static void kunit_mmu_notifier_name(struct seq_buf *s, const void *callback)
 static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 					       const struct kunit_report_info *reports)
 {
-	if (!reports->lock)
+	/* What interrupts have to do with it, takes more than a line. */
+	if (!reports->lock || reports->kinds & KUNIT_REPORT_USAGE)
 		return false;
 
 	kunit_mmu_notifier_name(s, reports->map_at);
@@ -249,10 +250,11 @@ void kunit_mmu_notifier_guard_end(struct kunit *test, struct kunit_report_scope 
 
 	if (!scope)
 		return;
-	seen.trouble = kunit_report_scope_end(scope, 0, NULL, NULL);
 	kunit_report_scope_info(scope, KUNIT_MMU_NOTIFIER_MAP, &seen.reports);
 	/* The core's WARN()s are in the log, and no test of a driver's wants them hidden. */
-	if (!(seen.reports.kinds & ~KUNIT_REPORT_WARN))
+	seen.trouble = kunit_report_scope_end(scope, seen.reports.kinds & KUNIT_REPORT_WARN,
+					      NULL, NULL);
+	if (!seen.trouble)
 		return;
 
 	s = kunit_mmu_notifier_begin_message(test);

@@ -31,14 +31,16 @@
 /* One expression seldom makes more; the last place is kept for that of lockdep */
 #define KUNIT_REPORT_MAX 3
 #define KUNIT_REPORT_NAME 48
+#define KUNIT_REPORT_HELD 16
 
 /**
  * struct kunit_report - one report
  * @kind: what made it
  * @lock: name of the lock that was about to be acquired, if lockdep made it
  * @ip: where; or where the WARN() is
- * @nr_held: number of locks that the task held, the length of @held
- * @held: name of each lock, and the ip it was acquired at; outermost first
+ * @nr_held: the length of @held
+ * @held: name of each lock that the task held, and the ip it was acquired at;
+ *	  outermost first, and the innermost ones if there are too many
  *
  * The names are copies: the locks may be gone when somebody reads this.
  */
@@ -50,7 +52,7 @@ struct kunit_report {
 	struct {
 		char name[KUNIT_REPORT_NAME];
 		unsigned long ip;
-	} held[MAX_LOCK_DEPTH];
+	} held[KUNIT_REPORT_HELD];
 };
 
 /**
@@ -156,6 +158,7 @@ static void kunit_report_add(struct kunit_report_scope *scope, enum kunit_report
 			     const char *lock, unsigned long ip)
 {
 	const unsigned int max = KUNIT_REPORT_MAX - !(kind & KUNIT_REPORT_LOCKDEP);
+	const struct held_lock *held;
 	struct kunit_report *report;
 	unsigned int i;
 
@@ -167,10 +170,11 @@ static void kunit_report_add(struct kunit_report_scope *scope, enum kunit_report
 	report->kind = kind;
 	strscpy(report->lock, lock ?: "");
 	report->ip = ip;
-	report->nr_held = current->lockdep_depth;
-	for (i = 0; i < report->nr_held; i++) {
-		strscpy(report->held[i].name, current->held_locks[i].instance->name);
-		report->held[i].ip = current->held_locks[i].acquire_ip;
+	report->nr_held = min(current->lockdep_depth, KUNIT_REPORT_HELD);
+	held = &current->held_locks[current->lockdep_depth - report->nr_held];
+	for (i = 0; i < report->nr_held; i++, held++) {
+		strscpy(report->held[i].name, held->instance->name);
+		report->held[i].ip = held->acquire_ip;
 	}
 }
 
@@ -196,12 +200,15 @@ static bool kunit_report_claim(unsigned int kind, const char *lock, unsigned lon
 
 static bool kunit_report_has_claimed(unsigned int kinds)
 {
-	struct kunit_report_scope *scope = in_task() ? kunit_report_my_scope() : NULL;
+	struct kunit_report_scope *scope = kunit_report_my_scope();
 
 	return scope && scope->kinds & kinds;
 }
 
-/* A WARN() is a trap on some architectures, which looks like an NMI. */
+/*
+ * A WARN() is a trap on some architectures, which looks like an NMI. So one of an NMI
+ * counts as the task's.
+ */
 static void kunit_report_warn(void *unused, enum error_detector detector, unsigned long ip)
 {
 	struct kunit_report_scope *scope;
@@ -501,7 +508,7 @@ static unsigned int kunit_report_weight(const struct kunit_report *report)
 
 /**
  * kunit_report_scope_info() - what was reported, for who explains it
- * @scope: the scope, which has ended
+ * @scope: the scope
  * @map: name of a lock
  * @info: filled in; valid as long as the test
  *

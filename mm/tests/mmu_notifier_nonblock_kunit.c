@@ -568,5 +568,8 @@ kunit_test_suite(mmu_notifier_nonblock_suite);
 
 MODULE_DESCRIPTION("KUnit tests for nonblocking MMU notifiers");
 MODULE_LICENSE("GPL");
-/* What MODULE_IMPORT_NS() stands for; its argument became a string in 6.13 */
-MODULE_INFO(import_ns, "EXPORTED_FOR_KUNIT_TESTING");
+#ifdef IMPORT_NS_STRING
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+#else
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+#endif
