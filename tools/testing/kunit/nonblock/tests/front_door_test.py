@@ -393,7 +393,7 @@ class PackagesTest(ScratchTest):
             self.assertIn(part, line)
 
     def test_ubuntu(self) -> None:
-        names = ': python3 xz-utils patch git gcc libc6-dev make binutils flex bison bc'
+        names = ': python3 xz-utils patch unifdef git gcc libc6-dev make binutils flex bison bc'
         ubuntu = 'ID=ubuntu VERSION_ID="24.04"'
         self.assert_ways(self.script(system=ubuntu, dpkg_query='exit 1'), names)
 
@@ -405,12 +405,12 @@ class PackagesTest(ScratchTest):
         self.assertNotIn('keyring', result.stdout)
 
     def test_fedora(self) -> None:
-        names = (': python3 xz patch git gcc glibc-static make binutils flex bison bc '
+        names = (': python3 xz patch unifdef git gcc glibc-static make binutils flex bison bc '
                  'qemu-system-x86 elfutils-libelf-devel openssl-devel')
         self.assert_ways(self.script('x86_64', system='ID=fedora'), names)
 
     def test_fedora_with_a_kernel(self) -> None:
-        tools = dict.fromkeys('python3 gcc make ld flex bison bc xz patch'.split(), 'exit')
+        tools = dict.fromkeys('python3 gcc make ld flex bison bc xz patch unifdef'.split(), 'exit')
         result = self.script(system='ID=fedora', kdir='/linux', **tools)
         self.assertTrue(result.stderr.startswith('packages.sh: git is missing; this is Foo'))
         self.assert_ways(result, 'glibc-static')
