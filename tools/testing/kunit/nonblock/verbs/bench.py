@@ -220,7 +220,6 @@ def resources_as_text(table: Resources) -> str:
 PLOT = '''set terminal svg size 1100,600 font "sans,12"
 set output "bench.svg"
 set title "{title}"
-set style fill solid 0.5
 set ylabel "ratio to the kernel with only the fixes"
 set xtics rotate by -60 noenhanced
 set yrange [0:*]
