@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import unittest
+import xml.etree.ElementTree as xml
 from dataclasses import replace
 
 from nonblock.verbs import e2e
@@ -303,9 +304,9 @@ class RunTest(ScratchTest):
         self.assertEqual(count, 1)
         path.write_text(text)
 
-    def run_fake(self, what: str = 'passed') -> list[str]:
+    def run_fake(self, what: str = 'passed', **variables: str) -> list[str]:
         self.result = self.make('e2e', KDIR=str(self.kernel), FAKE=what,
-                                FAKE_UM=str(self.scratch))
+                                FAKE_UM=str(self.scratch), **variables)
         return self.result.stdout.splitlines()
 
     def test_passed(self) -> None:
@@ -314,6 +315,17 @@ class RunTest(ScratchTest):
         self.assertEqual(lines[-1], '4 passed, 0 failed')
         log = next(line.split()[-1] for line in lines if line.startswith('boot b: 2 passed'))
         self.assertTrue((self.repo / log).exists())
+
+    def test_for_programs(self) -> None:
+        path = self.scratch / 'junit.xml'
+        self.run_fake(JUNIT=str(path))
+        self.assertEqual(self.result.returncode, 0, self.result.stderr)
+        found = {(case.get('classname'), case.get('name')): case.get('time')
+                 for case in xml.parse(path).iter('testcase')}
+        self.assertEqual(list(found), [('a', 'global.one'), ('a', 'log'), ('b', 'global.two'),
+                                       ('b', 'log')])
+        # That of the log is the time of the boot.
+        self.assertEqual([name for (_, name), time in found.items() if time], 2 * ['log'])
 
     def test_again(self) -> None:
         self.run_fake()
