@@ -34,6 +34,7 @@ VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, t
          check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
 FLAGS = ('V', 'UPDATE', 'RT', 'LLVM')
+MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 
 def texts() -> dict[str, str]:
@@ -81,7 +82,10 @@ def unknown_variables(verbs: Sequence[Verb], verb: Verb, env: Mapping[str, str])
             others = [f'"{other.name}"' for other in verbs if name in other.variables]
             found.append(f'{name}={env[name]}: "{verb.name}" does not take it; '
                          f'{", ".join(others)} {"do" if others[1:] else "does"}')
-    return found
+    # What was given to make, if that is the first one
+    given = env.get('MAKEFLAGS', '').partition('-- ')[2] if env.get('MAKELEVEL') == '1' else ''
+    return found + [f'{name}: there is no such variable' for name in
+                    re.findall(r'(?:^|(?<!\\) )(\w+)=', given) if name not in MAKEFILES]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Given:
 
     def options(self) -> Options:
         if self.unknown and self.verb.strict:
-            raise Failure(EXIT_USAGE, f'{self.unknown[0]}. Leave it out.')
+            raise Failure(EXIT_USAGE, '\n'.join(f'{line}. Leave it out.' for line in self.unknown))
         for line in self.unknown:
             print(f'note: {line}', file=sys.stderr, flush=True)
         if self.texts.get('KVER') and self.texts.get('KDIR'):

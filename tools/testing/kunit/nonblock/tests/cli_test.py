@@ -42,6 +42,16 @@ class OptionTest(unittest.TestCase):
                     self.assertIn(f'{name}=1: "{verb.name}" does not take it; "',
                                   str(caught.exception))
 
+    def test_what_no_verb_takes(self) -> None:
+        for flags, name in (('s -- KDIR=/my\\ A=1 KVERS=7.3 PYTHON=python3', 'KVERS'),
+                            ('-- SPM=2', 'SPM'), (' -- V=1 SPM=2', 'SPM')):
+            with self.assertRaises(Failure) as caught:
+                options('run', MAKEFLAGS=flags, MAKELEVEL='1')
+            self.assertEqual(str(caught.exception),
+                             f'{name}: there is no such variable. Leave it out.')
+        # Those of a make that calls ours
+        options('run', MAKEFLAGS='-- SPM=2', MAKELEVEL='2')
+
     def test_no_choice_of_machines(self) -> None:
         for verb in VERBS:
             self.assertEqual('ARCH' in verb.variables, verb.name in ('run', 'e2e', 'drivers'))

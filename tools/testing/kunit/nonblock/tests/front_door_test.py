@@ -246,6 +246,11 @@ class BadInputTest(FrontDoorTest):
                 self.assertNotIn('INSTALLED', result.stdout)
         self.assertFalse((self.repo / 'build').exists())
 
+    def test_no_such_variable(self) -> None:
+        result = subprocess.run(['make', '-s', 'run', 'KVERS=7.3', 'V=1'], cwd=self.repo, text=True,
+                                env=self.environment(), capture_output=True, check=False)
+        self.assert_error(result, 2, 'error: KVERS: there is no such variable')
+
     def test_load(self) -> None:
         self.assert_error(self.make('run', LOAD='60'), 2, 'LOAD=60', '"bench"', '"run"')
         self.assert_error(self.make('bench', LOAD='1h'), 2, 'LOAD=1h', 'a number, 0 or more')
