@@ -322,8 +322,8 @@ class RunTest(ScratchTest):
         self.assertEqual(self.result.returncode, 0, self.result.stderr)
         found = {(case.get('classname'), case.get('name')): case.get('time')
                  for case in xml.parse(path).iter('testcase')}
-        self.assertEqual(list(found), [('a', 'global.one'), ('a', 'log'), ('b', 'global.two'),
-                                       ('b', 'log')])
+        self.assertEqual(sorted(found), [('a', 'global.one'), ('a', 'log'), ('b', 'global.two'),
+                                         ('b', 'log')])
         # That of the log is the time of the boot.
         self.assertEqual([name for (_, name), time in found.items() if time], 2 * ['log'])
 
