@@ -748,20 +748,21 @@ static void fixture_leaves_report_to_expectation(struct kunit *test)
 			    fixture->call(test, start, LENGTH));
 }
 
-static int takes_and_keeps(struct mmu_notifier *subscription,
-			   const struct mmu_notifier_range *range)
+static void takes_and_keeps(struct mmu_notifier *subscription,
+			    const struct mmu_notifier_range *range)
 {
 	mutex_lock(&fake_mutex);
-	return 0;
 }
 
 /* Nothing is reported, and it is wrong all the same. */
 static void fixture_tells_of_kept_lock(struct kunit *test)
 {
-	static const struct mmu_notifier_ops ops = { .invalidate_range_start = takes_and_keeps };
+	static const struct mmu_notifier_ops ops = { .invalidate_range_end = takes_and_keeps };
 	static const struct fixture fixture = { .call = kunit_mmu_notifier_blockable_pass };
-	unsigned long start = map_for_range(test, &ops);
+	unsigned long start = map_for_range(test, &right_ops);
 
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+	map_for_range(test, &ops);
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
 	give_back();
 }
