@@ -165,6 +165,22 @@ class HookTest(TreeTest):
                          [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c'),
                           Hook('d.patch', 'two', ('e', 'f'), 'g: h')])
 
+    def test_topic_of_no_prepared_tree(self) -> None:
+        """Nothing of it is in there; what the kernel has of it stays."""
+        series = '# topic one\nfoo.patch\n# topic two, in no prepared tree\nbar.patch\n'
+        write(self.repo, {'hooks/series': series,
+                          'hooks/bar.patch': diff('mm/bar.c', 'int bar;\n', 'int baz;\n')})
+        self.assertEqual(read_hooks(self.repo)[1], Hook('bar.patch', 'two', prepared=False))
+        for there in ('int bar;\n', 'int baz;\n'):
+            write(self.kernel, {'mm/bar.c': there})
+            self.prepare()
+            self.assertEqual(self.read('mm/bar.c'), there)
+            self.assertEqual(self.read('mm/foo.c'), HOOKED)
+        seen = []
+        check_hooks(self.repo, self.base, self.scratch / 'check',
+                    lambda hook, failure: seen.append((hook, failure is None)))
+        self.assertEqual(seen, [('foo.patch', True), ('bar.patch', False)])     # it is there
+
     @unittest.skipUnless(shutil.which('quilt'), 'no quilt here')
     def test_quilt(self) -> None:
         """The repository's own series: what it takes no patch from is a comment."""

@@ -20,7 +20,7 @@ from nonblock.common import EXIT_TREE, Failure, capture
 SERIES = 'hooks/series'
 COVERS = 'cover'                # in hooks/: the cover letters of the topics, no variant
 # The comments of hooks/series that mean something
-TOPIC = re.compile(r'topic (\S+)')
+TOPIC = re.compile(r'topic ([^\s,]+)(, in no prepared tree)?')
 # A hook that some kernels do not need, and where one sees that they do. Its name is ahead
 # of the comment, or in it: quilt then goes without the hook.
 CONDITION = re.compile(r'if (\S+(?: or \S+)*) has (.+?)(?:: (\S+\.patch))?')
@@ -35,6 +35,7 @@ class Hook:
     topic: str = ''
     files: tuple[str, ...] = ()     # it is for kernels in which one of these ...
     text: str = ''                  # ... has this
+    prepared: bool = True           # or it is in make series alone
 
     def is_for(self, kernel: Path) -> bool:
         return not self.files or any(
@@ -64,12 +65,12 @@ def read_hooks(repo: Path, without: str = '') -> list[Hook]:
         raise Failure(EXIT_TREE, f'{repo / SERIES} is missing: it lists the hooks, one a line'
                       ) from None
     found: list[Hook] = []
-    topic = ''
+    topic, prepared = '', True
     for number, line in enumerate(lines, 1):
         name, _, comment = (part.strip() for part in line.partition('#'))
         files, text = '', ''
         if match := TOPIC.fullmatch(comment):
-            topic = match[1]
+            topic, prepared = match[1], not match[2]
             if topic in (hook.topic for hook in found):
                 raise Failure(EXIT_TREE, f'{SERIES}:{number}: topic {topic} was there before; '
                               'put its hooks together')
@@ -81,9 +82,15 @@ def read_hooks(repo: Path, without: str = '') -> list[Hook]:
             raise Failure(EXIT_TREE, f'{SERIES}:{number}: {line}: want "NAME # if FILE has TEXT", '
                           '"# if FILE or FILE has TEXT: NAME", or "# files only: NAME"')
         if name:
-            found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text))
+            found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text,
+                              prepared))
     return [hook for hook in found
             if not without or not re.search(without, f'{hook.topic}/{hook.name}')]
+
+
+def prepared_hooks(repo: Path, without: str = '') -> list[Hook]:
+    """Those of a prepared tree."""
+    return [hook for hook in read_hooks(repo, without) if hook.prepared]
 
 
 def read_series(repo: Path, without: str = '') -> list[str]:

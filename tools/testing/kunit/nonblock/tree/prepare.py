@@ -22,7 +22,7 @@ from typing import Any, Callable, Iterable, Optional
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, remark, run_counting, say,
                              write_atomically)
 from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
-                                 touched_files, take_back, try_patches)
+                                 prepared_hooks, touched_files, take_back, try_patches)
 from nonblock.tree.source import Base, source_files
 from nonblock.tree.unifdef import unifdef
 
@@ -123,7 +123,7 @@ def begin_stage(repo: Path, base: Base, hooks: list[Hook], path: Path) -> Stage:
 
 def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
                patch: Optional[Path] = None) -> Stage:
-    hooks, overlay = read_hooks(repo), overlay_files(repo)
+    hooks, overlay = prepared_hooks(repo), overlay_files(repo)
     stage = begin_stage(repo, base, hooks, path)
     known = [name for name in overlay if os.path.lexists(base.path / name)]
     present = take_back(repo, hooks, path)
@@ -139,7 +139,7 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
             'stay as they are there')
         stage.files = {name for patch in present.values() for name in touched_files(patch)}
     if not stage.hooks:
-        for hook in read_hooks(repo, without):
+        for hook in prepared_hooks(repo, without):
             apply_hook(repo, base, stage, hook)
     if patch and (reasons := try_patches([patch], stage.path)[-1].reasons):
         raise Failure(EXIT_TREE, f'{patch} does not fit {base.origin}: {"; ".join(reasons)}')
