@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import textwrap
 import unittest
 from pathlib import Path
 
-from . import html, ir, rows, selftest, sleeps
+from . import ir, selftest, sleeps
 from .cli import mirror
-from .find import Callback, members
-from .judge import ALWAYS, BLOCK, UNDECIDED, Result
+from .find import members
 from .kernel import range_members, reaper_event
 from .module import Module, Slot
-from .sleeps import Knowledge, Values
+from .sleeps import Values
 from .sources import Sources, defines
 from .specialise import Entry, Program, RangeLayout
-from .walk import Finding, Frame, Step, Walk, returned
+from .walk import Frame, Walk, returned
 
 REPO = Path(__file__).resolve().parents[5]
 LAYOUT = RangeLayout(('mm', 'start', 'end', 'flags', 'event', 'owner'), 1)
@@ -271,58 +269,6 @@ class KernelTest(Base):
         self.assertEqual(members('mmu_interval_notifier_ops', 'struct mmu_interval_notifier_ops {\n'
                                  '\tbool (*invalidate)(int);\n\tvoid (*invalidate_finish)(int);\n'
                                  '};\n'), ['invalidate', 'invalidate_finish'])
-
-
-class RowsTest(Base):
-    def rows(self) -> list[rows.Row]:
-        callback = Callback('drivers/x/a.c', 'mmu_interval_notifier_ops', 'ops', 'invalidate',
-                            'f<>.s123456', 7)
-        chain = [Step(ir.Place('f<>', 'drivers/x/a.c', 9), 'mutex_lock')]
-        finding = Finding('mutex_lock', Knowledge(True, sleeps.LOCK), chain)
-        return rows.sort_rows([rows.row(callback, Result(ALWAYS)),
-                               rows.row(callback, Result(BLOCK, [finding])),
-                               rows.row(callback, Result(UNDECIDED, remark='took too long'))])
-
-    def test_driver_name(self) -> None:
-        for source, name in (('drivers/gpu/drm/i915/gem/a.c', 'i915'),
-                             ('drivers/gpu/drm/drm_gpusvm.c', 'drm_gpusvm'),
-                             ('drivers/gpu/drm/amd/amdkfd/a.c', 'amdkfd'),
-                             ('lib/test_hmm.c', 'test_hmm'), ('drivers/xen/gntdev.c', 'xen')):
-            self.assertEqual(rows.driver_name(source), name)
-
-    def test_text(self) -> None:
-        text = rows.as_warning(self.rows()[0])
-        self.assertIn('drivers/x/a.c:9 f<>() warn: may block in a nonblocking pass: mutex_lock()',
-                      text)
-        self.assertEqual(len(rows.as_table(self.rows()).splitlines()), 4)
-
-    def test_json(self) -> None:
-        first = json.loads(rows.as_json(self.rows()))[0]
-        self.assertLessEqual({'driver', 'file', 'line', 'ops', 'kind', 'callback', 'verdict',
-                              'chain'}, set(first))
-        self.assertEqual((first['driver'], first['kind'], first['verdict']),
-                         ('x', 'interval', BLOCK))
-
-    def test_sarif(self) -> None:
-        content = json.loads(rows.as_sarif(self.rows()))
-        run = content['runs'][0]
-        self.assertEqual(content['version'], '2.1.0')
-        self.assertLessEqual({one['ruleId'] for one in run['results']},
-                             {one['id'] for one in run['tool']['driver']['rules']})
-        self.assertEqual(run['results'][0]['locations'][0]['physicalLocation']['region'],
-                         {'startLine': 7})
-
-    def test_html(self) -> None:
-        text = html.as_html('a & b', self.rows(), ['x: needs <y>'])
-        self.assertIn('f&lt;&gt;()', text)
-        self.assertNotIn('f<>', text)
-        self.assertIn('needs &lt;y&gt;', text)
-        self.assertEqual(text.count('<details>'), text.count('</details>'))
-
-    def test_baseline(self) -> None:
-        path = self.folder / 'audit.json'
-        path.write_text(rows.as_json(self.rows()), encoding='utf-8')
-        self.assertEqual(rows.read_baseline(path), {('drivers/x/a.c', 'invalidate', 'f<>')})
 
 
 class MirrorTest(Base):

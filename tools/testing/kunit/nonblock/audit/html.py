@@ -9,15 +9,17 @@ from .rows import ADVICE, Row
 
 STYLE = '''
 body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em;
-       color: #222; background: #fff }
+       color: #222; background: #fff; overflow-wrap: anywhere }
 details, .plain { border-top: 1px solid #ddd; padding: .4em 0 }
-.plain { padding-left: 1.05em }
+summary, .plain { padding-left: 10.85em; text-indent: -10.85em } .plain { text-indent: -9.8em }
 summary { cursor: pointer }
-.verdict { display: inline-block; width: 9.5em; font-weight: bold }
+.verdict { display: inline-block; width: 9.5em; font-weight: bold; text-indent: 0 }
 .may-block { color: #b00020 } .undecided { color: #8a5a00 } .always-backs-off { color: #555 }
 .may-back-off { color: #24558a } .clean { color: #1b6e2e }
-code { font-size: 90% } ol { margin: .4em 0 .4em 9.5em } p { margin: .3em 0 .3em 9.5em }
-.where { color: #666 }
+code { font-size: 90% } .where { color: #666 }
+ol, p { margin: .3em 0 .3em 10.85em } ol { padding-left: 1.4em }
+@media (max-width: 50em) { ol, p { margin-left: 1.05em }
+  summary, .plain { padding-left: 1.05em; text-indent: -1.05em } .plain { text-indent: 0 } }
 @media (prefers-color-scheme: dark) {
   body { color: #ddd; background: #1b1b1b } details, .plain { border-color: #444 }
   .may-block { color: #ff7a85 } .undecided { color: #e3b45c } .always-backs-off { color: #aaa }
@@ -29,7 +31,8 @@ def _head(one: Row) -> str:
     return (f'<span class="verdict {one["verdict"]}">{one["verdict"]}</span> '
             f'<code>{escape(one["function"])}()</code> '
             f'<span class="where">{escape(one["callback"])}, {escape(one["driver"])}, '
-            f'{escape(one["file"])}:{one["line"]}</span>')
+            f'{escape(one["file"])}:{one["line"]}</span>'
+            + (f' {escape(one["reason"].split(": ")[0])}' if one['reason'] else ''))
 
 
 def _row(one: Row) -> str:
