@@ -258,6 +258,8 @@ def look_up(name: str, argument: Argument, reclaim: int) -> Optional[Knowledge]:
         if more:
             return Knowledge(None, 'depends on an argument that is not known')
         return Knowledge(0 in known, PERCPU)
+    if name == 'kvfree_call_rcu' and 0 in argument(0, -1)[0]:
+        return Knowledge(True, RCU)         # without a head: kvfree_rcu_mightsleep()
     if name in ('kvfree', 'kvfree_sensitive'):
         return Knowledge(None, 'sleeps if the memory is from vmalloc()')
     for pattern, why in _SLEEPING:

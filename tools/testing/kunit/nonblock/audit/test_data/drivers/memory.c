@@ -102,4 +102,28 @@ INTERVAL(inserts_atomic)
 	xa_store(&xarray, seq, to_dev(mni), GFP_ATOMIC);
 	return true;
 }
+
+struct blob {
+	struct rcu_head rcu;
+	int size;
+};
+
+/* expect: frees_by_rcu clean */
+INTERVAL(frees_by_rcu)
+{
+	struct blob *blob = to_dev(mni)->command;
+
+	kfree_rcu(blob, rcu);
+	return true;
+}
+
+/* Without a head in the object, one may have to be allocated, or readers to be waited for. */
+/* expect: frees_without_head may-block */
+INTERVAL(frees_without_head)
+{
+	struct blob *blob = to_dev(mni)->command;
+
+	kfree_rcu_mightsleep(blob);
+	return true;
+}
 MODULE_LICENSE("GPL");
