@@ -240,6 +240,16 @@ class TopicTest(ScratchTest):
                          ['change bar', 'Linux 6.12.5'])
         self.assertFalse((check.tree / 'mm/tests').exists())
 
+    def test_topic_of_no_prepared_tree(self) -> None:
+        """It is applied and read, and nothing is built: no kernel boots here."""
+        series = self.repo / 'hooks/series'
+        series.write_text(series.read_text().replace('topic one', 'topic one, in no prepared tree'))
+        check = self.check('one', '')
+        self.assertEqual(check.verdict.lines, [])
+        self.assertEqual(check.rows, [['one 0001-change-bar', 'ok', '-']])
+        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[0], 'change bar')
+        self.assertFalse((check.checkout.folder / 'topic.config').exists())
+
     def test_suite_that_does_not_run(self) -> None:
         check = self.check('two', self.log('list-kunit-test'))
         self.assertEqual(check.verdict.failed, 1)

@@ -39,14 +39,19 @@ class Check(Checks):
         """One topic, or all and then the whole."""
         topics = read_topics(self.repo)
         for topic in [name] if name else list(topics):
-            self.topic(topic, [one.name for one in choose_topics(topics, topic)[:-1]])
+            self.topic(topic, [one.name for one in choose_topics(topics, topic)[:-1]],
+                       all(hook.prepared for hook in topics[topic].hooks))
         if not name:
             self.all_topics()
         say('\n' + self.table() + '\n')
         return self.verdict
 
-    def topic(self, name: str, before: list[str]) -> None:
-        """A topic alone on those that it depends on."""
+    def topic(self, name: str, before: list[str], builds: bool = True) -> None:
+        """A topic alone on those that it depends on.
+
+        No configuration here has the drivers of the one that is in no prepared tree. What
+        compiles their patches is make modules.
+        """
         say(f'== {self.base.name}: topic {name}'
             + (f', after {", ".join(before)}' if before else ''))
         self.checkout.reset()
@@ -60,12 +65,12 @@ class Check(Checks):
         self.sources = set(in_kernel(every, '.c')) | includers(
             self.tree, (file for file in in_kernel(every, '.h') if (self.tree / file).exists()),
             ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
-        if self.sources:
+        if self.sources and builds:
             self.begin(name)
         for number, patch in enumerate(patches, 1):
-            if not self.apply(patch, f'{name} {number}/{len(patches)}'):
+            if not self.apply(patch, f'{name} {number}/{len(patches)}', builds):
                 return
-        if any(map(is_built, every)):
+        if builds and any(map(is_built, every)):
             self.one(f'topic {name}: a kernel with it boots, and its suites pass',
                      lambda: self.suites(True))
 
@@ -107,7 +112,7 @@ class Check(Checks):
             if builder.trouble:
                 self.note(f'before {topic}, {builder.config.name}', builder.trouble)
 
-    def apply(self, patch: Path, number: str) -> bool:
+    def apply(self, patch: Path, number: str, builds: bool = True) -> bool:
         say(f'== {self.base.name}: {number} {patch.stem}')
         row = [f'{patch.parent.name} {patch.stem}'[:40]]
         self.rows.append(row)
@@ -118,8 +123,7 @@ class Check(Checks):
         found = checkpatch(self.tree, patch)
         row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
         names = touched_files(patch)
-        built = any(map(is_built, names))
-        if not built:
+        if not builds or not any(map(is_built, names)):
             row += ['-'] * len(self.builders)
             return True
         symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
