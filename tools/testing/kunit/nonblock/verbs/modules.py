@@ -28,7 +28,7 @@ from nonblock.result.ktap import FAILED, Log, parse_log
 from nonblock.result.verdict import (Case, FailureRule, SkipRule, Verdict, claim_failures,
                                      expected_cases, judge, read_failure_rules, read_skip_rules,
                                      scan_source)
-from nonblock.verbs import BUILD, Verb, guide
+from nonblock.verbs import BUILD, Verb, driver_units, guide
 
 SAMPLE = 'samples/mmu_notifier'
 OUT_OF_TREE = 'out-of-tree'
@@ -193,6 +193,9 @@ def run(options: Options) -> Verdict:
         if options.driver:
             return run_driver(session, driver_folder(options)).tell(session)
         verdict = run_suites(session).tell(session)
+        # Of other kernels it is not known what a driver's headers need.
+        if not verdict.failed and not options.kdir:
+            verdict.add(driver_units.run(session))
     # It takes the lock itself.
     verdict.add(guide.run_front_door(REPO, {'KDIR': options.kdir} if options.kdir else
                                      {'KVER': options.kver}))
