@@ -73,7 +73,8 @@ class Compiler:
                 lines.append(line)
                 if re.match(r'  CC ', line):
                     count += 1
-                    progress.update(f'{count} of {total} files' if total else f'{count} files')
+                    progress.update(f'{min(count, total)} of {total} files' if total
+                                    else f'{count} files')
         progress.clear()
         self.status = process.returncode
         return ''.join(lines)
