@@ -22,7 +22,7 @@ from nonblock.verbs import modules
 SOURCES = Path(__file__).with_name('drivers_src')
 FAILURES = SOURCES / 'expected-failures'
 # The tests, and the patch of each
-UNITS = {'amdkfd': 'drm-amdkfd-svm-back-off.patch', 'hfi1': 'RDMA-hfi1-back-off.patch',
+UNITS = {'amdkfd': 'drm-amdkfd-svm-back-off.patch', 'hfi1': 'RDMA-hfi1-do-not-block.patch',
          'mshv': 'hv-mshv-back-off.patch', 'nouveau': 'drm-nouveau-svm-look-at-range.patch'}
 
 
