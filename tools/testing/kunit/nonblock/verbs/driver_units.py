@@ -74,7 +74,7 @@ def run(session: Session) -> Verdict:
         if not chosen:
             continue
         build(session, folder, chosen)
-        boot = modules.Boot(folder.name, ('lib/kunit/kunit.ko', *(
+        load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
             f'{folder.name}/{unit}_test.ko' for unit in chosen)), tuple(chosen))
-        total.add(modules.run_boots([boot], session, cases_of(chosen), [], rules))
+        total.add(modules.run_loads([load], session, cases_of(chosen), [], rules).tell(session))
     return total
