@@ -206,14 +206,19 @@ static bool kunit_report_has_claimed(unsigned int kinds)
 }
 
 /*
- * A WARN() is a trap on some architectures, which looks like an NMI. So one of an NMI
- * counts as the task's.
+ * A WARN() is a trap on riscv, which counts as an NMI, and each of these as a hardirq. So
+ * one of an NMI counts as the task's.
  */
+static bool kunit_report_warn_in_interrupt(void)
+{
+	return hardirq_count() > (in_nmi() ? HARDIRQ_OFFSET : 0) || in_serving_softirq();
+}
+
 static void kunit_report_warn(void *unused, enum error_detector detector, unsigned long ip)
 {
 	struct kunit_report_scope *scope;
 
-	if (detector != ERROR_DETECTOR_WARN || in_hardirq() || in_serving_softirq())
+	if (detector != ERROR_DETECTOR_WARN || kunit_report_warn_in_interrupt())
 		return;
 
 	scope = kunit_report_my_scope();
