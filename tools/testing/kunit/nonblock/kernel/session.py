@@ -136,6 +136,9 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
                              '(in its arch/um/Kconfig); ARCH=x86_64 has')
         machine = user_mode(options.smp)
     else:
+        if not (base.path / f'tools/testing/kunit/qemu_configs/{options.arch}.py').exists():
+            raise Impossible(EXIT_USAGE, f'ARCH={options.arch}: the kunit_tool of {base.origin} '
+                             'does not know it')
         if options.rt and not has_rt(base.path, options.arch):
             raise Impossible(EXIT_USAGE, f'RT=1: {base.origin} has no PREEMPT_RT on '
                              f'{options.arch} (in its Kconfig in arch/)')

@@ -11,7 +11,10 @@ from unittest import mock
 from nonblock.kernel import machine
 from nonblock.common import EXIT_MACHINE, Failure
 from nonblock.kernel.kconfig import read_config
-from nonblock.tests.fixtures import ScratchTest, write
+from nonblock.kernel.session import Impossible, find_machine
+from nonblock.options import Options
+from nonblock.tests.fixtures import ScratchTest, quiet, write
+from nonblock.tree.source import Base
 
 
 class QemuTest(ScratchTest):
@@ -133,6 +136,20 @@ class ArchTest(ScratchTest):
                             'arch/x86/Kconfig': 'config X86\n\tselect ARCH_SUPPORTS_RT\n'})
         self.assertFalse(machine.has_rt(self.kernel, 'powerpcle'))
         self.assertTrue(machine.has_rt(self.kernel, 'i386'))
+
+    def test_what_a_kernel_lacks(self) -> None:
+        write(self.kernel, {'tools/testing/kunit/qemu_configs/arm.py': ''})
+        base = Base('6.12', self.kernel, 'this kernel', '6.12', True)
+        for options, words in ((Options(arch='arm', smp=2, rt=True), 'kernel has no PREEMPT_RT'),
+                               (Options(arch='riscv', smp=2), 'of this kernel does not know it')):
+            with self.assertRaisesRegex(Impossible, words):
+                find_machine(options, base, machine.uml, machine.qemu)
+        with quiet():
+            found = find_machine(Options(arch='arm', smp=2), base, machine.uml, machine.qemu)
+        self.assertEqual(found.folder, 'arm')
+
+    def test_clang(self) -> None:
+        self.assertIn(f'--make_options=LLVM={machine.LLVM}', machine.clang(machine.UML).build)
 
 
 class TcgTest(QemuTest):
