@@ -7,14 +7,14 @@ RUNNER := tools/testing/kunit/nonblock
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LLVM DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE JUNIT
+export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LLVM DRIVER TOPIC LOG VMLINUX MODULES LOAD JSON BASELINE JUNIT ONLY
 
 # What packages.sh installs something for
 MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) \
 	$(if $(filter 1,$(LLVM)),clang)
 
 .NOTPARALLEL:
-.PHONY: help run e2e driver modules drivers test test-quick test-all matrix bench tree explain series check-series \
+.PHONY: help run e2e driver modules drivers test test-quick test-all matrix mutants bench tree explain series check-series \
 	audit clean
 
 help:
@@ -27,7 +27,7 @@ tree series:
 	@$(PACKAGES) source
 	@$(PYTHON) $(RUNNER) $@
 
-run e2e modules test test-quick matrix check-series:
+run e2e modules test test-quick matrix mutants check-series:
 	@$(PACKAGES) $(MACHINE) $(filter modules test test-quick check-series,$@)
 	@$(PYTHON) $(RUNNER) $@
 

@@ -27,11 +27,11 @@ from nonblock.options import Options
 from nonblock.result.output import Output
 from nonblock.result.verdict import report
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
-                            matrix, modules, run, series, test, tree)
+                            matrix, modules, mutants, run, series, test, tree)
 
 VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test.ALL,
-         test.QUICK_VERB, matrix.VERB, bench.VERB, explain.VERB, audit.VERB, series.VERB,
-         check_series.VERB, clean.VERB)
+         test.QUICK_VERB, matrix.VERB, mutants.VERB, bench.VERB, explain.VERB, audit.VERB,
+         series.VERB, check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
 FLAGS = ('V', 'UPDATE', 'RT', 'LLVM')
 MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')

@@ -28,3 +28,4 @@ class Options:
     junit: str = ''
     vmlinux: str = ''
     modules: str = ''
+    only: str = ''              # a part of the names of mutants

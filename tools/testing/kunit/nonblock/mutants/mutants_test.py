@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Unit tests of make mutants: what is read, edited, put behind a choice, and said of it."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from nonblock.common import Failure
+from nonblock.kernel.machine import UML
+from nonblock.kernel.session import Session
+from nonblock.mutants import edits, hand, show
+from nonblock.mutants.build import (CHOICE, FIRST, NAME, Kernel, blame, with_choices,
+                                    with_edit)
+from nonblock.mutants.reader import functions
+from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store, judge_all
+from nonblock.mutants.show import (CRASHED, EXPLAINED, FAILED, HUNG, LEFT, SAME, SURVIVED,
+                                   Result)
+from nonblock.result.verdict import scan_source
+from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, write
+from nonblock.tree.source import Base
+
+# Prints what depends on nearly all of it
+PROGRAM = '''#include <stdio.h>
+#include <stdbool.h>
+#define for_each(i, n) for (i = 0; i < (n); i++)
+/* A comment with a brace { */
+struct thing { int a; };
+static const int table[] = { 1, 2 };
+
+static bool odd(int value)
+{
+	return value & 1;
+}
+
+static int sum(int from, int to)
+{
+	int total = from - 1;
+	int i;
+
+	if (from > to ||
+	    to > 100)
+		return -1;
+	else if (!from)
+		total += 10;
+
+	for (i = from; i < to; i++) {
+		if (odd(i) && i != 7)
+			continue;
+		total += i;
+	}
+	for_each(i, 2)
+		total += table[i];
+	while (total > 50 && total < 9999)
+		total -= 3;
+	do {
+		total++;
+	} while (total < 5);
+	switch (to) {
+	case 3:
+		total = -total;
+		break;
+	default:
+		goto out;
+	}
+out:
+	return odd(total) ? total : total * 2;
+}
+
+int main(void)
+{
+	struct thing thing = { .a = 4 };
+
+	printf("%d %d %d %d %d %d\\n", sum(0, 3), sum(1, 9), sum(5, 2), sum(2, 60), sum(0, 200),
+	       thing.a);
+	return 0;
+}
+'''
+
+
+def build(text: str, folder: str) -> Path:
+    """A program that does not exist if the text does not compile."""
+    source, program = Path(folder) / 'program.c', Path(folder) / 'program'
+    source.write_text(text, encoding='utf-8')
+    program.unlink(missing_ok=True)
+    subprocess.run(['gcc', '-w', '-O1', '-fwrapv', '-o', program, source], capture_output=True,
+                   check=False)
+    return program
+
+
+def run(program: Path, *arguments: str) -> str:
+    """What it says; that it does not end is an answer, too."""
+    if not program.exists():
+        return 'does not compile'
+    # Time that it computes: the machine may have other things to do.
+    done = subprocess.run(['prlimit', '--cpu=1', program, *arguments], capture_output=True,
+                          text=True, check=False)
+    return f'{done.returncode} {done.stdout}'
+
+
+def all_mutants(text: str = PROGRAM) -> list[edits.Mutant]:
+    mutants, trouble = edits.of_file('program.c', text, set(range(1, text.count('\n') + 1)))
+    assert not trouble, trouble
+    return [mutant for mutant in mutants if mutant.edit.site.function != 'main']
+
+
+class ReaderTest(unittest.TestCase):
+    def test_sites(self) -> None:
+        sites = [(site.kind, PROGRAM[site.start:site.end]) for function in functions(PROGRAM)
+                 if function.name == 'sum' for site in function.sites]
+        self.assertEqual(('entry', ''), sites[0])
+        self.assertEqual(('initialiser', 'from - 1'), sites[1])
+        self.assertEqual(('condition', 'from > to ||\n\t    to > 100'), sites[2])
+        self.assertIn(('expression', 'i++'), sites)
+        self.assertIn(('statement', 'total += table[i];'), sites)
+        self.assertIn(('condition', 'total < 5'), sites)
+        self.assertIn(('statement', 'goto out;'), sites)
+        self.assertEqual(('statement', 'return odd(total) ? total : total * 2;'), sites[-1])
+
+    def test_declarations_stay(self) -> None:
+        text = 'int f(struct s *p)\n{\n\tstruct s *q = p->next, *r;\n\tu64 a;\n\n\tg(q);\n}\n'
+        sites = [text[site.start:site.end] for site in next(functions(text)).sites]
+        self.assertEqual(['', 'p->next', 'g(q);'], sites)
+
+    def test_what_lasts_for_the_block_has_a_kernel_of_its_own(self) -> None:
+        text = 'int f(void)\n{\n\tguard(preempt)();\n\treturn g();\n}\n'
+        self.assertEqual(['entry', 'own', 'statement'],
+                         [site.kind for site in next(functions(text)).sites])
+
+    def test_what_cannot_be_read_is_said(self) -> None:
+        text = 'int f(void)\n{\n\tif\n}\n'
+        _, trouble = edits.of_file('f.c', text, {1, 2, 3})
+        self.assertEqual(1, len(trouble))
+        self.assertIn('f.c: f()', trouble[0])
+
+
+class RulesTest(unittest.TestCase):
+    def whats(self, body: str, lines: set[int] | None = None) -> list[str]:
+        text = f'void f(int a, int b)\n{{\n\tx();\n{body}\n}}\n'
+        mutants, _ = edits.of_file('f.c', text, lines or {4, 5, 6})
+        return [mutant.what for mutant in mutants]
+
+    def test_condition(self) -> None:
+        whats = self.whats('\tif (a < 2 && !b)\n\t\treturn;')
+        for new in ('1', '0', '1 && !b', 'a < 2 && 1', 'a <= 2 && !b', 'a < 3 && !b'):
+            self.assertIn(f'a < 2 && !b -> {new}', whats)
+        self.assertIn('without return;', whats)
+
+    def test_only_what_is_ours_of_a_condition(self) -> None:
+        whats = self.whats('\tif (a < 2 &&\n\t    !b)\n\t\treturn;', {5})
+        self.assertEqual(['a < 2 && !b -> a < 2 && 1'], whats)
+
+    def test_constants_and_arguments(self) -> None:
+        whats = self.whats('\tg(a, b, LD_WAIT_CONFIG);\n\tc = -EAGAIN;')
+        self.assertIn('g(a, b, LD_WAIT_CONFIG); -> g(b, a, LD_WAIT_CONFIG);', whats)
+        self.assertIn('g(a, b, LD_WAIT_CONFIG); -> g(a, b, LD_WAIT_SLEEP);', whats)
+        self.assertIn('c = -EAGAIN; -> c = -EINTR;', whats)
+
+    def test_pointers_are_no_operators(self) -> None:
+        self.assertEqual(['without g(&a, *b, -c);', 'g(&a, *b, -c); -> g(*b, &a, -c);',
+                          'g(&a, *b, -c); -> g(&a, -c, *b);'], self.whats('\tg(&a, *b, -c);'))
+
+    def test_returns(self) -> None:
+        text = 'bool f(int a)\n{\n\tg();\n\treturn a;\n}\n'
+        mutants, _ = edits.of_file('f.c', text, set(range(6)))
+        whats = [mutant.what for mutant in mutants]
+        self.assertIn('begins with return false;', whats)
+        self.assertIn('begins with return true;', whats)
+        self.assertIn('return a; -> return 0;', whats)
+
+    def test_lines_stay_where_they_are(self) -> None:
+        for mutant in all_mutants():
+            self.assertEqual(PROGRAM.count('\n'), with_edit(PROGRAM, mutant).count('\n'),
+                             mutant.what)
+
+
+class ChoiceTest(unittest.TestCase):
+    def test_a_choice_is_the_edit(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            original = run(build(PROGRAM, folder))
+            answers = {number: run(build(with_edit(PROGRAM, mutant), folder))
+                       for number, mutant in enumerate(all_mutants(), 1)}
+            mutants = {number: mutant for number, mutant in enumerate(all_mutants(), 1)
+                       if answers[number] != 'does not compile'}
+            self.assertGreater(len(mutants), 50)
+            text = with_choices(Path('program.c'), PROGRAM, mutants, False)
+            text = text.replace(f'extern int {NAME};', f'int {NAME};', 1).replace(
+                'int main(void)\n{', f'int main(int argc, char **argv)\n{{ {NAME} = atoi(argv[1]);')
+            program = build(text, folder)
+            self.assertEqual(original, run(program, '0'))
+            for number, mutant in mutants.items():
+                self.assertEqual(answers[number], run(program, str(number)), mutant.what)
+        self.assertGreater(sum(answer != original for answer in answers.values()), 40)
+
+    def test_the_choice_is_made_once(self) -> None:
+        self.assertIn('early_param("mutant"', CHOICE)
+        self.assertNotIn('early_param', with_choices(Path('p.c'), PROGRAM, {}, False))
+        self.assertIn('early_param', with_choices(Path('p.c'), PROGRAM, {}, True))
+
+    def test_blame(self) -> None:
+        errors = (f'mutant:{FIRST + 3}:9: error: incompatible type for argument 1\n'
+                  'x.h:5: note: expected this\n'
+                  f'In file included from x.c:1:\nx.h:7:3: error: too few arguments\n'
+                  f'mutant:{FIRST + 5}:2: note: in expansion of macro "y"\n')
+        self.assertEqual({3, 5}, blame(errors))
+        self.assertEqual(set(), blame('x.c:1: error: no such file\n'))
+
+
+class HandTest(unittest.TestCase):
+    def read(self, text: str) -> list[hand.Written]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'mutants'
+            path.write_text(text, encoding='utf-8')
+            return hand.read_mutants(path)
+
+    def test_a_condition_is_chosen(self) -> None:
+        written, = self.read('p.c @ sum: too much\n-if (from > to ||\n-to > 100)\n+if (0)\n')
+        mutant = hand.find(written, PROGRAM)
+        assert mutant
+        self.assertEqual('condition', mutant.edit.site.kind)
+        self.assertIn('if (0\n)', with_edit(PROGRAM, mutant))
+
+    def test_what_is_in_no_function(self) -> None:
+        written, = self.read('p.c @ -: the table\n-static const int table[] = { 1, 2 };\n'
+                             '+static const int table[] = { 1, 3 };\n')
+        mutant = hand.find(written, PROGRAM)
+        assert mutant
+        self.assertEqual('own', mutant.edit.site.kind)
+        self.assertIn('{ 1, 3 }', with_edit(PROGRAM, mutant))
+
+    def test_two_statements(self) -> None:
+        written, = self.read('p.c @ sum: a brace\n-total += i;\n-}\n+total += i; } if (0) {\n+}\n')
+        mutant = hand.find(written, PROGRAM)
+        assert mutant
+        self.assertEqual('own', mutant.edit.site.kind)
+
+    def test_the_same_as_by_rule(self) -> None:
+        written, = self.read('program.c @ sum: x\n-total += i;\n')
+        mutant = hand.find(written, PROGRAM)
+        assert mutant
+        self.assertIn(mutant.key, [other.key for other in all_mutants()])
+
+    def test_not_for_this_kernel(self) -> None:
+        written, = self.read('p.c @ sum if finish: x\n-total = 7;\n')
+        self.assertIsNone(hand.find(written, PROGRAM))
+        written, = self.read('p.c @ sum: x\n-total = 7;\n')
+        with self.assertRaises(Failure):
+            hand.find(written, PROGRAM)
+
+    def test_bad_entries(self) -> None:
+        for text in ('p.c sum: x\n-a\n', 'p.c @ sum: x\n', 'p.c @ sum: x\na\n'):
+            with self.assertRaises(Failure):
+                self.read(text)
+
+    def test_the_lists_can_be_read(self) -> None:
+        self.assertGreater(len(hand.read_mutants(MUTANTS)), 12)
+        for key, why in hand.read_equivalents(EQUIVALENTS).items():
+            self.assertRegex(key, r'^\S+ @ \S+: ')
+            self.assertRegex(why, r'\.$')
+
+
+class VerdictTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        path = Path(self.folder.name)
+        (path / 'um').mkdir()
+        (path / 'um/.config').write_text('CONFIG_X=y\n', encoding='utf-8')
+        base = Base('6.12', path, 'a test', '6.12.5', True)
+        self.job = Job(Session(path, base, UML, path / 'linux'), [], [],
+                       texts={'program.c': PROGRAM})
+        self.mutants = all_mutants()[:4]
+        self.store = Store(self.job)
+
+    def judge(self, outcomes: list[str], equivalents: dict[str, str]) -> tuple[int, int, str]:
+        for mutant, outcome in zip(self.mutants, outcomes):
+            self.store.note(mutant, Result(outcome, 'by'))
+        verdict, rows = judge_all(self.job, self.mutants, self.store, equivalents)
+        self.assertIn('program.c', show.as_html(rows, self.job.texts))
+        self.assertIn('"edit"', show.as_json(rows))
+        return verdict.passed, verdict.failed, show.summary(rows, 1)
+
+    def test_survivor_fails(self) -> None:
+        passed, failed, text = self.judge([FAILED, CRASHED, SURVIVED, SAME], {})
+        self.assertEqual((2, 1), (passed, failed))
+        self.assertIn('3 mutants: 1 fail a test, 1 crash the kernel', text)
+
+    def test_survivor_that_is_explained(self) -> None:
+        passed, failed, text = self.judge([FAILED, FAILED, SURVIVED, SAME],
+                                          {self.mutants[2].key: 'Because.'})
+        self.assertEqual((3, 0), (passed, failed))
+        self.assertIn('1 change nothing', text)
+        self.assertEqual('explained', EXPLAINED)
+
+    def test_explained_but_killed(self) -> None:
+        passed, failed, _ = self.judge([FAILED] * 4, {self.mutants[0].key: 'Because.'})
+        self.assertEqual((3, 1), (passed, failed))
+
+    def test_the_kernel_lasts_as_long(self) -> None:
+        self.assertFalse(self.store.has_kernel(self.mutants))
+        program = Path(self.folder.name) / 'um/.config'
+        self.store.keep(program, {mutant.key: 7 for mutant in self.mutants[:2]})
+        self.assertTrue(Store(self.job).has_kernel(self.mutants[:2]))
+        self.assertFalse(Store(self.job).has_kernel(self.mutants[:3]))
+
+    def test_results_last_until_something_changes(self) -> None:
+        self.store.note(self.mutants[0], Result(FAILED, 'by', 1.5, 2))
+        self.assertEqual({self.mutants[0].key: Result(FAILED, 'by', 1.5, 2)},
+                         Store(self.job).results)
+        config = Path(self.folder.name) / 'um/.config'
+        config.write_text('CONFIG_X=n\n', encoding='utf-8')
+        self.assertEqual({}, Store(self.job).results)
+
+
+# A kernel that fails a test with mutant 2, hangs with 3, panics with 4, and ends too soon with 5
+FAKE_LINUX = '''#!/bin/sh
+for word; do case $word in mutant=*) number=${word#*=};; esac; done
+case $number in
+2) sed 's/    ok 3 two/    not ok 3 two/' GOOD ;;
+3) head -8 GOOD; sleep 100 ;;
+4) head -8 GOOD; echo "Kernel panic - not syncing: bad" ;;
+5) head -8 GOOD ;;
+*) cat GOOD ;;
+esac
+'''
+
+
+class BootTest(ScratchTest):
+    def test_what_becomes_of_a_mutant(self) -> None:
+        um = self.kernel.with_name('um')
+        write(um, {'linux': FAKE_LINUX.replace('GOOD', str(DATA / 'passed.log')), 'mm/x.o': ''})
+        (um / 'linux').chmod(0o755)
+        job = Job(self.session(), scan_source(SUITE_C, 'x'), [])
+        boots, program = Boots(job), um / 'linux'
+        self.assertEqual(SURVIVED, boots.boot(program).outcome)
+        found = boots.boot(program, 2)
+        self.assertEqual((FAILED, 'FAILED fake.two'), (found.outcome, found.by))
+        found = boots.boot(program, 4)
+        self.assertEqual(CRASHED, found.outcome)
+        self.assertIn('Kernel panic - not syncing: bad', found.by)
+        self.assertEqual(CRASHED, boots.boot(program, 5).outcome)
+        boots.timeout = 1
+        found = boots.boot(program, 3)
+        self.assertEqual(HUNG, found.outcome)
+        self.assertIn('HANG fake.', found.by)
+        boots.stop()
+        self.assertEqual(LEFT, boots.boot(program).outcome)
+
+    def test_the_build_folder_is_a_copy(self) -> None:
+        um = self.kernel.with_name('um')
+        write(um, {'mm/x.o': 'code'})
+        kernel = Kernel(self.session())
+        write(kernel.path, {'mm/x.o': 'other code'})
+        self.assertEqual('code', (um / 'mm/x.o').read_text(encoding='utf-8'))
+        self.assertTrue(kernel.has('mm/x.c'))
+        self.assertFalse(kernel.has('mm/y.c'))
+        kernel.restore('mm/x.c')
+        self.assertEqual('code', (kernel.path / 'mm/x.o').read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make mutants: boot the suites with one edit after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import json
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure, Progress, say, write_atomically
+from nonblock.kernel import kunit_run
+from nonblock.kernel.kunit_run import Outcome
+from nonblock.kernel.session import Session
+from nonblock.mutants import edits, hand, show
+from nonblock.mutants.build import Kernel, with_edit
+from nonblock.mutants.edits import Mutant
+from nonblock.mutants.show import (CRASHED, EXPLAINED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result)
+from nonblock.result.ktap import parse_log
+from nonblock.result.verdict import Case, SkipRule, Verdict, judge
+from nonblock.tree.hooks import touched_files
+from nonblock.tree.prepare import overlay_files
+
+HERE = Path(__file__).resolve().parent
+# What is always compiled, and has the choice
+DEFINES = 'mm/mmu_notifier.c'
+OTHER_CODE = 'other code, and no test fails'
+MUTANTS, EQUIVALENTS = HERE / 'mutants', HERE / 'equivalents'
+# New files of the series that are neither tests nor what only tests use
+CODE = re.compile(r'(lib/kunit/(?!.*test).*|mm/[^/]*)\.c$')
+
+
+@dataclass
+class Job:
+    """What is asked for, and what there is."""
+    session: Session
+    cases: list[Case]
+    rules: list[SkipRule]
+    only: str = ''
+    limit: int = 0              # of the list by hand alone, if not 0
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        if name not in self.texts:
+            self.texts[name] = (self.session.tree / name).read_text(encoding='utf-8')
+        return self.texts[name]
+
+
+# Which there are
+
+def added_lines(base: Path, text: str) -> set[int]:
+    if not base.exists():
+        return set(range(1, text.count('\n') + 2))
+    old = base.read_text(encoding='utf-8').splitlines()
+    matcher = difflib.SequenceMatcher(None, old, text.splitlines(), False)
+    return {line for tag, _, _, first, last in matcher.get_opcodes() if tag != 'equal'
+            for line in range(first + 1, last + 1)}
+
+
+def code_files(job: Job) -> list[str]:
+    repo, hooks = job.session.repo, job.session.hooks
+    touched = {name for hook in hooks for name in touched_files(repo / hook)}
+    return sorted([name for name in touched if name.endswith(('.c', '.h')) and
+                   not name.startswith(('lib/test_', 'samples/', 'tools/'))] +
+                  [name for name in overlay_files(repo) if CODE.match(name)])
+
+
+def find_mutants(job: Job) -> tuple[list[Mutant], list[str]]:
+    """Those by hand come first."""
+    found: dict[str, Mutant] = {}
+    trouble: list[str] = []
+    for written in hand.read_mutants(MUTANTS):
+        mutant = hand.find(written, job.text(written.file))
+        if mutant:
+            found[mutant.key] = mutant
+    if job.limit:
+        return list(found.values())[:job.limit], []
+    for name in code_files(job):
+        lines = added_lines(job.session.base.path / name, job.text(name))
+        mutants, unread = edits.of_file(name, job.text(name), lines)
+        trouble += unread
+        for mutant in mutants:
+            found.setdefault(mutant.key, mutant)
+    return [mutant for mutant in found.values() if job.only in mutant.key], trouble
+
+
+# What becomes of them
+
+class Boots:
+    """Boots the kernels, as many at once as there are CPUs."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        self._folder = job.session.build / 'mutants-boots'
+        self._folder.mkdir(exist_ok=True)
+        self._places: queue.Queue[int] = queue.Queue()
+        self._stopped = threading.Event()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        for place in range(job.session.jobs):
+            self._places.put(place)
+        self.timeout = 60
+
+    def boot(self, program: Path, number: int = 0) -> Result:
+        place = self._places.get()
+        log = self._folder / f'{place}.log'
+        command = [str(program), 'mem=1G', 'console=tty', 'kunit_shutdown=halt',
+                   *(argument.removeprefix('--kernel_args=')
+                     for argument in self._job.session.machine.run),
+                   f'uml_dir=uml-{place}', f'mutant={number}']
+        try:
+            if self._stopped.is_set():
+                return Result(LEFT)
+            start = time.monotonic()
+            with open(log, 'wb') as output, subprocess.Popen(
+                    command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output,
+                    stderr=output, start_new_session=True) as process:
+                self._processes.add(process)
+                timed_out = False
+                try:
+                    process.wait(self.timeout)
+                except subprocess.TimeoutExpired:
+                    timed_out = True
+                    kunit_run.stop(process, [signal.SIGKILL])
+                self._processes.discard(process)
+            if self._stopped.is_set():
+                return Result(LEFT)
+            return self._read(log, timed_out, time.monotonic() - start)
+        finally:
+            self._places.put(place)
+
+    def _read(self, path: Path, timed_out: bool, seconds: float) -> Result:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            log = parse_log(file)
+        session = self._job.session
+        session = replace(session, machine=replace(session.machine, timeout=self.timeout))
+        verdict = judge(self._job.cases, log, self._job.rules, session,
+                        Outcome(built=True, timed_out=timed_out))
+        if not verdict.failed:
+            return Result(SURVIVED, '', seconds)
+        first, *_ = verdict.lines
+        words = {test.word for test in verdict.tests}
+        what = CRASHED if 'CRASH' in words else HUNG if timed_out else FAILED
+        return Result(what, first, seconds, verdict.failed)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for process in list(self._processes):
+            kunit_run.stop(process, [signal.SIGKILL])
+
+
+class Store:
+    """The results so far, for as long as nothing has changed that they depend on."""
+
+    def __init__(self, job: Job):
+        self._path = job.session.build / 'mutants-results.json'
+        self._lock = threading.Lock()
+        digest = hashlib.sha256(f'{job.session.base.release}\n'.encode())
+        for name in [*overlay_files(job.session.repo), *job.session.hooks]:
+            digest.update((job.session.repo / name).read_bytes())
+        digest.update((job.session.config).read_bytes())
+        self._digest = digest.hexdigest()
+        self.results: dict[str, Result] = {}
+        # One kernel with many of them, and by which number it chooses each
+        self.program = job.session.build / 'mutants-linux'
+        self.numbers: dict[str, int] = {}
+        try:
+            saved = json.loads(self._path.read_text(encoding='utf-8'))
+            if saved['digest'] == self._digest:
+                self.results = {key: Result(**value) for key, value in saved['results'].items()}
+                self.numbers = saved['numbers']
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+
+    def note(self, mutant: Mutant, result: Result) -> None:
+        if result.outcome == LEFT:
+            return
+        with self._lock:
+            self.results[mutant.key] = result
+            self._save()
+
+    def _save(self) -> None:
+        write_atomically(self._path, json.dumps({
+            'digest': self._digest, 'numbers': self.numbers,
+            'results': {key: vars(value) for key, value in self.results.items()}}))
+
+    def keep(self, program: Path, numbers: dict[str, int]) -> None:
+        """The kernel that has been built, for all that follows."""
+        shutil.copy(program, self.program)
+        self.numbers = numbers
+        self._save()
+
+    def has_kernel(self, mutants: list[Mutant]) -> bool:
+        return self.program.exists() and all(mutant.key in self.numbers for mutant in mutants)
+
+
+def build_all(job: Job, kernel: Kernel, mutants: list[Mutant], store: Store) -> None:
+    """One kernel for all that can be chosen."""
+    numbers: dict[str, int] = {}
+    numbered = dict(enumerate(mutants, 1))
+    # Headers first: who includes them may have edits, too.
+    files = {mutant.file for mutant in mutants} | {DEFINES}
+    for name in sorted(files, key=lambda name: (name.endswith('.c'), name)):
+        here = {number: mutant for number, mutant in numbered.items() if mutant.file == name}
+        wrong = kernel.install(name, job.text(name), here, name == DEFINES)
+        for number in wrong:
+            store.note(here[number], Result(SAME, 'does not compile'))
+        numbers.update((mutant.key, number) for number, mutant in here.items()
+                       if number not in wrong)
+        say(f'{name}: {len(here)} edits, {len(wrong)} do not compile')
+    kernel.link()
+    store.keep(kernel.program, numbers)
+    for name in files:
+        kernel.restore(name)
+
+
+def boot_all(boots: Boots, mutants: list[Mutant], store: Store, jobs: int) -> None:
+    progress = Progress('booting')
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [(mutant, pool.submit(boots.boot, store.program, store.numbers[mutant.key]))
+                   for mutant in mutants]
+        try:
+            for done, (mutant, future) in enumerate(futures, 1):
+                store.note(mutant, future.result())
+                progress.update(f'{done} of {len(mutants)} mutants')
+        except BaseException:
+            boots.stop()
+            raise
+        finally:
+            progress.clear()
+
+
+def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:
+    """One that has a kernel of its own."""
+    name, text = mutant.file, job.text(mutant.file)
+    code = kernel.code(name, with_edit(text, mutant))
+    if not code:
+        return Result(SAME, 'does not compile')
+    if code == kernel.code(name, text):
+        return Result(SAME, 'makes the same code')
+    kernel.replace(name, with_edit(text, mutant))
+    kernel.link()
+    kernel.restore(name)
+    return boots.boot(kernel.program)
+
+
+def compare_code(job: Job, kernel: Kernel, survivors: list[Mutant], store: Store) -> None:
+    """Is there any difference in what the compiler makes?"""
+    before = {name: kernel.code(name, job.text(name))
+              for name in {mutant.file for mutant in survivors}}
+
+    def compare(item: tuple[int, Mutant]) -> None:
+        worker, mutant = item
+        code = kernel.code(mutant.file, with_edit(job.text(mutant.file), mutant), worker)
+        if not code or code == before[mutant.file]:
+            why = 'makes the same code' if code else 'does not compile'
+            store.note(mutant, Result(SAME, why))
+        else:
+            store.note(mutant, replace(store.results[mutant.key], by=OTHER_CODE))
+
+    with ThreadPoolExecutor(job.session.jobs) as pool:
+        list(pool.map(compare, enumerate(survivors, 1)))
+
+
+def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
+    def left() -> list[Mutant]:
+        return [mutant for mutant in mutants if mutant.key not in store.results]
+
+    say(f'{len(mutants)} edits, {len(mutants) - len(left())} of which have a result already')
+    boots = Boots(job)
+    with contextlib.ExitStack() as stack:
+        @functools.cache
+        def kernel() -> Kernel:
+            outcome = kunit_run.build(job.session)
+            if not outcome.built:
+                raise Failure(EXIT_BUILD, outcome.error)
+            found = Kernel(job.session)
+            stack.callback(shutil.rmtree, found.path, ignore_errors=True)
+            for mutant in left():
+                if not found.has(mutant.file):
+                    store.note(mutant, Result(SAME, 'this kernel does not compile the file'))
+            return found
+
+        def choosable() -> list[Mutant]:
+            return [mutant for mutant in left() if mutant.edit.site.kind != 'own']
+
+        if not store.has_kernel(choosable()):
+            build_all(job, kernel(), choosable(), store)
+        if choosable():
+            first = boots.boot(store.program)
+            if first.outcome != SURVIVED:
+                raise Failure(EXIT_BUILD, f'without an edit, the suites fail: {first.by}')
+            boots.timeout = max(15, int(10 * first.seconds))
+            boot_all(boots, choosable(), store, job.session.jobs)
+        if survivors := [mutant for mutant in mutants if mutant.key in store.results and
+                         store.results[mutant.key].outcome == SURVIVED and
+                         not store.results[mutant.key].by]:
+            compare_code(job, kernel(), survivors, store)
+        for mutant in left():
+            result = boot_own(job, kernel(), boots, mutant)
+            store.note(mutant, replace(result, by=OTHER_CODE) if result.outcome == SURVIVED
+                       else result)
+
+
+# The verdict
+
+def judge_all(job: Job, mutants: list[Mutant], store: Store,
+              equivalents: dict[str, str]) -> tuple[Verdict, list[tuple[Mutant, Result]]]:
+    verdict, rows = Verdict(), []
+    for mutant in mutants:
+        result = store.results[mutant.key]
+        why = equivalents.get(mutant.key)
+        if why is not None and result.outcome == SURVIVED:
+            result = Result(EXPLAINED, why, result.seconds)
+        rows.append((mutant, result))
+        if result.outcome == SURVIVED:
+            verdict.fail(mutant.key, f'line {mutant.line}', word='SURVIVED')
+        elif why is not None and result.outcome in (FAILED, CRASHED, HUNG):
+            verdict.fail(mutant.key, f'is in {EQUIVALENTS.name}, but: {result.by}')
+        elif result.outcome != SAME:
+            verdict.ok(mutant.key)
+    return verdict, rows
+
+
+def judge_mutants(job: Job) -> Verdict:
+    """Up to the verdict, which the caller prints."""
+    start = time.monotonic()
+    mutants, trouble = find_mutants(job)
+    if not mutants:
+        raise Failure(EXIT_USAGE, f'ONLY={job.only}: no edit has this in its file, function or '
+                      'text')
+    store = Store(job)
+    run_mutants(job, mutants, store)
+    verdict, rows = judge_all(job, mutants, store, hand.read_equivalents(EQUIVALENTS))
+    for line in trouble:
+        verdict.fail(line)
+    say(show.as_text(rows))
+    for name, text in (('mutants.json', show.as_json(rows)),
+                       ('mutants.html', show.as_html(rows, job.texts))):
+        write_atomically(job.session.build / name, text)
+        say(f'also in {(job.session.build / name).relative_to(job.session.repo)}')
+    say(show.summary(rows, time.monotonic() - start))
+    return verdict
