@@ -285,6 +285,61 @@ static void additional_kind_is_described(struct kunit *test)
 	expect_part(test, message, " invalid wait context of inner_lock at ");
 }
 
+static unsigned int count(const char *message, const char *part)
+{
+	unsigned int nr = 0;
+
+	while ((message = strstr(message ?: "", part))) {
+		message += strlen(part);
+		nr++;
+	}
+	return nr;
+}
+
+/* There is no place for each, but for that of lockdep, which says most. */
+static void one_of_many_is_of_lockdep(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	struct kunit_report_info info;
+	const char *message;
+	int i;
+
+	skip_without_atomic_sleep(test);
+
+	scope = kunit_report_scope_begin(test);
+	for (i = 0; i < 5; i++)
+		might_sleep_in_atomic();
+	recursion();
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	KUNIT_EXPECT_EQ(test, count(message, "might_sleep at "), 2);
+	KUNIT_EXPECT_EQ(test, count(message, "recursive locking of lock_a at "), 1);
+	kunit_report_scope_info(scope, "lock_a", &info);
+	KUNIT_EXPECT_EQ(test, info.kinds, KUNIT_REPORT_MIGHT_SLEEP | KUNIT_REPORT_RECURSION);
+	KUNIT_EXPECT_STREQ(test, info.lock ?: "", "lock_a");
+	KUNIT_EXPECT_NOT_NULL(test, info.map_at);
+}
+
+/* Then a WARN(), as somebody wrote it for just that */
+static void warning_says_more_than_others(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	struct kunit_report_info first, info;
+
+	skip_without_atomic_sleep(test);
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "no WARN() without CONFIG_BUG");
+
+	scope = kunit_report_scope_begin(test);
+	might_sleep_in_atomic();
+	kunit_report_scope_info(scope, "lock_a", &first);
+	warn();
+	kunit_report_scope_end(scope, 0, NULL, NULL);
+	kunit_report_scope_info(scope, "lock_a", &info);
+	KUNIT_EXPECT_PTR_NE(test, info.lock_at, first.lock_at);
+	KUNIT_EXPECT_NULL(test, info.lock);
+	KUNIT_EXPECT_NULL(test, info.map_at);
+}
+
 static void wrong_map_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
@@ -549,6 +604,21 @@ static void expected_report_leaves_rate_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
 }
 
+static void claimed_report_is_not_printed(struct kunit *test)
+{
+	const struct wrong *wrong = test->param_value;
+	struct listener *bug, *warning;
+
+	skip_if_never_made(test, wrong);
+	bug = listen_for(test, "BUG: ", in_test);
+	warning = listen_for(test, "WARNING: ", in_test);
+	KUNIT_EXPECT_REPORT(test, wrong->kinds, wrong->map, NULL, wrong->code());
+	KUNIT_EXPECT_EQ(test, atomic_read(&bug->nr), 0);
+	/* A WARN() is not claimed, but noticed. */
+	if (wrong->kinds != KUNIT_REPORT_WARN)
+		KUNIT_EXPECT_EQ(test, atomic_read(&warning->nr), 0);
+}
+
 /*
  * Interrupts, of this task if it is to be had so. Where one of them makes a report,
  * current is this task, and still the report is not its own.
@@ -776,8 +846,8 @@ static bool holds_no_locks_in_the_end(struct task_struct *task)
 	return !READ_ONCE(task->lockdep_depth);
 }
 
-/* Run @code as a test, in a task that has ended on return. */
-static struct kunit *run_other_test(struct kunit *test, void (*code)(struct kunit *test))
+/* Run @code as a test, in a task that has ended on return; the test itself has not. */
+static struct kunit *begin_other_test(struct kunit *test, void (*code)(struct kunit *test))
 {
 	struct other_test *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
 	struct task_struct *task;
@@ -799,9 +869,16 @@ static struct kunit *run_other_test(struct kunit *test, void (*code)(struct kuni
 			      "the task ended, and lockdep has it hold locks");
 	put_task_struct(task);
 	kunit_cleanup(&other->test);
-	kunit_report_case_end(&other->test);
 	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
 	return &other->test;
+}
+
+static struct kunit *run_other_test(struct kunit *test, void (*code)(struct kunit *test))
+{
+	struct kunit *other = begin_other_test(test, code);
+
+	kunit_report_case_end(other);
+	return other;
 }
 
 static void stray_report(struct kunit *other)
@@ -850,6 +927,24 @@ static void stray_report_is_told(struct kunit *test)
 	listener = listen_for(test, "no expectation claimed it: might_sleep", anywhere);
 	run_other_test(test, stray_report);
 	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+}
+
+static void no_report(struct kunit *other)
+{
+}
+
+/* What nobody claimed in one case is told at its end, and is forgotten in the next one. */
+static void stray_report_is_left(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, begin_other_test(test, stray_rcu)->status, KUNIT_FAILURE);
+}
+
+static void stray_report_is_of_one_case(struct kunit *test)
+{
+	struct listener *listener = listen_for(test, "no expectation claimed it", anywhere);
+
+	KUNIT_EXPECT_EQ(test, run_other_test(test, no_report)->status, KUNIT_SUCCESS);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 0);
 }
 
 /* Another test on another CPU, which makes its reports while expectations are open */
@@ -1011,6 +1106,39 @@ static void jump_after_report(struct kunit *other)
 	KUNIT_EXPECT_REPORT(other, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion(); return);
 }
 
+#ifdef CONFIG_DEBUG_ATOMIC_SLEEP
+static int current_non_block_count(void)
+{
+	return current->non_block_count;
+}
+#else
+static int current_non_block_count(void)
+{
+	return 0;
+}
+#endif
+
+static void return_from_non_block(struct kunit *other)
+{
+	KUNIT_EXPECT_NO_REPORT(other, non_block_start(); return);
+}
+
+static int non_block_count;
+
+static void jump_out_of_non_block(struct kunit *other)
+{
+	return_from_non_block(other);
+	non_block_count = current_non_block_count();
+}
+
+/* Or all that follows would be reported. */
+static void jump_out_ends_non_block(struct kunit *test)
+{
+	non_block_count = -1;
+	run_other_test(test, jump_out_of_non_block);
+	KUNIT_EXPECT_EQ(test, non_block_count, 0);
+}
+
 static const struct jump {
 	const char *name;
 	void (*code)(struct kunit *other);
@@ -1144,6 +1272,20 @@ static void abort_leaves_all_scopes(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
 }
 
+/* As one that dies of something worse than an assertion does, and its locks with it */
+static void die_in_scope(struct kunit *other)
+{
+	kunit_report_scope_begin(other);
+	lock_release(current->held_locks[current->lockdep_depth - 1].instance, _THIS_IP_);
+	kthread_exit(0);
+}
+
+static void dead_task_has_no_expectation(struct kunit *test)
+{
+	run_other_test(test, die_in_scope);
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+}
+
 static bool came_back;
 
 static void expect_after_report(struct kunit *other)
@@ -1196,6 +1338,8 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE_PARAM(missing_report_is_described, wrong_gen_params),
 	KUNIT_CASE(wrong_kind_is_described),
 	KUNIT_CASE(additional_kind_is_described),
+	KUNIT_CASE(one_of_many_is_of_lockdep),
+	KUNIT_CASE(warning_says_more_than_others),
 	KUNIT_CASE(wrong_map_is_described),
 	KUNIT_CASE(wrong_map_of_second_is_described),
 	KUNIT_CASE(other_recursion_is_described),
@@ -1210,19 +1354,24 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
 	KUNIT_CASE(expected_report_leaves_rate_limit),
+	KUNIT_CASE_PARAM(claimed_report_is_not_printed, wrong_gen_params),
 	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
 	KUNIT_CASE(lock_with_irqs_off_is_forgotten),
 	KUNIT_CASE(claimed_usage_is_not_learned),
 	KUNIT_CASE(stray_report_fails_test),
 	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE(stray_report_is_told),
+	KUNIT_CASE(stray_report_is_left),
+	KUNIT_CASE(stray_report_is_of_one_case),
 	KUNIT_CASE_PARAM(each_claims_its_own, other_wrong_gen_params),
 	KUNIT_CASE(unmet_expectation_fails_test),
 	KUNIT_CASE_PARAM(jump_out_fails_test, jump_gen_params),
+	KUNIT_CASE(jump_out_ends_non_block),
 	KUNIT_CASE(second_task_is_refused),
 	KUNIT_CASE(report_is_claimed_while_lockdep_learns),
 	KUNIT_CASE(abort_leaves_scope),
 	KUNIT_CASE(abort_leaves_all_scopes),
+	KUNIT_CASE(dead_task_has_no_expectation),
 	KUNIT_CASE(scope_after_report_is_refused),
 	KUNIT_CASE(lockdep_off_fails_test),
 	{}
