@@ -767,6 +767,82 @@ static void fixture_tells_of_kept_lock(struct kunit *test)
 	give_back();
 }
 
+/*
+ * A core that leaves a pass open, or ends one twice: the fixture fails the test, and
+ * mends the state, or the end of the test would hang. A callback does it here, once.
+ */
+
+static bool odd_core;
+
+static int begins_again(struct mmu_notifier *subscription,
+			const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_range again;
+
+	if (odd_core) {
+		odd_core = false;
+		/* Where nobody is interested, for nothing to be reported */
+		mmu_notifier_range_init(&again, KUNIT_MMU_NOTIFY, MMU_NOTIFIER_RANGE_BLOCKABLE,
+					range->mm, TASK_SIZE - PAGE_SIZE, TASK_SIZE);
+		KUNIT_EXPECT_EQ(current->kunit_test, 0,
+				__mmu_notifier_invalidate_range_start(&again));
+	}
+	return 0;
+}
+
+static int ends_early(struct mmu_notifier *subscription,
+		      const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_range early = *range;
+
+	if (odd_core) {
+		odd_core = false;
+		lockdep_off();
+		__mmu_notifier_invalidate_range_end(&early);
+		lockdep_on();
+	}
+	return 0;
+}
+
+static const struct odd {
+	const char *name;
+	struct mmu_notifier_ops ops;
+	void (*call)(struct kunit *test, unsigned long start, unsigned long length);
+} odds[] = {
+	{ "begins_again_nonblock", { .invalidate_range_start = begins_again }, nonblock_pass },
+	{ "begins_again_blockable", { .invalidate_range_start = begins_again },
+	  kunit_mmu_notifier_blockable_pass },
+	{ "ends_early_nonblock", { .invalidate_range_start = ends_early }, nonblock_pass },
+	{ "ends_early_blockable", { .invalidate_range_start = ends_early },
+	  kunit_mmu_notifier_blockable_pass },
+};
+
+static void odd_describe(const struct odd *odd, char *description)
+{
+	strscpy(description, odd->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(odd, odds, odd_describe);
+
+static void odd_state_is_mended(struct kunit *test)
+{
+	const struct odd *odd = test->param_value;
+	const struct fixture fixture = { .call = odd->call };
+	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
+	struct mmu_notifier_state before, after;
+	unsigned long start = map_for_interval(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, range);
+	kunit_mmu_notifier_register(test, range, &odd->ops);
+	mmu_notifier_read_state(current->mm, &before);
+	odd_core = true;
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
+	mmu_notifier_read_state(current->mm, &after);
+	KUNIT_EXPECT_EQ(test, after.active_ranges, before.active_ranges);
+	KUNIT_EXPECT_EQ(test, after.seq & 1, before.seq & 1);
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+}
+
 /* State */
 
 static void half_done_is_explained(struct kunit *test)
@@ -818,6 +894,40 @@ static void missing_end_is_explained(struct kunit *test)
 	}
 }
 
+/* Within the pass if that is unwound, and otherwise after it */
+static unsigned long active_in_end;
+
+static void note_active(struct mmu_notifier *subscription,
+			const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_state state;
+
+	mmu_notifier_read_state(range->mm, &state);
+	active_in_end = state.active_ranges;
+}
+
+static const struct mmu_notifier_ops note_active_ops = {
+	.invalidate_range_start = right_start,
+	.invalidate_range_end = note_active,
+};
+
+static void unwound_pass_is_unwound(struct kunit *test)
+{
+	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
+	unsigned long start = map_for_interval(test);
+	int pass;
+
+	KUNIT_ASSERT_NOT_NULL(test, range);
+	kunit_mmu_notifier_register(test, range, &note_active_ops);
+	for (pass = 0; pass < KUNIT_MMU_NOTIFIER_NR_PASSES; pass++) {
+		active_in_end = ULONG_MAX;
+		KUNIT_EXPECT_NULL(test, kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
+		KUNIT_EXPECT_EQ(test, active_in_end, pass == KUNIT_MMU_NOTIFIER_UNWOUND);
+		/* What backed off for it has gone. */
+		KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, LENGTH);
+	}
+}
+
 static const struct mmu_notifier_ops warns_ops = {
 	.invalidate_range_start = warns,
 };
@@ -859,10 +969,12 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE_PARAM(fixture_claims_report, fixture_gen_params),
 	KUNIT_CASE_PARAM(fixture_leaves_report_to_expectation, fixture_gen_params),
 	KUNIT_CASE(fixture_tells_of_kept_lock),
+	KUNIT_CASE_PARAM(odd_state_is_mended, odd_gen_params),
 	KUNIT_CASE(first_to_back_off_is_named),
 	KUNIT_CASE(own_back_off_is_not_named),
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
+	KUNIT_CASE(unwound_pass_is_unwound),
 	KUNIT_CASE(warning_in_any_pass_is_explained),
 	KUNIT_CASE(lock_in_nonblocking_pass_is_explained),
 	{}
