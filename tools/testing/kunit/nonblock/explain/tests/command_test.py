@@ -49,8 +49,8 @@ class CommandTest(ScratchTest):
         self.assertEqual(result.returncode, 0)
         self.assertEqual(result.stderr.splitlines(), [
             'note: JOBS=many: "explain" does not take it; "run", "e2e", "modules", '
-            '"drivers", "test", "test-all", "test-quick", "matrix", "bench", "audit", '
-            '"check-series" do',
+            '"drivers", "test", "test-all", "test-quick", "matrix", "mutants", "bench", '
+            '"audit", "check-series" do',
             'note: ARCH=arm64: "explain" does not take it; "run", "e2e", "drivers" do',
             'note: MODULES=/no: only with VMLINUX'])
 
