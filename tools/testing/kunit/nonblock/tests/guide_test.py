@@ -28,7 +28,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual({tester(block, TOP) for block in BLOCKS}, {
             'make run, make modules', 'make modules', 'check_series.Check.documented()',
             'make drivers', 'reports.log',
-            'device-probe, mrelease-probe, oom-probe, race-probe'})
+            'race-probe, oom-probe, device-probe, mrelease-probe'})
 
     def test_included_code_is_there(self) -> None:
         for block in BLOCKS:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Mapping
+from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nonblock.kernel import kunit_run
 from nonblock.kernel import sanitizer
-from nonblock.kernel.boot import (SELFTEST, Boot, build_initramfs, build_programs, command_line,
-                                  run_boot)
+from nonblock.kernel.boot import (SELFTEST, Boot, Booted, build_initramfs, build_programs,
+                                  command_line, run_boot)
 from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
 from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
@@ -86,12 +88,23 @@ class Suite:
     files: Callable[[Session], Mapping[str, Path]] = lambda session: {}
 
 
+# Without time travel, so that interrupts come at any moment.
+def race(name: str, variant: str, kernel: str = Boot.kernel) -> TestBoot:
+    return TestBoot(name, 'race', ('-v', variant), kernel=kernel, time_travel=False, timeout=900)
+
+
+# The longest first: see run_boots().
 E2E = Suite('e2e', SELFTEST, (
+    race('race', 'one_thread'),
+    race('race-threads', 'several_threads'),
+    # The probe changes nothing for the others.
+    race('race-probe', 'one_thread', PROBE),
+    TestBoot('oom-probe', 'oom', kernel=PROBE),
+    TestBoot('oom', 'oom'),
+    TestBoot('device-probe', 'device', kernel=PROBE),
+    TestBoot('mrelease-probe', 'mrelease', kernel=PROBE),
     TestBoot('device', 'device'),
     TestBoot('mrelease', 'mrelease'),
-    TestBoot('oom', 'oom'),
-    # Without time travel, so that interrupts come at any moment.
-    TestBoot('race', 'race', time_travel=False, timeout=900),
     # The suite that it runs makes reports, and expects them.
     TestBoot('lockdep', 'lockdep', unwanted=FATAL, kernel='kunit.filter_glob=kunit_report'),
     report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
@@ -101,12 +114,6 @@ E2E = Suite('e2e', SELFTEST, (
     TestBoot('probe', 'probe', ('-f', 'probe')),
     probe_report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
     probe_report('range_end', RECURSION, 'fake_range_end'),
-    # The probe changes nothing for the others.
-    TestBoot('device-probe', 'device', kernel=PROBE),
-    TestBoot('mrelease-probe', 'mrelease', kernel=PROBE),
-    TestBoot('oom-probe', 'oom', kernel=PROBE),
-    TestBoot('race-probe', 'race', ('-v', 'one_thread'), kernel=PROBE, time_travel=False,
-             timeout=900),
 ))
 
 
@@ -227,6 +234,34 @@ def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> V
 
 # All of it
 
+def at_once(session: Session) -> int:
+    """How many boots there are CPUs for."""
+    cpus = re.search(r'(?:ncpus=|-smp )(\d+)', ' '.join(session.machine.run))
+    return max(session.jobs // (int(cpus[1]) if cpus else 1), 1)
+
+
+def run_boots(session: Session, boots: Sequence[TestBoot]) -> Iterator[tuple[TestBoot, Booted]]:
+    """Several at once; each as soon as it is over."""
+    def run_one(boot: TestBoot) -> tuple[TestBoot, Booted]:
+        return boot, run_boot(session, boot.name, command_line(session.machine, boot),
+                              boot.timeout)
+
+    # In real time they sleep the most, and need no CPU of their own.
+    sleepers = sum(not boot.time_travel for boot in boots) if session.machine.time_travels else 0
+    with ThreadPoolExecutor(at_once(session) + sleepers) as pool:
+        futures = [pool.submit(run_one, boot) for boot in boots]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            # Interrupted: those that have not begun need not. One may begin just now.
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in futures):
+                kunit_run.stop_children()
+                time.sleep(0.05)
+            raise
+
+
 def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
     rules, expected = read_skip_rules(), expected_tests(session.tree, suite)
@@ -241,8 +276,7 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
                          **suite.files(session)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
-    for boot in suite.boots:
-        booted = run_boot(session, boot.name, command_line(session.machine, boot), boot.timeout)
+    for boot, booted in run_boots(session, suite.boots):
         verdict, log = judge_boot(boot, session, booted.lines, booted.status, booted.timed_out,
                                   rules)
         verdict.tests[-1].seconds = booted.seconds      # of the log
