@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -242,16 +243,11 @@ static const char *reap_all(int pidfd, int device, unsigned int threads)
 	return wrong;
 }
 
-static bool ends_in_time(pid_t pid)
+static bool ends_in_time(pid_t pid, int pidfd)
 {
-	int i;
+	struct pollfd exit = { .fd = pidfd, .events = POLLIN };
 
-	for (i = 0; i < 20000; i++) {
-		if (waitpid(pid, NULL, WNOHANG) == pid)
-			return true;
-		usleep(1000);
-	}
-	return false;
+	return poll(&exit, 1, 20000) == 1 && waitpid(pid, NULL, WNOHANG) == pid;
 }
 
 static const char *race_once(unsigned int seed, unsigned int threads)
@@ -283,7 +279,7 @@ static const char *race_once(unsigned int seed, unsigned int threads)
 		sys_process_mrelease(pidfd);
 	kill(pid, SIGKILL);
 	wrong = reap_all(pidfd, mine, threads) ?: wrong;
-	if (!ends_in_time(pid))
+	if (!ends_in_time(pid, pidfd))
 		wrong = "the victim is still there";
 	close(pidfd);
 	close(mine);
