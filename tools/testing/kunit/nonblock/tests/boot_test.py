@@ -53,6 +53,14 @@ class BootTest(ScratchTest):
         self.assertRegex(text, r' rdinit=/prog -- -t name\nerr\n$')
         self.assertIn(f'$ cd {self.um} && ./linux {text.splitlines()[0]}\n', self.output)
 
+    def test_memory(self) -> None:
+        """A boot may do with less on UML; not with a sanitizer, and not with several CPUs."""
+        boot = Boot('boot', 'prog', small=True)
+        for which, memory in ((UML_E2E, 64), (machine.uml_e2e(2), 128),
+                              (machine.sanitized(UML_E2E, 'kasan'), 128)):
+            self.assertIn(f'mem={memory}M', command_line(which, boot), which.folder)
+        self.assertIn('mem=128M', command_line(UML_E2E, replace(boot, small=False)))
+
     def test_under_qemu(self) -> None:
         with mock.patch.object(machine, 'kvm_works', return_value=False):
             command = command_line(machine.qemu_e2e('x86_64', 3, True),

@@ -64,7 +64,7 @@ def held(task: str, callback: str) -> tuple[str, ...]:
 
 def report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBoot:
     """Lockdep is off after its first report, so each is made in a boot of its own."""
-    return TestBoot(f'report-{variant}', 'report', ('-v', variant),
+    return TestBoot(f'report-{variant}', 'report', ('-v', variant), small=True,
                     wanted=wanted + held('oom_reaper', callback), unwanted=FATAL)
 
 
@@ -99,8 +99,9 @@ E2E = Suite('e2e', SELFTEST, (
     race('race-threads', 'several_threads'),
     # The probe changes nothing for the others.
     race('race-probe', 'one_thread', PROBE),
-    TestBoot('oom-probe', 'oom', kernel=PROBE),
-    TestBoot('oom', 'oom'),
+    # An OOM kill comes when all of the memory is full.
+    TestBoot('oom-probe', 'oom', kernel=PROBE, small=True),
+    TestBoot('oom', 'oom', small=True),
     TestBoot('device-probe', 'device', kernel=PROBE),
     TestBoot('mrelease-probe', 'mrelease', kernel=PROBE),
     TestBoot('device', 'device'),
