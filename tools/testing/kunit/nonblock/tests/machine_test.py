@@ -130,6 +130,11 @@ class ArchTest(ScratchTest):
             self.assertEqual({arch for arch in machine.ARCHES if machine.qemu(arch, 2, False).path},
                              set(machine.ARCHES) - {'x86_64', 'i386'})
 
+    def test_no_huge_pages_with_rt(self) -> None:
+        for rt in (False, True):
+            self.assertEqual('--kconfig_add=CONFIG_TRANSPARENT_HUGEPAGE=y' in
+                             machine.qemu_drivers('x86_64', 2, rt).build, not rt)
+
     def test_with_and_without_rt(self) -> None:
         self.assertFalse(machine.has_rt(self.kernel, 'powerpcle'))
         write(self.kernel, {'arch/powerpc/Kconfig': 'config PPC\n\tselect ARCH_SUPPORTS_RTAS\n',
