@@ -988,5 +988,10 @@ static struct kunit_suite kunit_mmu_notifier_suite = {
 
 kunit_test_suite(kunit_mmu_notifier_suite);
 
+#ifdef IMPORT_NS_STRING
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+#else
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+#endif
 MODULE_DESCRIPTION("KUnit tests for testing MMU notifiers");
 MODULE_LICENSE("GPL");
