@@ -170,10 +170,10 @@ def qemu_e2e(arch: str, smp: int, rt: bool) -> Machine:
     # What is off there and on here is turned on again, but for what only UML has.
     options = [option for option in assignments(E2E_CONFIG)
                if is_there(arch, option.removeprefix('CONFIG_').partition('=')[0])]
-    # Their drivers are a PC's. PREEMPT_RT has no huge pages.
+    # Their drivers are a PC's. PREEMPT_RT has no huge pages, which TEST_HMM needs.
     if arch == 'x86_64':
         options += [option for option in assignments(DRIVERS_CONFIG)
-                    if not rt or 'TRANSPARENT_HUGEPAGE' not in option]
+                    if not rt or not re.search('TRANSPARENT_HUGEPAGE|TEST_HMM', option)]
     return replace(base, folder=f'{base.folder}-e2e', timeout=900,
                    build=base.build + tuple(f'--kconfig_add={option}' for option in options),
                    run=('-smp', str(smp), *ARCHES[arch].qemu.split()))
