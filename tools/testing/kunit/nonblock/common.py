@@ -35,7 +35,8 @@ EXIT_CODES = """exit codes:
   5  the kernel did not build
   6  the kernel hung or crashed
   7  this machine: disk full, no permission, a missing package
-  130  interrupted; the next run goes on from there"""
+  130  interrupted; the next run goes on from there
+  141  whoever read the output is gone"""
 
 REPO = Path(__file__).resolve().parents[4]
 

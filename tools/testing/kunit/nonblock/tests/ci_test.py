@@ -149,7 +149,7 @@ class BisectTest(ScratchTest):
         codes = re.findall(r'(?m)^  (\d+)  ', common.EXIT_CODES)
         told = {int(code): self.status(code)[0] for code in codes}
         self.assertEqual(told, {0: 0, 1: 1, 2: 125, 3: 125, 4: 125, 5: 125, 6: 1, 7: 125,
-                                130: 130})
+                                130: 130, 141: 125})
 
     def test_what_is_run(self) -> None:
         self.assertEqual(self.status('0'), (0, f'{self.kernel} run'))
