@@ -9,7 +9,6 @@
 #include <linux/debugfs.h>
 #include <linux/fault-inject.h>
 #include <linux/init.h>
-#include <linux/kernel.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
@@ -80,24 +79,9 @@ void mmu_notifier_probe(const struct mmu_notifier_range *range)
 EXPORT_SYMBOL_IF_KUNIT(mmu_notifier_probe);
 
 /* Kept for later: setup_fault_attr() may allocate, and here nobody can yet. */
-static char *boot_attr __initdata;
+static char *boot_attr;
+core_param(mmu_notifier_nonblock_probe, boot_attr, charp, 0);
 
-static int __init mmu_notifier_probe_setup(char *str)
-{
-	boot_attr = str;
-	return 1;
-}
-__setup("mmu_notifier_nonblock_probe=", mmu_notifier_probe_setup);
-
-static int __init mmu_notifier_probe_boot(void)
-{
-	if (boot_attr)
-		setup_fault_attr(&mmu_notifier_probe_attr, boot_attr);
-	return 0;
-}
-core_initcall(mmu_notifier_probe_boot);
-
-#ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static int __init mmu_notifier_probe_init(void)
 {
 	/* The file frees what was there before. */
@@ -107,10 +91,11 @@ static int __init mmu_notifier_probe_init(void)
 	if (!any)
 		return -ENOMEM;
 	rcu_assign_pointer(mmu_notifier_probe_module, any);
+	if (boot_attr)
+		setup_fault_attr(&mmu_notifier_probe_attr, boot_attr);
 	dir = fault_create_debugfs_attr("mmu_notifier_nonblock_probe", NULL,
 					&mmu_notifier_probe_attr);
 	debugfs_create_str("module", 0600, dir, (char __force **)&mmu_notifier_probe_module);
 	return 0;
 }
 late_initcall(mmu_notifier_probe_init);
-#endif
