@@ -52,6 +52,14 @@ UML = Machine('um', ('--kunitconfig=mm/tests', '--kconfig_add=CONFIG_UML_TIME_TR
 # For the tests in user space, which e2e.py boots itself
 UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 300, time_travels=True)
 
+# The same with all in modules that can be. It serves those tests, too, and the suites as
+# modules, which a process loads: to build another kernel takes longer than to run both.
+UML_MODULES = Machine('um-modules', UML_E2E.build + tuple(
+    f'--kconfig_add=CONFIG_{option}' for option in (
+        'MODULES=y', 'KUNIT=m', 'KUNIT_REPORT_TEST=m', 'KUNIT_MMU_NOTIFIER_TEST=m',
+        'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST=m', 'SAMPLE_MMU_NOTIFIER=m',
+        'SAMPLE_MMU_NOTIFIER_WRONG=m')), (), 300, time_travels=True)
+
 # Several CPUs have no clock of their own. One kernel serves the suites and the tests in
 # user space: to build another takes longer than to run both.
 UML_SMP = (*UML_E2E.build, '--kconfig_add=CONFIG_SMP=y', f'--kconfig_add=CONFIG_NR_CPUS={MAX_CPUS}',
@@ -63,6 +71,10 @@ def uml_e2e(smp: int) -> Machine:
         return UML_E2E
     # Without seccomp it refuses.
     return Machine('um-smp', UML_SMP, (f'ncpus={smp}', 'seccomp=on'), 300)
+
+
+def uml_modules(smp: int) -> Machine:
+    return UML_MODULES if smp == 1 else uml_e2e(smp)
 
 
 def uml_suites(smp: int) -> Machine:
@@ -150,18 +162,6 @@ def has_rt(tree: Path, arch: str) -> bool:
     except OSError:
         return False
     return re.search(r'^\s+select ARCH_SUPPORTS_RT\b', kconfig, re.MULTILINE) is not None
-
-
-# .kunitconfig's, with all that is to be tested in modules, and a process that loads them
-UML_MODULES = Machine('um-modules', UML.build + tuple(
-    f'--kconfig_add=CONFIG_{option}' for option in (
-        'MODULES=y', 'BINFMT_ELF=y', 'BLK_DEV_INITRD=y',
-        'KUNIT=m', 'KUNIT_REPORT_TEST=m', 'KUNIT_MMU_NOTIFIER_TEST=m',
-        'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST=m',
-        'SAMPLE_MMU_NOTIFIER=m', 'SAMPLE_MMU_NOTIFIER_WRONG=m',
-        # The initramfs is not compressed.
-        *(f'RD_{method}=n' for method in ('BZIP2', 'GZIP', 'LZ4', 'LZMA', 'LZO', 'XZ', 'ZSTD'))
-    )), (), 120)
 
 
 def qemu_e2e(arch: str, smp: int, rt: bool) -> Machine:

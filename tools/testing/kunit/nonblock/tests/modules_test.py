@@ -99,7 +99,8 @@ class JudgeTest(ScratchTest):
         self.assertIn('out-of-tree: CRASH mirror.mirror_does_not_block: the kernel ended before '
                       'it had a result', self.judge(begun, status=1))
         self.assertEqual(self.code, EXIT_HANG)
-        self.assertIn('out-of-tree: HANG mirror.mirror_does_not_block: no result within 120 s',
+        self.assertIn('out-of-tree: HANG mirror.mirror_does_not_block: '
+                      f'no result within {UML_MODULES.timeout} s',
                       self.judge(begun, timed_out=True))
 
     def test_kernel_fails_when_all_have_passed(self) -> None:

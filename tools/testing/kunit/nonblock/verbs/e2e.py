@@ -21,7 +21,7 @@ from nonblock.kernel import sanitizer
 from nonblock.kernel.boot import (SELFTEST, Boot, Booted, build_initramfs, build_programs,
                                   command_line, run_boot)
 from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failure, say
-from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e
+from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e, uml_modules
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import Log, parse_log
@@ -76,6 +76,10 @@ def probe_report(variant: str, wanted: tuple[str, ...], callback: str) -> TestBo
 
 # An extra pass comes ahead of each that may block.
 PROBE = 'kunit.enable=0 mmu_notifier_nonblock_probe=1,100,0,-1'
+
+
+# Where these are modules, a program loads them.
+KUNIT_MODULES = ('lib/kunit/kunit.ko', 'lib/kunit/report-test.ko')
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,8 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     selftest = build_programs(session.tree, um, suite.folder, '' if session.machine.is_uml
                               else ARCHES[session.machine.arch].cross)
     build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
+                         **{f'/{Path(name).name}': um / name for name in KUNIT_MODULES
+                            if (um / name).exists()},
                          **suite.files(session)})
     shutil.rmtree(um / 'uml', ignore_errors=True)
     for boot, booted in run_boots(session, suite.boots):
@@ -291,7 +297,8 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
 def run(options: Options) -> Verdict:
     if options.arch != 'um' and not ARCHES[options.arch].program:
         raise Failure(EXIT_USAGE, f'ARCH={options.arch}: nobody has tried "e2e" there')
-    with prepared(options, (uml_e2e, qemu_e2e)) as session:
+    # With a sanitizer, one kernel serves the suites, too, and has them built in.
+    with prepared(options, (uml_e2e if options.san else uml_modules, qemu_e2e)) as session:
         return run_suite(session).tell(session)
 
 

@@ -3,12 +3,15 @@
  * Lockdep's tables do not fill up: a KUnit suite that expects reports of every kind,
  * run over and over, leaves nothing behind.
  *
- * Needs CONFIG_KUNIT_DEBUGFS, the suite, and that KUnit has run it at boot.
+ * Needs CONFIG_KUNIT_DEBUGFS, and the suite: KUnit has run it at boot, or KUnit and the
+ * suite are modules in the folder at the top.
  */
 
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../kselftest_harness.h"
@@ -53,8 +56,24 @@ FIXTURE(lockdep)
 	int unused;
 };
 
+static int load(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -1;
+	ret = syscall(SYS_finit_module, fd, "", 0);
+	close(fd);
+	return ret;
+}
+
 FIXTURE_SETUP(lockdep)
 {
+	if (access(SUITE, F_OK)) {
+		ASSERT_EQ(0, load("/kunit.ko"));
+		ASSERT_EQ(0, load("/report-test.ko"));
+	}
 }
 
 FIXTURE_TEARDOWN(lockdep)
