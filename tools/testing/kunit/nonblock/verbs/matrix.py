@@ -7,14 +7,13 @@ reported, the others must not. All is read from the kernels' logs.
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
-from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure, say,
-                             write_atomically)
+from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure,
+                             as_table, say, write_atomically)
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
@@ -41,8 +40,8 @@ LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
 LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
           'MISS nothing did, though it must be; FALSE reported, though it must not be; '
           '- cannot be tried in this kernel; ? no result')
-SIDES = ('mainline: the kernel without the annotation; ours: with it. The tests and the mended '
-         'core are the same in both.')
+SIDES = ('Left of the slash mainline, without the annotation; right of it ours. The tests and the '
+         'mended core are the same in both.')
 
 # What may become of a cell
 REPORTED, MISS, SILENT, FALSE, NO_RESULT = 'reported', 'MISS', 'silent', 'FALSE', 'no result'
@@ -179,15 +178,12 @@ def _judge_cell(verdict: Verdict, where: str, ours: bool, cell: Cell, result: Re
 
 # The tables
 
-def title(kernel: Kernel) -> str:
-    return f'Linux {kernel.release} ({kernel.origin})'
-
-
 def rows(kernel: Kernel, cells: list[Cell], must: str) -> Iterator[list[str]]:
-    """A primitive, and what became of it in each callback: mainline's, ours, and so on."""
+    """A primitive, and what became of it in each callback: mainline's and ours."""
     for primitive in dict.fromkeys(cell.primitive for cell in cells if cell.must == must):
         of_it = [Cell(must, primitive, callback) for callback in callbacks(cells)]
-        yield [primitive, *(mark(cell, kernel.result(run, cell)) for cell in of_it for run in RUNS)]
+        yield [primitive, *('/'.join(mark(cell, kernel.result(run, cell)) for run in RUNS)
+                            for cell in of_it)]
 
 
 def callbacks(cells: list[Cell]) -> list[str]:
@@ -205,35 +201,14 @@ def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
     return table
 
 
-def columns(texts: list[str], widths: list[int]) -> str:
-    return '  '.join(f'{text:{width}}' for text, width in zip(texts, widths)).rstrip()
-
-
 def as_text(kernels: list[Kernel]) -> str:
-    cells = all_cells(kernels)
-    lines = []
+    cells, parts = all_cells(kernels), []
     for kernel in kernels:
-        tables = {must: list(rows(kernel, cells, must)) for must in CASES.values()}
-        every = [row for table in tables.values() for row in table]
-        first = max((len(row[0]) for row in every), default=0)
-        # Two marks to a column, and the callback's name above them
-        mark_width = max([len('main'), *(len(text) for row in every for text in row[1:])])
-        pair = 2 * mark_width + 1
-        widths = [max(len(name), pair) for name in callbacks(cells)]
-
-        def line(name: str, marks: list[str]) -> str:
-            pairs = [f'{main:{mark_width}} {ours}' for main, ours in zip(marks[::2], marks[1::2])]
-            return columns([name, *pairs], [first, *widths])
-
-        lines += [f'== {title(kernel)}', '', *(part + '.' for part in LEGEND.split('; ')), SIDES]
-        for must, table in tables.items():
-            lines += ['', columns([must, *callbacks(cells)], [first, *widths]),
-                      line('', ['main', 'ours'] * len(widths)),
-                      *(line(name, marks) for name, *marks in table)]
-        lines.append('')
-    table = sums(kernels, cells)
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return '\n'.join(lines + [columns(row, widths) for row in table])
+        parts.append('\n'.join([f'== Linux {kernel.release} ({kernel.origin})', '',
+                                *(part + '.' for part in LEGEND.split('; ')), SIDES]))
+        parts += [as_table([[must, *callbacks(cells)], *rows(kernel, cells, must)])
+                  for must in CASES.values()]
+    return '\n\n'.join([*parts, as_table(sums(kernels, cells))])
 
 
 def as_json(kernels: list[Kernel]) -> str:
@@ -257,43 +232,6 @@ def as_json(kernels: list[Kernel]) -> str:
         'name': kernel.name, 'release': kernel.release, 'origin': kernel.origin,
         'runs': {name: of_run(kernel, name, run) for name, run in kernel.runs.items()},
         'cells': [of_cell(kernel, cell) for cell in cells]} for kernel in kernels], indent=1) + '\n'
-
-
-STYLE = '''body { font: 14px sans-serif; margin: 2em; max-width: 90em }
-table { border-collapse: collapse; margin: 1em 0 2em }
-caption { text-align: left; font-weight: bold; padding: .5em 0 }
-th, td { border: 1px solid #bbb; padding: .1em .5em; text-align: left }
-td { font-family: monospace }
-thead th { background: #eee }'''
-
-
-def as_html(kernels: list[Kernel]) -> str:
-    cells = all_cells(kernels)
-    parts = ['<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
-             f'<title>Nonblocking MMU notifiers</title><style>\n{STYLE}\n</style></head><body>',
-             '<h1>What is reported in a nonblocking MMU notifier callback</h1>',
-             f'<p>{LEGEND}.</p><p>{SIDES}</p>']
-
-    def row(texts: list[str], heads: int = 1, extra: str = '') -> str:
-        return '<tr>' + ''.join(
-            f'<th{extra}>{html.escape(text)}</th>' if column < heads else
-            f'<td>{f"<b>{text}</b>" if text[:4] in ("MISS", "FALS") else html.escape(text)}</td>'
-            for column, text in enumerate(texts)) + '</tr>'
-
-    def table(caption: str, head: list[str], body: list[str]) -> None:
-        parts.extend([f'<table><caption>{html.escape(caption)}</caption><thead>', *head,
-                      '</thead><tbody>', *body, '</tbody></table>'])
-
-    header, *body = sums(kernels, cells)
-    table('Totals', [row(header, len(header))], [row(texts, 2) for texts in body])
-    for kernel in kernels:
-        parts.append(f'<h2>{html.escape(title(kernel))}</h2>')
-        names = callbacks(cells)
-        head = [row(['', *names], len(names) + 1, ' colspan="2"').replace(' colspan="2"', '', 1),
-                row(['', *RUNS * len(names)], 2 * len(names) + 1)]
-        for must in CASES.values():
-            table(must, head, [row(texts) for texts in rows(kernel, cells, must)])
-    return '\n'.join([*parts, '</body></html>\n'])
 
 
 # All of it
@@ -336,10 +274,9 @@ def compare(options: Options) -> Verdict:
                               MAINLINE_PATCH),
             OURS: run_one(chosen, base)}))
     say('\n' + as_text(kernels) + '\n')
-    for name, text in (('matrix.json', as_json(kernels)), ('matrix.html', as_html(kernels))):
-        (REPO / 'build').mkdir(exist_ok=True)
-        write_atomically(REPO / 'build' / name, text)
-        say(f'also in build/{name}')
+    (REPO / 'build').mkdir(exist_ok=True)
+    write_atomically(REPO / 'build/matrix.json', as_json(kernels))
+    say('also in build/matrix.json')
     total.add(judge_cells(kernels, rules))
     return total
 
