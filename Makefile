@@ -45,7 +45,7 @@ audit:
 	@$(PYTHON) $(RUNNER) $@
 
 bench:
-	@$(PACKAGES) x86_64 bench
+	@$(PACKAGES) x86_64
 	@$(PYTHON) $(RUNNER) $@
 
 # Needs no more than python3: a log may be read on any machine.

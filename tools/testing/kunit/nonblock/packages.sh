@@ -83,8 +83,6 @@ libssl-dev likewise
 clang-19 compiles the drivers to IR
 llvm-19 puts that together, and optimises it
 lld-19 is wanted by the build" ;;
-		bench) needed="$needed
-gnuplot-nox draws what was measured" ;;
 		check-series) needed="$needed
 libelf-dev is for the tools of the build
 libssl-dev likewise
@@ -116,7 +114,6 @@ s/^xz-utils$/xz/
 s/^libelf-dev$/elfutils-libelf-devel/
 s/^libssl-dev$/openssl-devel/
 s/^busybox-static$/busybox/
-s/^gnuplot-nox$/gnuplot/
 s/^libibverbs-dev$/rdma-core-devel/
 s/^libnl-3-dev$/libnl3-devel/
 /^libnl-route-3-dev$/d

@@ -21,7 +21,6 @@ from nonblock.tree.hooks import read_series
 from nonblock.result.kselftests import Program
 from nonblock.kernel.machine import X86_64_BENCH
 from nonblock.kernel.session import Session
-from nonblock.verbs.turnaround import Time
 from nonblock.result.verdict import Verdict
 
 LOG = '''[    0.100000] | Locking API testsuite:
@@ -147,20 +146,11 @@ class OutputTest(ScratchTest):
         programs = {side: {'cow': Program('with status 0', {'one': 'passed'})}
                     for side in (FIXES, OURS)}
         found = json.loads(bench.as_json('Linux', results, table, ['mm/foo.o'],
-                                         [Time('cold', 50.0, 200.0, 0.4)], programs, Verdict()))
+                                         programs, Verdict()))
         self.assertEqual([result['good'] for result in found['results']], [False, True])
         self.assertEqual(found['selftests'][OURS]['cow']['tests'], {'one': 'passed'})
         self.assertRegex(bench.as_text(results), r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01 .* FAILED')
         self.assertRegex(bench.resources_as_text(table), r'at boot: lock-classes +5 +6')
-
-    def test_plot(self) -> None:
-        with mock.patch('nonblock.verbs.bench.capture') as capture:
-            capture.return_value.returncode = 0
-            bench.plot(self.scratch, 'Linux 6.12', [
-                Ratio('kmalloc', 2, 1, 2, 0, 1.01), Ratio('other', 1, 1, 1, 0, None)])
-        self.assertEqual((self.scratch / 'bench.dat').read_text(encoding='utf-8'),
-                         'kmalloc 2.0000 1.01\nother 1.0000 NaN\n')
-        self.assertEqual(capture.call_args[0][0][0], 'gnuplot')
 
     def test_address(self) -> None:
         write(self.scratch, {'System.map': 'ffffffff81000010 T foo_start\n'

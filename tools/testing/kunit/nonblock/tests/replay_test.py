@@ -24,7 +24,7 @@ from nonblock.result.verdict import Case, Verdict
 from nonblock.tests import bench_test
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
 from nonblock.tests.guard_test import lives
-from nonblock.verbs import bench, e2e, modules, turnaround
+from nonblock.verbs import bench, e2e, modules
 from nonblock.verbs.bench_code import SIDES
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
@@ -262,9 +262,3 @@ class BenchTest(ReplayTest):
             write(folder, {'said/run_selftests.log': 'Kernel panic - not syncing: x\n'})
             bench.boot_both_selftests(sides, 0, verdict)
         self.assertEqual((verdict.failed, verdict.code), (2, EXIT_HANG))
-
-    def test_time_of_a_boot(self) -> None:
-        self.boot_folder(UML_E2E, {})
-        write(self.folder, {'how': 'slow'})
-        with quiet():
-            self.assertGreater(turnaround.boot(self.session(self.machine)), 0.5)

@@ -24,11 +24,10 @@ from nonblock.result import kselftests, ktap
 from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
-from nonblock.verbs import BUILD, Verb, turnaround
+from nonblock.verbs import BUILD, Verb
 from nonblock.verbs.bench_code import FIXES, OURS, SIDES, compare_off
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
-from nonblock.common import (EXIT_BUILD, EXIT_HANG, Failure, as_table, capture, say,
-                             write_atomically)
+from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, as_table, say, write_atomically
 from nonblock.kernel.machine import X86_64_BENCH
 from nonblock.result.verdict import Verdict
 
@@ -216,39 +215,14 @@ def resources_as_text(table: Resources) -> str:
         for when, rows in table.items() for name, row in rows.items())])
 
 
-# A bar for each ratio, and a mark where it may reach to
-PLOT = '''set terminal svg size 1100,600 font "sans,12"
-set output "bench.svg"
-set title "{title}"
-set ylabel "ratio to the kernel with only the fixes"
-set xtics rotate by -60 noenhanced
-set yrange [0:*]
-plot "bench.dat" using 0:2:xtic(1) with boxes title "measured", \\
-     "bench.dat" using 0:3 with points pointtype 7 title "goal"
-'''
-
-
-def plot(folder: Path, title: str, results: list[Ratio]) -> None:
-    (folder / 'bench.dat').write_text(''.join(
-        f'{result.name} {result.ratio:.4f} '
-        f'{"NaN" if result.limit is None else f"{result.limit:.2f}"}\n' for result in results),
-        encoding='utf-8')
-    (folder / 'bench.gp').write_text(PLOT.format(title=title), encoding='utf-8')
-    result = capture(['gnuplot', 'bench.gp'], folder)
-    if result.returncode:
-        raise Failure(EXIT_BUILD, f'gnuplot: {result.stderr.strip()}')
-
-
 def as_json(title: str, results: list[Ratio], table: Resources, objects: list[str],
-            times: list[turnaround.Time], selftests: dict[str, dict[str, kselftests.Program]],
-            verdict: Verdict) -> str:
+            selftests: dict[str, dict[str, kselftests.Program]], verdict: Verdict) -> str:
     return json.dumps({
         'title': title, 'unit': 'instructions', 'rounds': ROUNDS,
         'results': [{**asdict(result), 'good': result.good} for result in results],
         'lockdep': table, 'objects_off': objects,
         'selftests': {side: {name: asdict(program) for name, program in programs.items()}
                       for side, programs in selftests.items()},
-        'turn_around_seconds': [{**asdict(time), 'good': time.good} for time in times],
         'failures': verdict.lines}, indent=1) + '\n'
 
 
@@ -378,15 +352,11 @@ def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
     names = kselftests.present(ours.tree)
     kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
     table = resources({side: boots[side][0] for side in SIDES}, loaded)
-    times = turnaround.measure(ours, total)
     say('\n'.join(['', as_text(results), '', resources_as_text(table), '',
-                   kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '',
-                   turnaround.as_text(times), '']))
+                   kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '']))
     write_atomically(ours.build / 'bench.json',
-                     as_json(title, results, table, objects, times, selftests, total))
-    plot(ours.build, title, results)
-    for name in ('bench.json', 'bench.svg'):
-        say(f'also in {os.path.relpath(ours.build / name, ours.repo)}')
+                     as_json(title, results, table, objects, selftests, total))
+    say(f'also in {os.path.relpath(ours.build / "bench.json", ours.repo)}')
     return total
 
 
