@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from itertools import zip_longest
@@ -101,37 +100,19 @@ def as_table(rows: list[list[str]]) -> str:
 
 
 class Progress:
-    """A line every ten seconds; on a terminal one line that is overwritten."""
+    """A line every ten seconds."""
 
     def __init__(self, label: str):
         self._label = label
-        self._tty = sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
-        self._start = time.monotonic()
-        self._next = self._start + (0.5 if self._tty else 10)
-        self._shown = False
+        self._start = self._last = time.monotonic()
 
     def due(self) -> bool:
-        return time.monotonic() >= self._next
+        return time.monotonic() >= self._last + 10
 
     def update(self, text: str) -> None:
-        if not self.due():
-            return
-        self._next = time.monotonic() + (0.5 if self._tty else 10)
-        line = f'{self._label}: {text}, {time.monotonic() - self._start:.0f} s'
-        if self._tty:
-            # One column is left free: a full line would wrap.
-            width = shutil.get_terminal_size().columns - 1
-            sys.stdout.write('\r' + line[:width] + '\033[K')
-            sys.stdout.flush()
-            self._shown = True
-        else:
-            say(line)
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stdout.write('\r\033[K')
-            sys.stdout.flush()
-            self._shown = False
+        if self.due():
+            self._last = time.monotonic()
+            say(f'{self._label}: {text}, {self._last - self._start:.0f} s')
 
 
 def holder_of(file: IO[str]) -> str:
@@ -232,38 +213,3 @@ def capture(command: Sequence[str | Path], cwd: Optional[Path] = None,
     except FileNotFoundError as error:
         raise Failure(EXIT_MACHINE, f'{error.filename}: not found. '
                       'tools/testing/kunit/nonblock/packages.sh installs what is needed.') from None
-
-
-def run_counting(pipeline: Sequence[Sequence[str | Path]], label: str, code: int,
-                 stdin: Optional[Path] = None, cwd: Optional[Path] = None) -> None:
-    """Run a pipeline whose last program prints a line for each file."""
-    say(f'{label} ...')
-    progress = Progress(label)
-    processes: list[subprocess.Popen[bytes]] = []
-    with contextlib.ExitStack() as stack:
-        errors = stack.enter_context(tempfile.TemporaryFile())
-        source = stack.enter_context(open(stdin or os.devnull, 'rb'))
-        for command in pipeline:
-            feed = processes[-1].stdout if processes else source
-            processes.append(stack.enter_context(subprocess.Popen(
-                command, cwd=cwd, stdin=feed, stdout=subprocess.PIPE, stderr=errors,
-                env={**os.environ, 'LC_ALL': 'C'})))
-            if len(processes) > 1:
-                assert feed is not None
-                feed.close()    # or the writer would never see a dead reader
-        output = processes[-1].stdout
-        assert output is not None
-        try:
-            for count, _ in enumerate(output, 1):
-                progress.update(f'{count} files')
-        except BaseException:
-            for process in processes:
-                process.kill()
-            raise
-        finally:
-            progress.clear()
-            for process in processes:
-                process.wait()
-        if any(process.returncode for process in processes):
-            errors.seek(0)
-            raise tool_failure(code, label, errors.read().decode(errors='replace'))

@@ -75,7 +75,6 @@ class Compiler:
                     count += 1
                     progress.update(f'{min(count, total)} of {total} files' if total
                                     else f'{count} files')
-        progress.clear()
         self.status = process.returncode
         return ''.join(lines)
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Run kunit.py, and show what it does not: how far the build has come."""
+"""Run kunit.py, and show what it does not: that the build goes on."""
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Sequence
 
-from nonblock.common import MAKES_OWN, VARIABLES, Progress, say, write_atomically
+from nonblock.common import MAKES_OWN, VARIABLES, Progress, say
 from nonblock.kernel.machine import Machine
 from nonblock.kernel.session import Session
 
@@ -70,77 +69,22 @@ def environment() -> dict[str, str]:
             if key not in VARIABLES and key not in MAKES_OWN and not BUILD_VARIABLES.fullmatch(key)}
 
 
-def read_estimates(memory: Path) -> dict[str, int]:
-    """How many objects each build folder had."""
-    try:
-        known = json.loads(memory.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-class BuildProgress:
-    """Counts object files; knows how many there were the last time."""
-
-    def __init__(self, um: Path, memory: Path):
-        self._um = um
-        self._memory = memory
-        self._start = time.time()
-        self._name = f'{um.parent.name}/{um.name}'
-        # Only a build from nothing makes as many as there were.
-        self._of = '' if self._objects() else read_estimates(memory).get(self._name, '')
-        self._progress = Progress('building')
-
-    def _objects(self) -> list[tuple[float, str]]:
-        found = []
-        for folder, _, names in os.walk(self._um):
-            for name in names:
-                if name.endswith('.o'):
-                    path = os.path.join(folder, name)
-                    try:
-                        found.append((os.stat(path).st_mtime, path))
-                    except FileNotFoundError:
-                        pass    # a temporary one
-        return found
-
-    def update(self) -> None:
-        if not self._progress.due():
-            return
-        fresh = [entry for entry in self._objects() if entry[0] >= self._start]
-        of_about = f' of about {self._of}' if self._of else ''
-        newest = ', ' + os.path.relpath(max(fresh)[1], self._um) if fresh else ''
-        self._progress.update(f'{len(fresh)}{of_about} objects{newest}')
-
-    def clear(self) -> None:
-        self._progress.clear()
-
-    def remember(self) -> None:
-        """For the next time. It is an estimate: no run shall fail for want of it."""
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            # Another run may have written it meanwhile.
-            known = read_estimates(self._memory)
-            known[self._name] = len(self._objects())
-            write_atomically(self._memory, json.dumps(known) + '\n')
-        except OSError as error:
-            say(f'{self._memory}: {error.strerror}. The next build will not know how far it is.')
+def count_objects(folder: Path) -> int:
+    return sum(name.endswith('.o') for _, _, names in os.walk(folder) for name in names)
 
 
 def run(session: Session, quiet: bool = False) -> Outcome:
     """Run kunit.py to its end; quiet: without what it makes of the results."""
-    folder, tree, machine = session.folder, session.tree, session.machine
-    memory = session.memory
+    folder, machine = session.folder, session.machine
     # An older log must not be taken for this run's.
     (folder / 'test.log').unlink(missing_ok=True)
-    outcome = _call(command_line(machine, folder, session.jobs, session.raw), tree,
-                    BuildProgress(folder, memory), quiet, machine.timeout, machine.path)
+    outcome = _call(command_line(machine, folder, session.jobs, session.raw), session, quiet)
     outcome.built = (folder / 'test.log').exists()
     # Who reads the log after us shall have it without, in any case.
     if outcome.built and drop_replayed(folder / 'test.log') and outcome.status:
         say('the kernel printed some lines twice; without the first, broken off:')
         outcome.status = _call(['./tools/testing/kunit/kunit.py', 'parse',
-                                str(folder / 'test.log')], tree, BuildProgress(folder, memory),
-                               quiet).status
+                                str(folder / 'test.log')], session, quiet).status
     return outcome
 
 
@@ -166,28 +110,26 @@ def drop_replayed(log: Path) -> bool:
 
 def build(session: Session) -> Outcome:
     """Let kunit.py build a kernel, and not run it."""
-    outcome = _call(build_command_line(session.machine, session.folder, session.jobs),
-                    session.tree, BuildProgress(session.folder, session.memory))
+    outcome = _call(build_command_line(session.machine, session.folder, session.jobs), session)
     outcome.built = outcome.status == 0
     return outcome
 
 
-def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool = False,
-          timeout: int = 0, path: str = '') -> Outcome:
+def _call(command: list[str], session: Session, quiet: bool = False) -> Outcome:
     env = {**environment(), 'PYTHONUNBUFFERED': '1'}    # each line as it comes
     prefix = ''
-    if path:
+    if path := session.machine.path:
         env['PATH'] = f'{path}:{env["PATH"]}'
         prefix = f'PATH={shlex.quote(path)}:$PATH '
-    say(f'$ cd {shlex.quote(str(tree))} && {prefix}{shlex.join(command)}')
+    say(f'$ cd {shlex.quote(str(session.tree))} && {prefix}{shlex.join(command)}')
     # On a terminal kunit.py shall see one, for its colours.
     output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
     # A session of its own: Ctrl-C comes to us only, and we stop all of it.
-    process = subprocess.Popen(command, cwd=tree, env=env, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=session.tree, env=env, stdin=subprocess.DEVNULL,
                                stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        return _follow(process, output, progress, quiet, timeout)
+        return _follow(process, output, session, quiet)
     except BaseException:
         stop(process)
         raise
@@ -195,11 +137,11 @@ def _call(command: list[str], tree: Path, progress: BuildProgress, quiet: bool =
         os.close(output)
 
 
-def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgress,
-            quiet: bool, timeout: int) -> Outcome:
-    outcome = Outcome()
+def _follow(process: subprocess.Popen[bytes], output: int, session: Session,
+            quiet: bool) -> Outcome:
+    outcome, progress = Outcome(), Progress('building')
     phase, since = 'configure', time.monotonic()
-    limit = timeout + GRACE
+    timeout = limit = session.machine.timeout + GRACE
     tail = b''
     last = ''
 
@@ -219,33 +161,27 @@ def _follow(process: subprocess.Popen[bytes], output: int, progress: BuildProgre
                 break
             *lines, tail = (tail + data).split(b'\n')
             for line in (part.decode(errors='replace').rstrip('\r') for part in lines):
-                progress.clear()
                 if not quiet or phase != 'run':
                     say(line)
                 last = line.strip() or last
                 if new := next((PHASES[key] for key in PHASES if key in line), None):
-                    if phase == 'build' and new == 'run':
-                        progress.remember()
                     enter(new)
                 outcome.timed_out = outcome.timed_out or bool(TIMED_OUT.match(line))
                 if not outcome.error and phase != 'run' and BUILD_ERROR.search(line):
                     outcome.error = line.strip()
-        if phase == 'build':
-            progress.update()
+        if phase == 'build' and progress.due():
+            progress.update(f'{count_objects(session.folder)} objects')
         if phase == 'run' and time.monotonic() - since > limit:
-            if limit > timeout + GRACE:
+            if limit > timeout:
                 stop(process)
                 break
             # Only the kernel at first: kunit.py has yet to write the log.
             outcome.timed_out = True
             limit += GRACE
             signal_all(descendants(process.pid), signal.SIGKILL)
-    progress.clear()
     if tail and not quiet:
         say(tail.decode(errors='replace'))
     outcome.status = process.wait()
-    if phase == 'build' and not outcome.status:
-        progress.remember()
     enter('done')
     outcome.error = outcome.error or last
     return outcome

@@ -16,7 +16,7 @@ from nonblock.kernel.machine import (ARCHES, LLVM_ARCHES, MAX_CPUS, SANITIZERS, 
                                      has_rt, sanitized, uml_has_smp)
 from nonblock.options import Options
 from nonblock.tree.prepare import Preparer
-from nonblock.tree.source import DEFAULT_KVER, TESTED, Base, cache_dir, from_debian, from_kdir
+from nonblock.tree.source import DEFAULT_KVER, TESTED, Base, from_debian, from_kdir
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Session:
     hooks: tuple[str, ...] = ()
     jobs: int = 1
     raw: bool = False           # show the kernel's whole output
-    memory: Path = field(default_factory=lambda: cache_dir() / 'objects.json')
     since: float = field(default_factory=time.monotonic)
 
     @property

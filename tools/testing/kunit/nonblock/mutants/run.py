@@ -236,8 +236,6 @@ def boot_all(boots: Boots, mutants: list[Mutant], store: Store, jobs: int) -> No
         except BaseException:
             boots.stop()
             raise
-        finally:
-            progress.clear()
 
 
 def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:

@@ -126,7 +126,7 @@ class ScratchTest(unittest.TestCase):
 
     def session(self, machine: Machine = UML, tree: Optional[Path] = None) -> Session:
         return Session(self.repo, Base('6.12', self.kernel, 'a kernel', '6.12.5', False), machine,
-                       tree or self.kernel, ('x.patch',), memory=self.scratch / 'memory')
+                       tree or self.kernel, ('x.patch',))
 
     def copy_runner(self) -> None:
         shutil.copy(TOP / 'Makefile', self.repo)

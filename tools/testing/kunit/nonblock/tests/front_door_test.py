@@ -89,11 +89,6 @@ class RunTest(FrontDoorTest):
         self.assertIn('FAKE_LOG=', result.stdout)
         self.assertNotRegex(result.stdout, r'(?m)^(MAKEFLAGS|MAKELEVEL|V|KDIR)=')
 
-    def test_estimate_that_cannot_be_saved(self) -> None:
-        result = self.run_fake('passed', 'passed', XDG_CACHE_HOME='/dev/null')
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
-
     def test_edit_by_hand_is_told_with_the_verdict(self) -> None:
         self.make('tree', KDIR=str(self.kernel))
         write(self.build_folder() / 'linux', {'mm/foo.c': 'int by_hand;\n'})

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from nonblock.kernel import kunit_run
-from nonblock.tests.fixtures import ScratchTest, quiet, write
+from nonblock.tests.fixtures import ScratchTest, write
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import UML
 
@@ -50,31 +49,6 @@ class ReplayTest(ScratchTest):
         with mock.patch.object(kunit_run, '_call', kunit):
             kunit_run.run(self.session(tree=self.scratch / 'linux'))
         self.assertEqual(log.read_text(encoding='utf-8'), 'ok 1 each_claims_its_own\n')
-
-
-class MemoryTest(ScratchTest):
-    """How many objects there were is an estimate, and no reason to fail."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.um = self.scratch / '7.3/um'
-        write(self.um, {'foo.o': ''})
-
-    def test_cannot_be_saved(self) -> None:
-        with quiet() as output:
-            kunit_run.BuildProgress(self.um, Path('/dev/null/objects.json')).remember()
-        self.assertIn('The next build will not know how far it is.', output.getvalue())
-
-    def test_what_others_wrote_meanwhile_is_kept(self) -> None:
-        memory = self.scratch / 'objects.json'
-        progress = kunit_run.BuildProgress(self.um, memory)
-        write(self.scratch, {'objects.json': '{"6.12/um": 3}'})
-        progress.remember()
-        self.assertEqual(kunit_run.read_estimates(memory), {'6.12/um': 3, '7.3/um': 1})
-
-    def test_of_another_kind(self) -> None:
-        write(self.scratch, {'objects.json': '[]'})
-        self.assertEqual(kunit_run.read_estimates(self.scratch / 'objects.json'), {})
 
 
 class EnvironmentTest(unittest.TestCase):

@@ -344,7 +344,7 @@ class InterruptTest(TreeTest):
         self.assertNotIn('by hand', self.output)
 
     def test_first_copy(self) -> None:
-        self.interrupt('run_counting', 1)
+        self.interrupt('capture', 1)
         self.assertFalse(self.tree.exists())
         self.finish()
 

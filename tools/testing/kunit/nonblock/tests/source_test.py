@@ -182,7 +182,7 @@ class CacheTest(ScratchTest):
         self.add_package('6.12.5-1')
         self.copy_runner()
         # A tar that unpacks some, and then takes its time.
-        write(self.scratch / 'bin', {'tar': '#!/bin/sh\ncase $1 in -xJv) echo half; '
+        write(self.scratch / 'bin', {'tar': '#!/bin/sh\ncase $1 in -xJf) '
                                      'shift $(($# - 1)); '
                                      'echo half > $1/Makefile; exec sleep 300;; esac\n'
                                      f'exec {shutil.which("tar")} "$@"\n'})
@@ -193,7 +193,7 @@ class CacheTest(ScratchTest):
                               env=self.environment(PATH=f'{self.scratch}/bin:{os.environ["PATH"]}')
                               ) as process:
             deadline = time.monotonic() + 20
-            while not (temporary / 'Makefile').exists() and time.monotonic() < deadline:
+            while not (temporary / 'linux/Makefile').exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             os.killpg(process.pid, signal.SIGKILL)
         self.assertTrue(temporary.exists())
@@ -206,7 +206,7 @@ class CacheTest(ScratchTest):
         with self.assertRaises(Failure) as caught:
             self.get()
         self.assertEqual(caught.exception.code, EXIT_SOURCE)
-        self.assertIn(f'Remove {deb}', str(caught.exception))
+        self.assertIn(f'remove {deb} to download it again', str(caught.exception))
         self.assertEqual([path for path in self.cache.glob('linux-source-*') if path.suffix == ''
                           and path.is_dir()], [])
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
-from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, remark, run_counting, say,
+from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
 from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
                                  prepared_hooks, touched_files, take_back, try_patches)
@@ -206,12 +206,15 @@ def same(one: Path, other: Path) -> bool:
 
 def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
     """Copy these files of the base, with their times."""
+    say(f'copying {base.origin} ...')
     with tempfile.NamedTemporaryFile() as listed:
         listed.write(b''.join(os.fsencode(name) + b'\0' for name in names))
         listed.flush()
-        run_counting([['xargs', '-0', 'cp', '-v', '--parents', '--no-dereference',
-                       '--preserve=mode,timestamps,links', '--reflink=auto', '-t', target]],
-                     f'copying {base.origin}', EXIT_TREE, stdin=Path(listed.name), cwd=base.path)
+        result = capture(['xargs', '-0', '-a', listed.name, 'cp', '--parents', '--no-dereference',
+                          '--preserve=mode,timestamps,links', '--reflink=auto', '-t', target],
+                         base.path)
+    if result.returncode:
+        raise tool_failure(EXIT_TREE, f'copying {base.origin}', result.stderr)
 
 
 class Preparer:

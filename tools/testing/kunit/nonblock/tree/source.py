@@ -10,14 +10,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from nonblock.common import (EXIT_MACHINE, EXIT_SOURCE, EXIT_USAGE, Failure, Progress, capture,
-                             lock, run_counting, say, tool_failure)
+from nonblock.common import (EXIT_MACHINE, EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock,
+                             say, tool_failure)
 
 DEFAULT_KVER = '6.12'
 FLOOR = (6, 12)
@@ -244,7 +243,12 @@ def _download(cache: Path, kver: str, update: bool) -> Path:
         return cache / name
     folder = cache / 'download.tmp'
     folder.mkdir()
-    _fetch(apt, package, folder, name, size)
+    say(f'downloading {name} ({size >> 20} MB) ...')
+    # It shows by itself how far it is.
+    result = subprocess.run(['apt-get', 'download', package], cwd=folder, env=apt.env, text=True,
+                            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if result.returncode:
+        raise tool_failure(EXIT_SOURCE, f'downloading {name}', result.stderr)
     files = list(folder.glob('*.deb'))
     if len(files) != 1:
         raise Failure(EXIT_SOURCE, f'apt-get download {package} left no package behind')
@@ -286,30 +290,6 @@ def _not_found(package: str, kver: str, trouble: str) -> str:
             'sources. If a source of yours is at hand, use KDIR=/path/to/linux.')
 
 
-def _fetch(apt: Apt, package: str, folder: Path, name: str, size: int) -> None:
-    label = f'downloading {name} ({size >> 20} MB)'
-    say(f'{label} ...')
-    progress = Progress(label)
-    with tempfile.TemporaryFile('w+') as errors:
-        with subprocess.Popen(['apt-get', 'download', '-q', package], cwd=folder, env=apt.env,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=errors) as process:
-            try:
-                while process.poll() is None:
-                    time.sleep(0.2)
-                    got = sum(path.stat().st_size for top in (folder, apt.folder / 'archives')
-                              for path in top.rglob('*.deb*') if path.exists())
-                    progress.update(f'{got >> 20} MB')
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                progress.clear()
-        if process.returncode != 0:
-            errors.seek(0)
-            raise tool_failure(EXIT_SOURCE, label, errors.read())
-
-
 def _unpack(deb: Path) -> Path:
     """Unpack the kernel source in the package; a whole one has its final name."""
     final = deb.with_name(deb.name.rsplit('_', 1)[0])
@@ -317,17 +297,21 @@ def _unpack(deb: Path) -> Path:
         return final
     package = deb.name.split('_')[0]
     temporary = final.with_name(final.name + '.tmp')
-    temporary.mkdir()
-    try:
-        run_counting([['dpkg-deb', '--fsys-tarfile', deb],
-                      ['tar', '-xO', f'./usr/src/{package}.tar.xz'],
-                      ['tar', '-xJv', '--no-same-owner', '--strip-components=1', '-C', temporary]],
-                     f'unpacking {final.name}', EXIT_SOURCE)
-    except Failure as failure:
-        if failure.code == EXIT_MACHINE:
-            raise
-        raise Failure(EXIT_SOURCE, f'{failure}\nRemove {deb} to download it again.') from None
-    read_version(temporary)
-    temporary.rename(final)
+    unpacked = temporary / 'linux'
+    unpacked.mkdir(parents=True)
+    say(f'unpacking {final.name} ...')
+    # The package has one file, which has all of the kernel.
+    commands: tuple[list[str | Path], ...] = (
+        ['dpkg-deb', '--extract', deb, temporary],
+        ['tar', '-xJf', temporary / f'usr/src/{package}.tar.xz', '--no-same-owner',
+         '--strip-components=1', '-C', unpacked])
+    for command in commands:
+        result = capture(command)
+        if result.returncode:
+            raise tool_failure(EXIT_SOURCE, f'unpacking {final.name} (remove {deb} to download it '
+                               'again)', result.stderr)
+    read_version(unpacked)
+    unpacked.rename(final)
+    shutil.rmtree(temporary)
     deb.unlink()
     return final

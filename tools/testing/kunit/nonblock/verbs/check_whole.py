@@ -178,7 +178,7 @@ class Checks:
             cases = [case for case in cases if case in there]
         session = Session(self.repo, self.base,
                           Machine('kunit', (f'--kunitconfig={folder}',), (), 300), self.tree,
-                          jobs=self.jobs, memory=self.checkout.folder / 'objects.json')
+                          jobs=self.jobs)
         outcome, log = boot(session, quiet=True)
         if not outcome.built:
             return 0, outcome.error
