@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -101,8 +100,7 @@ class HookTest(TreeTest):
         for place, value in patches.items():
             folder = place.removeprefix('v').replace('_', '.') + '/' if place != 'general' else ''
             write(self.repo, {f'hooks/{folder}foo.patch': FOO_PATCH.replace('= 9', f'= {value}')})
-        self.prepare()
-        hook: str = json.loads((self.tree.parent / 'state.json').read_text())['hooks'][0]
+        hook = self.prepare().hooks[0]
         applied = f'= {list(patches.values())[0]};' in self.read('mm/foo.c')
         return hook + (' applied' if applied else '')
 
@@ -239,16 +237,12 @@ class AppliedTest(TreeTest):
         shutil.copytree(self.tree, self.kernel)
         shutil.rmtree(self.tree.parent)
 
-    def hooks(self) -> list[str]:
-        found: list[str] = json.loads((self.tree.parent / 'state.json').read_text())['hooks']
-        return found
-
     def test_whole(self) -> None:
-        self.prepare()
+        hooks = self.prepare().hooks
         self.assertIn(f'{self.kernel} has the series already: it is taken as it is\n', self.output)
         self.assertEqual(self.contents(), {os.path.relpath(path, self.kernel): path.read_text()
                                            for path in self.kernel.rglob('*') if path.is_file()})
-        self.assertEqual(self.hooks(), ['hooks/foo.patch', 'hooks/bar.patch', 'hooks/later.patch'])
+        self.assertEqual(hooks, ['hooks/foo.patch', 'hooks/bar.patch', 'hooks/later.patch'])
 
     def test_by_a_variant(self) -> None:
         """It does not matter which one was applied, and what has moved around it."""
@@ -256,8 +250,7 @@ class AppliedTest(TreeTest):
         (self.repo / 'hooks/bar.patch').rename(self.repo / 'hooks/6.12/bar.patch')
         write(self.repo, {'hooks/bar.patch': diff('mm/bar.c', 'int x;\n', 'int y;\n')})
         write(self.kernel, {'mm/foo.c': 'int more;\n' + (self.kernel / 'mm/foo.c').read_text()})
-        self.prepare()
-        self.assertIn('hooks/6.12/bar.patch', self.hooks())
+        self.assertIn('hooks/6.12/bar.patch', self.prepare().hooks)
         self.assertIn('has the series already: it is taken as it is\n', self.output)
 
     def test_changed_since(self) -> None:

@@ -4,11 +4,17 @@
 Everything is tried in a stage first, and then installed file by file, by
 content: a hook that fails leaves the tree as it was, and make rebuilds only
 what has changed.
+
+git could do that: the source committed once, the hooks on top, edits by hand from git
+status. It was tried, on 96,010 files of 7.3: git add and git commit, without compression,
+took 99 s and 1.8 GB more, on a busy machine on which a first "make tree" took 33 s. git status
+is faster than the 4 s of a second one, but the first run is the one that a newcomer waits for.
 """
 
 from __future__ import annotations
 
-import filecmp
+import contextlib
+import hashlib
 import json
 import os
 import re
@@ -17,7 +23,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
@@ -194,14 +200,18 @@ def copy(source: Path, target: Path) -> None:
         shutil.copymode(source, target)
 
 
+def digest(path: Path) -> str:
+    """Of a file with its executable bit, or of a link; empty if there is none."""
+    if path.is_symlink():
+        return f'link to {os.readlink(path)}'
+    if not path.is_file():
+        return ''
+    executable = b'x' if path.stat().st_mode & stat.S_IXUSR else b'-'
+    return hashlib.sha256(executable + path.read_bytes()).hexdigest()
+
+
 def same(one: Path, other: Path) -> bool:
-    """Whether both are the same: missing, the same link, or the same contents."""
-    if one.is_symlink() or other.is_symlink():
-        return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
-    if not one.is_file() or not other.is_file():
-        return not os.path.lexists(one) and not os.path.lexists(other)
-    executable = [bool(path.stat().st_mode & stat.S_IXUSR) for path in (one, other)]
-    return executable[0] == executable[1] and filecmp.cmp(one, other, shallow=False)
+    return digest(one) == digest(other)
 
 
 def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
@@ -217,6 +227,19 @@ def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
         raise tool_failure(EXIT_TREE, f'copying {base.origin}', result.stderr)
 
 
+@dataclass
+class Manifest:
+    """What the tree was made of."""
+    base: str = ''              # its path
+    files: dict[str, list[int]] = field(default_factory=dict)   # of the base: what lstat() says
+    stage: dict[str, str] = field(default_factory=dict)         # digests
+    times: dict[str, int] = field(default_factory=dict)         # of the base's files put later
+    pending: list[str] = field(default_factory=list)    # old or new: it was interrupted there
+
+    def sources(self) -> dict[str, object]:
+        return {**self.files, **self.stage, **dict.fromkeys(self.pending, 'pending')}
+
+
 class Preparer:
     """Prepares the tree of one base in build/<name>."""
 
@@ -227,18 +250,15 @@ class Preparer:
         self.patch = patch          # on top of the others
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
-        self.state = self._load('state.json')
-        self.manifest = self._load('manifest.json')
-        if not self.tree.is_dir():
-            # There is no tree that these could be about.
-            self.state, self.manifest = {}, {}
+        self.manifest = Manifest()
+        # A file without a tree would be about another one.
+        if self.tree.is_dir():
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                self.manifest = Manifest(**json.loads(
+                    (self.build / 'manifest.json').read_text(encoding='utf-8')))
 
-    def _load(self, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads((self.build / name).read_text(encoding='utf-8'))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+    def _save(self) -> None:
+        write_atomically(self.build / 'manifest.json', json.dumps(vars(self.manifest)))
 
     def prepare(self) -> Tree:
         # kbuild cannot cope with these, and says so less clearly.
@@ -246,130 +266,81 @@ class Preparer:
             raise Failure(EXIT_USAGE, f'{self.build}: the kernel cannot be built in a folder with '
                           'a blank or a colon in its path. Move the repository elsewhere.')
         self.build.mkdir(parents=True, exist_ok=True)
-        last = self.state.get('stage', 'stage.1')
         say_what_is_left_out(self.repo)
-        stage = fill_stage(self.repo, self.base,
-                           self.build / ('stage.0' if last == 'stage.1' else 'stage.1'),
-                           self.without, self.patch)
+        stage = fill_stage(self.repo, self.base, self.build / 'stage', self.without, self.patch)
         if not self.tree.is_dir():
             self._copy_base()
-        elif not self.base.immutable or self.state.get('base') != str(self.base.path):
-            self._sync_base()
-        changed = self._install(stage, Stage(self.build / last, set(self.state.get('files', []))))
-        self._save_state(stage)
-        shutil.rmtree(self.build / REJECTED, ignore_errors=True)
-        if edited := self._edited(stage):
-            remark(f'note: edited by hand in {os.path.relpath(self.tree, self.repo)}, and kept: '
-                   f'{", ".join(edited)}. Remove that folder to start afresh.')
-        if changed:
+        if changed := self._install(stage):
             say(f'{changed} files of the tree brought up to date')
-        count = len(overlay_files(self.repo))
+        shutil.rmtree(self.build / REJECTED, ignore_errors=True)
         where = os.path.relpath(self.tree, self.repo)
+        if edited := [name for name in sorted(self.manifest.sources()) if self._is_edited(name)]:
+            remark(f'note: edited by hand in {where}, and kept: {", ".join(edited)}. Remove that '
+                   'folder to start afresh.')
         return Tree(self.tree, stage.hooks, f'tree: {where} ({self.base.origin}, '
-                    f'{len(stage.hooks)} hooks, {count} files)')
-
-    def _save_state(self, stage: Stage) -> None:
-        """The last step: what is recorded here is really in the tree."""
-        write_atomically(self.build / 'state.json', json.dumps({
-            'base': str(self.base.path), 'origin': self.base.origin,
-            'release': self.base.release, 'hooks': stage.hooks, 'stage': stage.path.name,
-            'files': sorted(stage.files)}, indent=1) + '\n')
-        for path in (self.build / 'stage.0', self.build / 'stage.1'):
-            if path != stage.path:
-                shutil.rmtree(path, ignore_errors=True)
-
-    # The base's own files
+                    f'{len(stage.hooks)} hooks, {len(overlay_files(self.repo))} files)')
 
     def _signatures(self) -> dict[str, list[int]]:
+        if self.base.immutable and self.manifest.base == str(self.base.path):
+            return self.manifest.files
+        say(f'looking through {self.base.origin} ...')
         found = {}
         for name in source_files(self.base):
             status = (self.base.path / name).lstat()
             found[name] = [status.st_size, status.st_mtime_ns, status.st_mode]
         return found
 
-    def _save_manifest(self) -> None:
-        write_atomically(self.build / 'manifest.json', json.dumps(self.manifest))
-
     def _copy_base(self) -> None:
         """The first copy: into a temporary folder, so that none is ever taken for whole."""
         temporary = self.build / 'linux.tmp'
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        self.manifest = {'files': self._signatures(), 'written': {}}
-        copy_files(self.base, self.manifest['files'], temporary)
-        self._save_manifest()
+        self.manifest = Manifest(str(self.base.path), self._signatures())
+        copy_files(self.base, self.manifest.files, temporary)
+        self._save()
         temporary.rename(self.tree)
 
-    def _sync_base(self) -> None:
-        """Bring over what has changed in the base since the last time."""
-        say(f'comparing with {self.base.origin} ...')
-        files, written = self.manifest.get('files', {}), self.manifest.get('written', {})
-        hooked = set(self.state.get('files', []))       # the stage sees to these
-        new = self._signatures()
-        changed = [name for name in files.keys() | new.keys() if name not in hooked
-                   and files.get(name) != new.get(name)
-                   and not same(self.base.path / name, self.tree / name)]
-        changed.sort(key=lambda name: (name in new, name))  # what goes may be in the way
-        for name in changed:
-            # Whole seconds, because not every file system keeps finer ones.
-            known = [time // 10**9 for time in ((files.get(name) or [0, 0])[1], written.get(name))
-                     if time]
-            if known and os.path.lexists(self.tree / name) and \
-                    (self.tree / name).lstat().st_mtime_ns // 10**9 not in known:
+    def _install(self, stage: Stage) -> int:
+        """Install what differs, but never over an edit made by hand in the tree."""
+        old, source = self.manifest, {name: stage.path / name for name in stage.files}
+        new = Manifest(str(self.base.path), self._signatures(),
+                       {name: digest(path) for name, path in source.items()}, dict(old.times))
+        before, after = old.sources(), new.sources()
+        changes = [name for name in before.keys() | after.keys()
+                   if before.get(name) != after.get(name)
+                   and not same(source.get(name, self.base.path / name), self.tree / name)]
+        for name in sorted(changes):
+            if self._is_edited(name):
                 raise self._conflict(name)
-        # If this is interrupted, the next run must know of the files that came in.
-        self.manifest = {'files': {**dict.fromkeys(new, []), **files}, 'written': written}
-        self._save_manifest()
-        for name in changed:
-            self._put(self.base.path / name, name)
-            written[name] = (self.tree / name).lstat().st_mtime_ns if name in new else None
-        if changed:
-            say(f'{len(changed)} files changed there')
-        self.manifest = {'files': new, 'written': written}
-        self._save_manifest()
-
-    def _edited(self, stage: Stage) -> list[str]:
-        """What is other in the tree than it was made."""
-        written = self.manifest.get('written', {})
-        found = [name for name in sorted(stage.files)
-                 if not same(stage.path / name, self.tree / name)]
-        for name, signature in self.manifest.get('files', {}).items():
-            if name in stage.files or not signature:
-                continue
-            try:
-                time = os.lstat(self.tree / name).st_mtime_ns
-            except FileNotFoundError:
-                time = 0
-            # Whole seconds, because not every file system keeps finer ones.
-            if time // 10**9 not in [known // 10**9 for known in (signature[1], written.get(name))
-                                     if known] and not same(self.base.path / name,
-                                                            self.tree / name):
-                found.append(name)
-        return found
-
-    # The stage's files
-
-    def _install(self, new: Stage, old: Stage) -> int:
-        """Install what differs; never over an edit made by hand in the tree."""
-        changes: list[tuple[str, Path]] = []
-        for name in sorted(new.files | old.files):
-            target = self.tree / name
-            wanted = (new.path if name in new.files else self.base.path) / name
-            before = (old.path if name in old.files else self.base.path) / name
-            if same(target, wanted):
-                continue
-            if same(target, before):
-                changes.append((name, wanted))
-            elif same(wanted, before):
-                continue        # it was edited by hand, and there is no reason to change it
-            else:
-                raise self._conflict(name)
-        for name, wanted in changes:
-            self._put(wanted, name)
-            if name not in new.files and wanted.exists():
-                self.manifest['written'][name] = (self.tree / name).lstat().st_mtime_ns
-                self._save_manifest()
+        if changes:
+            # If this is interrupted, the next run must know of these.
+            old.pending = sorted({*old.pending, *changes})
+            self._save()
+        # What goes may be in the way.
+        for name in sorted(changes, key=lambda name: (name in after, name)):
+            self._put(source.get(name, self.base.path / name), name)
+            if name in new.files and name not in source:
+                new.times[name] = (self.tree / name).lstat().st_mtime_ns
+        self.manifest = new
+        if new != old:
+            self._save()
         return len(changes)
+
+    def _is_edited(self, name: str) -> bool:
+        """Whether it is other in the tree than it was made."""
+        made, path = self.manifest, self.tree / name
+        if name in made.pending:
+            return False
+        if name in made.stage:
+            return digest(path) != made.stage[name]
+        known = [*made.files.get(name, [])[1:2], *([made.times[name]] if name in made.times else [])]
+        try:
+            time = os.lstat(path).st_mtime_ns
+        except FileNotFoundError:
+            time = 0
+        # Whole seconds, because not every file system keeps finer ones.
+        return time // 10**9 not in [one // 10**9 for one in known or [0]] and \
+            not same(self.base.path / name, path)
 
     def _conflict(self, name: str) -> Failure:
         target = os.path.relpath(self.tree / name, self.repo)

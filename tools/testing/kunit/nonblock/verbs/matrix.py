@@ -40,8 +40,8 @@ LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
 LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
           'MISS nothing did, though it must be; FALSE reported, though it must not be; '
           '- cannot be tried in this kernel; ? no result')
-SIDES = ('Left of the slash mainline, without the annotation; right of it ours. The tests and the '
-         'mended core are the same in both.')
+SIDES = ('Left of the slash mainline, right of it ours, with the annotation. The tests and the '
+         'mended core are the same.')
 
 # What may become of a cell
 REPORTED, MISS, SILENT, FALSE, NO_RESULT = 'reported', 'MISS', 'silent', 'FALSE', 'no result'
