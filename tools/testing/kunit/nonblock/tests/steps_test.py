@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import unittest
 from unittest import mock
 
@@ -104,6 +105,18 @@ class StepTest(unittest.TestCase):
 
 
 class UnitTestsTest(ScratchTest):
+    def test_interrupted(self) -> None:
+        text = ('import time, unittest\nclass A(unittest.TestCase):\n'
+                '    def test_a(self):\n        time.sleep(20)\n')
+        write(self.scratch / 'scratch', {'__init__.py': '', 'a_test.py': text, 'b_test.py': text})
+        since = time.monotonic()
+        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
+                mock.patch.object(sys, 'path', [str(self.scratch), *sys.path]), quiet(), \
+                mock.patch.object(unit_tests, 'as_completed', side_effect=KeyboardInterrupt), \
+                self.assertRaises(KeyboardInterrupt):
+            unit_tests.run(1)
+        self.assertLess(time.monotonic() - since, 15)
+
     def test_all_files_are_run(self) -> None:
         self.assertEqual(set(unit_tests.modules()), {
             '.'.join(path.relative_to(HERE.parent).with_suffix('').parts)

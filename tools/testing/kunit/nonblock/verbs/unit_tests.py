@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 from nonblock.common import REPO, say
+from nonblock.kernel import kunit_run
 from nonblock.result.verdict import Verdict
 
 PACKAGE = REPO / 'tools/testing/kunit/nonblock'
@@ -65,8 +66,13 @@ def run(jobs: int) -> Verdict:
     say('== the runner\'s own tests')
     total = Verdict()
     with ProcessPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(run_module, name) for name in modules()]):
-            output, verdict = future.result()
-            say(output.strip())
-            total.add(verdict)
+        try:
+            for future in as_completed([pool.submit(run_module, name) for name in modules()]):
+                output, verdict = future.result()
+                say(output.strip())
+                total.add(verdict)
+        except BaseException:
+            # Interrupted: it shall not wait for the others.
+            kunit_run.stop_children()
+            raise
     return total
