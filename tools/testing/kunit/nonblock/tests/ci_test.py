@@ -108,11 +108,6 @@ class ContainerTest(unittest.TestCase):
 
 
 class PageTest(unittest.TestCase):
-    def test_exit_statuses(self) -> None:
-        shown = re.findall(r'(?m)^(\d+)  +(\w.*)$', PAGE)
-        self.assertEqual([f'  {number}  {text}' for number, text in shown],
-                         common.EXIT_CODES.splitlines()[1:])
-
     def test_variables(self) -> None:
         for name in ('JUNIT', 'JSON', 'KDIR'):
             self.assertIn(f'``{name}=', PAGE)

@@ -104,8 +104,8 @@ class PageTest(FormatTest):
 
     def test_exit_statuses_are_documented(self) -> None:
         table = self.page.partition('\nExit statuses\n')[2].partition('If there')[0]
-        documented = re.findall(r'^(\d+) +\w', table, re.MULTILINE)
-        self.assertEqual(documented, re.findall(r'^  (\d+)  ', EXIT_CODES, re.MULTILINE))
+        documented = re.findall(r'^(\d+) +(\w.*)$', table, re.MULTILINE)
+        self.assertEqual(documented, re.findall(r'^  (\d+)  (.*)$', EXIT_CODES, re.MULTILINE))
 
 
 class EndTest(ScratchTest):
