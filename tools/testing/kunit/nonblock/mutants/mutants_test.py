@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Sequence
 
 from nonblock.common import Failure
 from nonblock.kernel.machine import UML
@@ -23,7 +24,7 @@ from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, write
 from nonblock.tree.source import Base
 
 # Prints what depends on nearly all of it
-PROGRAM = '''#include <stdio.h>
+PROGRAM = '''int printf(const char *, ...);
 #include <stdbool.h>
 #define for_each(i, n) for (i = 0; i < (n); i++)
 /* A comment with a brace { */
@@ -80,23 +81,33 @@ int main(void)
 '''
 
 
-def build(text: str, folder: str) -> Path:
-    """A program that does not exist if the text does not compile."""
-    source, program = Path(folder) / 'program.c', Path(folder) / 'program'
-    source.write_text(text, encoding='utf-8')
-    program.unlink(missing_ok=True)
-    subprocess.run(['gcc', '-w', '-O1', '-fwrapv', '-o', program, source], capture_output=True,
-                   check=False)
-    return program
+def build(texts: Sequence[str], folder: Path) -> list[bool]:
+    """A program that has all of them, and takes the number of one; which of them compile."""
+    for number, text in enumerate(texts):
+        (folder / f'{number}.c').write_text(f'#define main main_{number}\n{text}',
+                                            encoding='utf-8')
+    options = ['gcc', '-w', '-O1', '-fwrapv']
+    # One gcc for all of them, as each start takes its time. It goes on after an error.
+    subprocess.run([*options, '-c', *(f'{number}.c' for number in range(len(texts)))],
+                   cwd=folder, capture_output=True, check=False)
+    good = [(folder / f'{number}.o').exists() for number in range(len(texts))]
+    calls = [f'main_{number}' for number, compiles in enumerate(good) if compiles]
+    (folder / 'program.c').write_text('\n'.join([
+        '#include <stdlib.h>', *(f'int {call}(int, char **);' for call in calls),
+        'int main(int argc, char **argv)', '{', '\tswitch (atoi(argv[1])) {',
+        *(f'\tcase {call.removeprefix("main_")}: return {call}(argc - 1, argv + 1);'
+          for call in calls), '\t}', '\tabort();', '}', '']), encoding='utf-8')
+    subprocess.run([*options, '-o', 'program', 'program.c',
+                    *(f'{number}.o' for number, compiles in enumerate(good) if compiles)],
+                   cwd=folder, check=True)
+    return good
 
 
-def run(program: Path, *arguments: str) -> str:
+def run(folder: Path, *arguments: object) -> str:
     """What it says; that it does not end is an answer, too."""
-    if not program.exists():
-        return 'does not compile'
     # Time that it computes: the machine may have other things to do.
-    done = subprocess.run(['prlimit', '--cpu=1', program, *arguments], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(['prlimit', '--cpu=1', folder / 'program', *map(str, arguments)],
+                          capture_output=True, text=True, check=False)
     return f'{done.returncode} {done.stdout}'
 
 
@@ -178,20 +189,22 @@ class RulesTest(unittest.TestCase):
 
 class ChoiceTest(unittest.TestCase):
     def test_a_choice_is_the_edit(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            original = run(build(PROGRAM, folder))
-            answers = {number: run(build(with_edit(PROGRAM, mutant), folder))
-                       for number, mutant in enumerate(all_mutants(), 1)}
-            mutants = {number: mutant for number, mutant in enumerate(all_mutants(), 1)
-                       if answers[number] != 'does not compile'}
+        every = dict(enumerate(all_mutants(), 1))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            good = build([PROGRAM, *(with_edit(PROGRAM, mutant) for mutant in every.values())],
+                         folder)
+            mutants = {number: mutant for number, mutant in every.items() if good[number]}
             self.assertGreater(len(mutants), 50)
+            original = run(folder, 0)
+            answers = {number: run(folder, number) for number in mutants}
             text = with_choices(Path('program.c'), PROGRAM, mutants, False)
             text = text.replace(f'extern int {NAME};', f'int {NAME};', 1).replace(
                 'int main(void)\n{', f'int main(int argc, char **argv)\n{{ {NAME} = atoi(argv[1]);')
-            program = build(text, folder)
-            self.assertEqual(original, run(program, '0'))
+            self.assertEqual(build([text], folder), [True])
+            self.assertEqual(original, run(folder, 0, 0))
             for number, mutant in mutants.items():
-                self.assertEqual(answers[number], run(program, str(number)), mutant.what)
+                self.assertEqual(answers[number], run(folder, 0, number), mutant.what)
         self.assertGreater(sum(answer != original for answer in answers.values()), 40)
 
     def test_the_choice_is_made_once(self) -> None:

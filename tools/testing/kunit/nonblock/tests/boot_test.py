@@ -78,8 +78,9 @@ class BootTest(ScratchTest):
         self.assertRegex(command[-1], '^console=ttyAMA0 ')
 
     def test_accelerator_of_one_boot(self) -> None:
-        command = command_line(machine.qemu_e2e('x86_64', 2, True),
-                               Boot('boot', 'prog', accelerator='tcg,thread=single'))
+        with mock.patch.object(machine, 'kvm_works', return_value=True):
+            pc = machine.qemu_e2e('x86_64', 2, True)
+        command = command_line(pc, Boot('boot', 'prog', accelerator='tcg,thread=single'))
         self.assertEqual([command[i + 1] for i, word in enumerate(command) if word == '-accel'],
                          ['tcg,thread=single'])
 

@@ -41,7 +41,8 @@ class DriversTest(ScratchTest):
         self.assertEqual(caught.exception.code, EXIT_MACHINE)
 
     def test_machine(self) -> None:
-        machine = qemu_drivers('x86_64', 2, True)
+        with mock.patch('nonblock.kernel.machine.kvm_works', return_value=True):
+            machine = qemu_drivers('x86_64', 2, True)
         self.assertEqual(machine.folder, 'x86_64-rt-e2e')
         # What is emulated does not run on KVM.
         self.assertTrue(machine.path)

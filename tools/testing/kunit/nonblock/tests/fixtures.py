@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import atexit
+import compileall
 import contextlib
 import difflib
+import functools
 import hashlib
 import io
 import shutil
@@ -108,6 +111,17 @@ def snapshot(top: Path) -> dict[str, tuple[int, int, str]]:
     return found
 
 
+@functools.cache
+def compiled_runner() -> Path:
+    """A copy with its bytecode: each test that starts one is spared to compile it."""
+    top = tempfile.mkdtemp(prefix='runner-test-')
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    shutil.copytree(HERE, copy := Path(top) / 'nonblock',
+                    ignore=shutil.ignore_patterns('tests', '*_test.py', '__pycache__'))
+    compileall.compile_dir(copy, quiet=1)
+    return copy
+
+
 class ScratchTest(unittest.TestCase):
     """A test with a folder of its own, a kernel and a repository with a copy of the runner."""
 
@@ -132,13 +146,13 @@ class ScratchTest(unittest.TestCase):
         shutil.copy(TOP / 'Makefile', self.repo)
         target = self.repo / 'tools/testing/kunit'
         target.mkdir(parents=True)
-        shutil.copytree(HERE, target / 'nonblock',
-                        ignore=shutil.ignore_patterns('tests', '*_test.py', '__pycache__'))
+        shutil.copytree(compiled_runner(), target / 'nonblock')
 
     def environment(self, **variables: str) -> dict[str, str]:
         """An environment as a user's: not that of the `make test` that we are in."""
         env = kunit_run.environment()
         env['XDG_CACHE_HOME'] = str(self.scratch / 'cache')
+        env.pop('PYTHONDONTWRITEBYTECODE', None)
         return {**env, **variables}
 
     def make(self, verb: str, **variables: str) -> subprocess.CompletedProcess[str]:

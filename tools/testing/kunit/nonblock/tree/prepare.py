@@ -333,13 +333,13 @@ class Preparer:
             return False
         if name in made.stage:
             return digest(path) != made.stage[name]
-        known = [*made.files.get(name, [])[1:2], *([made.times[name]] if name in made.times else [])]
+        known = [*made.files.get(name, [])[1:2], made.times.get(name, 0)]
         try:
             time = os.lstat(path).st_mtime_ns
         except FileNotFoundError:
-            time = 0
+            return name in made.files
         # Whole seconds, because not every file system keeps finer ones.
-        return time // 10**9 not in [one // 10**9 for one in known or [0]] and \
+        return time // 10**9 not in [one // 10**9 for one in known] and \
             not same(self.base.path / name, path)
 
     def _conflict(self, name: str) -> Failure:

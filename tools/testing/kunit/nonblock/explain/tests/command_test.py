@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -31,10 +33,15 @@ class CommandTest(ScratchTest):
                               env=self.environment(**variables), capture_output=True, text=True,
                               check=False)
 
-    def command(self, *words: str, stdin: str = '') -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, '-m', 'nonblock', 'explain', *words], input=stdin,
-                              cwd=HERE.parent, env=self.environment(), capture_output=True,
-                              text=True, check=False)
+    def command(self, *words: str, stdin: str = '', **variables: str
+                ) -> subprocess.CompletedProcess[str]:
+        """Likewise, in this process."""
+        output, errors = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, self.environment(**variables), clear=True), \
+                mock.patch('sys.stdin', io.TextIOWrapper(io.BytesIO(stdin.encode()))), \
+                contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            status = cli_main(['explain', *words])
+        return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
 
     def test_file_and_standard_input(self) -> None:
         result = self.make_explain(LOG=FOUND)
@@ -84,7 +91,7 @@ class CommandTest(ScratchTest):
         for name in ('log', 'other log', 'vmlinux'):
             shutil.copy(FOUND, self.scratch / name)
         for log in ('~/log', '~/log ~/log', '~/other log'):
-            self.assertEqual(self.make_explain(LOG=log, **home).returncode, 1, log)
+            self.assertEqual(self.command(LOG=log, **home).returncode, 1, log)
         given = {'LOG': '~/log', 'VMLINUX': '~/vmlinux', 'MODULES': '~'}
         with mock.patch.dict(os.environ, home):
             options = read(VERBS, ['explain'], given).options()
@@ -93,7 +100,7 @@ class CommandTest(ScratchTest):
 
     def test_json(self) -> None:
         for result in (self.command('--json', FOUND, INNOCENT),
-                       self.make_explain(LOG=f'{FOUND} {INNOCENT}', JSON='1')):
+                       self.command(LOG=f'{FOUND} {INNOCENT}', JSON='1')):
             found, innocent = json.loads(result.stdout)
             self.assertEqual((found['status'], innocent['status']), (1, 0))
             finding, = found['findings']
@@ -112,7 +119,7 @@ class CommandTest(ScratchTest):
             'json': ({'JSON': 'file'}, 'JSON=file: want 0 or 1')}
         for what, (variables, message) in cases.items():
             with self.subTest(what):
-                result = self.make_explain('', **variables)
+                result = self.command(**variables)
                 self.assertEqual(result.returncode, EXIT_USAGE)
                 self.assertIn(message, result.stderr)
                 self.assertNotIn('Traceback', result.stderr)

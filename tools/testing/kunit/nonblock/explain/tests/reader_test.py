@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import functools
 import gzip
 import html
 import io
@@ -81,9 +82,13 @@ SUFFIXES: dict[str, str] = {'blank': ' ', 'tab': '\t', 'colour': '\x1b[0m', 'tag
 
 
 class WrappingTest(ExplainTest):
+    @functools.cached_property
+    def wanted(self) -> dict[str, list[tuple[str, ...]]]:
+        return {name: self.essence(log) for name, log in LOGS.items()}
+
     def unchanged(self, change: Change) -> None:
         for name, log in LOGS.items():
-            wanted = self.essence(log)
+            wanted = self.wanted[name]
             self.assertEqual(bool(wanted), name not in INNOCENT)
             changed = ''.join(change(number, line) for number, line in
                               enumerate(log.splitlines(keepends=True)))
@@ -200,7 +205,8 @@ class UnpackTest(ExplainTest):
         log = recorded('mutex')
         wanted = self.essence(log)
         packers: dict[str, Callable[[bytes], bytes]] = {
-            'gzip': gzip.compress, 'xz': lzma.compress, 'bzip2': bz2.compress}
+            'gzip': gzip.compress, 'xz': lzma.compress,
+            'bzip2': lambda data: bz2.compress(data, 1)}      # in small blocks
         if shutil.which('zstd'):
             packers['zstd'] = lambda data: subprocess.run(['zstd', '-qc'], input=data, check=True,
                                                           stdout=subprocess.PIPE).stdout
@@ -208,7 +214,7 @@ class UnpackTest(ExplainTest):
             with self.subTest(name):
                 packed = pack(log.encode())
                 self.assertEqual(self.essence(packed), wanted)
-                noise = Random(1).randbytes(900_000).hex(sep='\n', bytes_per_sep=30)
+                noise = Random(1).randbytes(200_000).hex(sep='\n', bytes_per_sep=30)
                 large = pack(log.encode() + noise.encode())
                 self.explain(large[:len(large) * 3 // 4])
                 self.assertIn('damaged or cut off', self.lines[-1])
