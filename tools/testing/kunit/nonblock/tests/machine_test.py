@@ -124,6 +124,14 @@ class ArchTest(ScratchTest):
             self.assertRegex(script, rf'\b{arch}\) cross {its.cross.rstrip("-")} ' if its.cross
                              else rf'\b{arch}\b[\w |]*\) needed="\$needed\nqemu-system-x86')
 
+    def test_one_kernel_for_run_and_e2e(self) -> None:
+        with mock.patch.object(machine, 'kvm_works', return_value=False):
+            for arch in ('arm64', 's390', 'x86_64', 'arm'):
+                suites, e2e = machine.qemu_run(arch, 2, False), machine.qemu_e2e(arch, 2, False)
+                self.assertEqual((suites.folder, suites.build) == (e2e.folder, e2e.build),
+                                 arch in ('arm64', 's390'))
+                self.assertEqual(suites.run, machine.qemu(arch, 2, False).run)
+
     def test_emulated(self) -> None:
         # A guest of another architecture would not even tell that it does not run.
         with mock.patch.object(machine, 'kvm_works', return_value=True):

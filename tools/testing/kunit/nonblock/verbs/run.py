@@ -7,7 +7,7 @@ import time
 
 from nonblock.common import EXIT_BUILD, say
 from nonblock.kernel import kunit_run
-from nonblock.kernel.machine import qemu, qemu_suites, uml, uml_suites
+from nonblock.kernel.machine import qemu_run, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import Log, parse_log
@@ -29,7 +29,7 @@ def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]
         return outcome, parse_log(file)
 
 
-def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu) -> Verdict:
+def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu_run) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     rules = read_skip_rules()
     with prepared(options, (user_mode, others)) as session:
