@@ -28,13 +28,11 @@ struct kunit;
 
 /**
  * struct mmu_notifier_state - the interval notifiers' collision state of an mm
- * @has_interval: @mm has, or once had, an interval notifier
  * @active_ranges: number of ranges that are being invalidated
  * @seq: invalidation sequence, odd while an interval notifier is in one of
  *	 these ranges
  */
 struct mmu_notifier_state {
-	bool has_interval;
 	unsigned long active_ranges;
 	unsigned long seq;
 };

@@ -28,7 +28,10 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/tracepoint.h>
 #include <linux/uaccess.h>
+#include <trace/events/mmu_notifier.h>
+#include <trace/events/printk.h>
 
 #define NR_PAGES	2
 #define LENGTH		(NR_PAGES * PAGE_SIZE)
@@ -65,12 +68,20 @@ static int teach_lockdep(struct kunit_suite *suite)
 /* What a fake has begun and not ended, and how often it was called */
 static unsigned int fake_under_way, fake_calls;
 
+/* It is about this memory, and nothing below or behind. */
+static unsigned long fake_memory;
+
+static bool is_asked_for(const struct mmu_notifier_range *range)
+{
+	return range->start == fake_memory && PAGE_ALIGNED(range->end);
+}
+
 /* The right one */
 
 static int right_start(struct mmu_notifier *subscription,
 		       const struct mmu_notifier_range *range)
 {
-	fake_calls++;
+	fake_calls += is_asked_for(range);
 	fake_under_way++;
 	return 0;
 }
@@ -89,6 +100,9 @@ static const struct mmu_notifier_ops right_ops = {
 static bool right_invalidate(struct mmu_interval_notifier *subscription,
 			     const struct mmu_notifier_range *range, unsigned long seq)
 {
+	if (!is_asked_for(range))
+		return true;
+
 	if (mmu_notifier_range_blockable(range))
 		mutex_lock(&fake_mutex);
 	else if (!mutex_trylock(&fake_mutex))
@@ -118,7 +132,8 @@ static unsigned long map(struct kunit *test)
 {
 	fake_calls = 0;
 	fake_under_way = 0;
-	return kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE | MAP_POPULATE);
+	fake_memory = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE | MAP_POPULATE);
+	return fake_memory;
 }
 
 static unsigned long map_for_interval(struct kunit *test)
@@ -148,6 +163,7 @@ static void right_range_notifier_passes(struct kunit *test)
 	unsigned long start = map_for_range(test, &right_ops);
 
 	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, LENGTH);
+	KUNIT_EXPECT_FALSE_MSG(test, trace_mmu_notifier_nonblock_enabled(), "it still watches");
 	KUNIT_EXPECT_EQ(test, fake_calls, 1);
 	KUNIT_EXPECT_MMU_NOTIFIER_PAIRED(test, start, LENGTH, fake_under_way);
 	KUNIT_EXPECT_EQ(test, fake_calls, 1 + KUNIT_MMU_NOTIFIER_NR_PASSES);
@@ -172,6 +188,7 @@ static void right_interval_notifier_passes(struct kunit *test)
 /* The lock is another task's, from hold() to release(). */
 static void held_lock_is_held(struct kunit *test)
 {
+	const unsigned int users = refcount_read(&current->usage);
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -180,6 +197,7 @@ static void held_lock_is_held(struct kunit *test)
 		kunit_mmu_notifier_release(test);
 		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fake_mutex));
 	}
+	KUNIT_EXPECT_EQ(test, refcount_read(&current->usage), users);
 }
 
 /* Who may block waits, and gets the lock in the end. */
@@ -217,11 +235,13 @@ static void reap_takes_what_is_not_backed_off_from(struct kunit *test)
 
 static void unmap_unmaps(struct kunit *test)
 {
+	unsigned long one = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE | MAP_POPULATE);
 	unsigned long start = map_for_interval(test);
 
 	kunit_mmu_notifier_unmap(test, start, LENGTH);
 	KUNIT_EXPECT_EQ(test, fake_calls, 1);
 	KUNIT_EXPECT_FALSE(test, is_there(start));
+	KUNIT_EXPECT_TRUE(test, is_there(one));
 }
 
 /* Wrong ones: the callback, and what is said about it */
@@ -313,7 +333,7 @@ static int derefs(struct mmu_notifier *subscription,
 		  const struct mmu_notifier_range *range)
 {
 	lockdep_rcu_suspicious(__FILE__, __LINE__, "there is no rcu_read_lock()");
-	return 0;
+	return mmu_notifier_range_blockable(range) ? 0 : -EAGAIN;
 }
 
 static void end(struct mmu_notifier *subscription,
@@ -358,14 +378,16 @@ static const struct wrong wrongs[] = {
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "takes_mutex takes fake_mutex, a lock that sleeps, at ",
 		.place = "takes_mutex+",
-		.advice = " a work item, or, unless this ends an invalidation, back off.",
+		.advice =
+			". Try for it. If another task has it, leave that to a work item, or, unless this ends an invalidation, back off.",
 	}, {
 		.name = "allocates",
 		.ops = { .invalidate_range_start = allocates },
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "allocates allocates memory at ",
 		.place = "kmalloc",
-		.advice = " or with GFP_NOWAIT, and back off if there is none.",
+		.advice =
+			", and may wait for it. Allocate it before, outside of the callback, or with GFP_NOWAIT, and back off if there is none.",
 	}, {
 		.name = "waits_for_work",
 		.ops = { .invalidate_range_start = waits_for_work },
@@ -404,7 +426,8 @@ static const struct wrong wrongs[] = {
 		.check = kunit_mmu_notifier_check_backs_off,
 		.after = give_back,
 		.message = "keeps_lock makes a WARN() at mn_",
-		.advice = " on each way out, also on the one that backs off.",
+		.advice =
+			", and the log says why. If it has changed what it must leave as it was: put that back on each way out, also on the one that backs off.",
 		.warned_of = true,
 	}, {
 		.name = "returns_einval",
@@ -435,6 +458,12 @@ static const struct wrong wrongs[] = {
 		.message = "expected nothing, got suspicious RCU usage",
 		.advice = "; ",
 	}, {
+		.name = "derefs_with_no_interest",
+		.ops = { .invalidate_range_start = derefs },
+		.check = kunit_mmu_notifier_check_ignores,
+		.message = "expected nothing, got suspicious RCU usage",
+		.advice = "; ",
+	}, {
 		.name = "backs_off_with_no_need",
 		.ops = { .invalidate_range_start = backs_off },
 		.check = kunit_mmu_notifier_check_clean,
@@ -451,7 +480,8 @@ static const struct wrong wrongs[] = {
 		.ops = { .invalidate_range_start = right_start },
 		.check = kunit_mmu_notifier_check_backs_off,
 		.message = "no callback backs off: ",
-		.advice = " false from an interval notifier.",
+		.advice =
+			", or is not called for this range. Return -EAGAIN from invalidate_range_start(), false from an interval notifier.",
 	},
 };
 
@@ -573,51 +603,138 @@ static void wait_for_held_mutex_ends(struct kunit *test)
 }
 
 /**
- * struct second_hold - a test with two tasks that hold locks
+ * struct other_test - a test besides this one, with a task of its own
  * @test: its context
- * @started: the second task has started
+ * @code: what that task does
+ * @started: it has started
  */
-struct second_hold {
+struct other_test {
 	struct kunit test;
+	void (*code)(struct kunit *test);
 	struct completion started;
 };
 
-static int second_hold_thread(void *data)
+static struct other_test *other_test_begin(struct kunit *test)
 {
-	struct second_hold *second = data;
+	struct other_test *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
 
-	complete(&second->started);
-	kunit_mmu_notifier_hold(&second->test, lock_fake_semaphore, unlock_fake_semaphore, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	kunit_init_test(&other->test, "other test", NULL);
+	other->test.status = KUNIT_SUCCESS;
+	return other;
+}
+
+static int other_test_thread(void *data)
+{
+	struct other_test *other = data;
+
+	complete(&other->started);
+	other->code(&other->test);
 	return 0;
+}
+
+static void other_test_run(struct kunit *test, struct other_test *other,
+			   void (*code)(struct kunit *test))
+{
+	struct task_struct *task;
+
+	other->code = code;
+	init_completion(&other->started);
+	task = kthread_create(other_test_thread, other, "kunit_holder");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	get_task_struct(task);
+	wake_up_process(task);
+	/* Or it would be stopped before it has begun. */
+	wait_for_completion(&other->started);
+	kthread_stop(task);
+	put_task_struct(task);
+}
+
+static void other_test_end(struct kunit *test, struct other_test *other)
+{
+	kunit_cleanup(&other->test);
+	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
+}
+
+static void hold_semaphore(struct kunit *other)
+{
+	kunit_mmu_notifier_hold(other, lock_fake_semaphore, unlock_fake_semaphore, NULL);
 }
 
 /* It fails, and the task that took the lock for it releases it. */
 static void second_hold_leaves_no_lock(struct kunit *test)
 {
-	struct second_hold *second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
-	struct task_struct *task;
+	struct other_test *other = other_test_begin(test);
 
-	KUNIT_ASSERT_NOT_NULL(test, second);
-	kunit_init_test(&second->test, "second hold", NULL);
-	second->test.status = KUNIT_SUCCESS;
-	init_completion(&second->started);
-	kunit_mmu_notifier_hold(&second->test, lock_fake_mutex, unlock_fake_mutex, NULL);
-
-	task = kthread_create(second_hold_thread, second, "kunit_holder");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
-	get_task_struct(task);
-	wake_up_process(task);
-	/* Or it would be stopped before it has begun. */
-	wait_for_completion(&second->started);
-	kthread_stop(task);
-	put_task_struct(task);
-
-	KUNIT_EXPECT_EQ(test, second->test.status, KUNIT_FAILURE);
+	kunit_mmu_notifier_hold(&other->test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	other_test_run(test, other, hold_semaphore);
+	KUNIT_EXPECT_EQ(test, other->test.status, KUNIT_FAILURE);
 	KUNIT_EXPECT_EQ(test, down_trylock(&fake_semaphore), 0);
 	up(&fake_semaphore);
-	kunit_mmu_notifier_release(&second->test);
-	kunit_cleanup(&second->test);
-	current->kunit_test = test; /* kunit_cleanup() takes the end of one for the end of all. */
+	kunit_mmu_notifier_release(&other->test);
+	other_test_end(test, other);
+}
+
+/* Wrong uses of the fixtures: the test fails, and does not go on. */
+
+static bool went_on;
+
+static void hold_twice(struct kunit *other)
+{
+	hold_semaphore(other);
+	hold_semaphore(other);
+	went_on = true;
+}
+
+static void map_too_much(struct kunit *other)
+{
+	kunit_mmu_notifier_mmap(other, ULONG_MAX / PAGE_SIZE, MAP_PRIVATE);
+	went_on = true;
+}
+
+static void register_without_mm(struct kunit *other)
+{
+	static struct mmu_notifier range;
+
+	kunit_mmu_notifier_register(other, &range, &right_ops);
+	went_on = true;
+}
+
+static void insert_without_mm(struct kunit *other)
+{
+	static struct mmu_interval_notifier interval;
+
+	kunit_mmu_interval_notifier_insert(other, &interval, 0, PAGE_SIZE, &right_interval_ops);
+	went_on = true;
+}
+
+static const struct wrong_use {
+	const char *name;
+	void (*code)(struct kunit *other);
+} wrong_uses[] = {
+	{ "hold_twice", hold_twice },
+	{ "map_too_much", map_too_much },
+	{ "register_without_mm", register_without_mm },
+	{ "insert_without_mm", insert_without_mm },
+};
+
+static void wrong_use_describe(const struct wrong_use *use, char *description)
+{
+	strscpy(description, use->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(wrong_use, wrong_uses, wrong_use_describe);
+
+static void wrong_use_ends_test(struct kunit *test)
+{
+	const struct wrong_use *use = test->param_value;
+	struct other_test *other = other_test_begin(test);
+
+	went_on = false;
+	other_test_run(test, other, use->code);
+	KUNIT_EXPECT_EQ(test, other->test.status, KUNIT_FAILURE);
+	KUNIT_EXPECT_FALSE(test, went_on);
+	other_test_end(test, other);
 }
 
 /* Which callback it was */
@@ -728,13 +845,126 @@ static enum kunit_status call_as_other_test(struct kunit *test, const struct fix
 	return other->status;
 }
 
+/**
+ * struct listener - a message in the log
+ * @begin: what it begins with
+ * @end: what it ends with
+ * @found: how often it came
+ */
+struct listener {
+	const char *begin;
+	const char *end;
+	unsigned int found;
+};
+
+static void listen(void *data, const char *text, size_t length)
+{
+	struct listener *listener = data;
+
+	listener->found += strnstr(text, listener->begin, length) &&
+			   strnstr(text, listener->end, length);
+}
+
 static void fixture_claims_report(struct kunit *test)
 {
 	const struct fixture *fixture = test->param_value;
+	static const struct listener nonblock = {
+		.begin = "\nallocates_nofs ",
+		.end = ", and back off if there is none.",
+	};
+	static const struct listener blockable = {
+		.begin = "\na callback allocates memory at ",
+		.end =
+			", and reclaim may invalidate again. Allocate it before, outside of the callback, or with GFP_NOWAIT: also where the callback may block.",
+	};
+	struct listener listener = fixture->may_block ? blockable : nonblock;
 	unsigned long start = map_for_range(test, &allocates_nofs_ops);
 
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, &listener));
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, fixture, start), KUNIT_FAILURE);
+	unregister_trace_console(listen, &listener);
+	tracepoint_synchronize_unregister();
 	KUNIT_EXPECT_TRUE(test, debug_locks);
+	KUNIT_EXPECT_EQ(test, listener.found, 1);
+}
+
+/* A lock stays another task's, whatever has run in between, and who waits for it gets it. */
+
+static void lock_is_held_after_fixture(struct kunit *test)
+{
+	const struct fixture *fixture = test->param_value;
+	unsigned long start = map_for_range(test, &right_ops);
+
+	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
+	fixture->call(test, start, LENGTH);
+	/* The other task looks whether this one sleeps. */
+	schedule_timeout_uninterruptible(3);
+	KUNIT_EXPECT_FALSE(test, mutex_trylock(&fake_mutex));
+	kunit_mmu_notifier_release(test);
+}
+
+static void wait_in_fixture_ends(struct kunit *test)
+{
+	const struct fixture *fixture = test->param_value;
+	unsigned long start = map_for_range(test, &waits_ops);
+	struct kunit_report_scope *scope;
+
+	kunit_mmu_notifier_hold(test, lock_fake_semaphore, unlock_fake_semaphore, NULL);
+	scope = kunit_report_scope_begin(test);
+	fixture->call(test, start, LENGTH);
+	kunit_report_scope_end(scope, 0, NULL, NULL);
+	KUNIT_EXPECT_EQ(test, down_trylock(&fake_semaphore), 0);
+	up(&fake_semaphore);
+	kunit_mmu_notifier_release(test);
+}
+
+/* The mm lasts as long as the test that has memory in it. */
+
+static int mm_users;
+
+static void map_more(struct kunit *test, unsigned long start, unsigned long length)
+{
+	kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&current->mm->mm_users), mm_users + 1);
+}
+
+static void mmap_lets_go_of_mm(struct kunit *test)
+{
+	static const struct fixture fixture = { .call = map_more };
+	unsigned long start = map(test);
+
+	mm_users = atomic_read(&current->mm->mm_users);
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+	KUNIT_EXPECT_EQ(test, atomic_read(&current->mm->mm_users), mm_users);
+}
+
+static void unmap_nowhere(struct kunit *test, unsigned long start, unsigned long length)
+{
+	kunit_mmu_notifier_unmap(test, start + 1, length);
+}
+
+static void failed_unmap_fails_test(struct kunit *test)
+{
+	static const struct fixture fixture = { .call = unmap_nowhere };
+
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, map(test)), KUNIT_FAILURE);
+}
+
+/* There is nothing to claim then. */
+static void fixture_works_with_lockdep_off(struct kunit *test)
+{
+	const struct fixture *fixture = test->param_value;
+	unsigned long start = map_for_range(test, &right_ops);
+	enum kunit_status status;
+
+	if (IS_ENABLED(CONFIG_SMP) || IS_ENABLED(CONFIG_PREEMPTION))
+		kunit_skip(test, "lockdep goes off for other tasks as well");
+
+	schedule_timeout_uninterruptible(1);
+	debug_locks = 0;
+	status = call_as_other_test(test, fixture, start);
+	debug_locks = 1;
+	KUNIT_EXPECT_EQ(test, status, KUNIT_SUCCESS);
 }
 
 /* An expectation around it comes first. */
@@ -845,6 +1075,16 @@ static void odd_state_is_mended(struct kunit *test)
 
 /* State */
 
+static void mm_without_notifiers_is_idle(struct kunit *test)
+{
+	struct mmu_notifier_state state = { .active_ranges = 1, .seq = 1 };
+
+	map(test);
+	mmu_notifier_read_state(current->mm, &state);
+	KUNIT_EXPECT_EQ(test, state.active_ranges, 0);
+	KUNIT_EXPECT_EQ(test, state.seq, 0);
+}
+
 static void half_done_is_explained(struct kunit *test)
 {
 	KUNIT_EXPECT_NULL(test, kunit_mmu_notifier_check_undone(test, "nr", 1, 1));
@@ -865,15 +1105,13 @@ static const struct mmu_notifier_ops unpaired_ops = {
 	.invalidate_range_end = blockable_end,
 };
 
-static const struct {
-	bool differs;
-	const char *after;
-} unpaired[KUNIT_MMU_NOTIFIER_NR_PASSES] = {
-	[KUNIT_MMU_NOTIFIER_ENDED] = { true, "after a nonblocking pass." },
-	[KUNIT_MMU_NOTIFIER_UNWOUND] = { true,
-		"after a nonblocking pass in which another notifier backed off." },
-	[KUNIT_MMU_NOTIFIER_BLOCKABLE] = { false },
+static const char * const unpaired[KUNIT_MMU_NOTIFIER_NR_PASSES] = {
+	[KUNIT_MMU_NOTIFIER_ENDED] = "after a nonblocking pass. ",
+	[KUNIT_MMU_NOTIFIER_UNWOUND] =
+		"after a nonblocking pass in which another notifier backed off. ",
 };
+
+#define UNDO	". Undo in invalidate_range_end() what each invalidate_range_start() did."
 
 static void missing_end_is_explained(struct kunit *test)
 {
@@ -887,15 +1125,17 @@ static void missing_end_is_explained(struct kunit *test)
 		KUNIT_EXPECT_STREQ(test, message ?: "", "");
 		message = kunit_mmu_notifier_check_paired(test, "under_way", 0, fake_under_way,
 							  pass);
-		KUNIT_ASSERT_EQ(test, !!message, unpaired[pass].differs);
-		if (message)
-			KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, unpaired[pass].after),
-						  "%s", message);
+		KUNIT_ASSERT_EQ(test, !!message, !!unpaired[pass]);
+		if (!message)
+			continue;
+		KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "under_way was 0, and is 1 after ",
+						      unpaired[pass], UNDO), "%s", message);
 	}
 }
 
 /* Within the pass if that is unwound, and otherwise after it */
 static unsigned long active_in_end;
+static bool odd_in_end;
 
 static void note_active(struct mmu_notifier *subscription,
 			const struct mmu_notifier_range *range)
@@ -904,6 +1144,7 @@ static void note_active(struct mmu_notifier *subscription,
 
 	mmu_notifier_read_state(range->mm, &state);
 	active_in_end = state.active_ranges;
+	odd_in_end = state.seq & 1;
 }
 
 static const struct mmu_notifier_ops note_active_ops = {
@@ -923,6 +1164,7 @@ static void unwound_pass_is_unwound(struct kunit *test)
 		active_in_end = ULONG_MAX;
 		KUNIT_EXPECT_NULL(test, kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
 		KUNIT_EXPECT_EQ(test, active_in_end, pass == KUNIT_MMU_NOTIFIER_UNWOUND);
+		KUNIT_EXPECT_EQ(test, odd_in_end, pass == KUNIT_MMU_NOTIFIER_UNWOUND);
 		/* What backed off for it has gone. */
 		KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, LENGTH);
 	}
@@ -943,6 +1185,41 @@ static void warning_in_any_pass_is_explained(struct kunit *test)
 	for (pass = 0; pass < KUNIT_MMU_NOTIFIER_NR_PASSES; pass++)
 		KUNIT_EXPECT_NOT_NULL(test,
 				      kunit_mmu_notifier_check_pass(test, start, LENGTH, pass));
+}
+
+/* Outside of an expectation it fails nothing: it is in the log. */
+static void warning_is_left_to_log(struct kunit *test)
+{
+	static const struct fixture fixture = { .call = nonblock_pass };
+	unsigned long start;
+
+	skip_without_bug(test);
+
+	start = map_for_range(test, &warns_ops);
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+}
+
+static void warn_behind_callback(void *data, const struct mmu_notifier_range *range,
+				 const void *callback, int ret, u64 since)
+{
+	WARN(1, "this is odd\n");
+}
+
+static void warning_of_nobody_is_explained(struct kunit *test)
+{
+	unsigned long start;
+	const char *message;
+
+	skip_without_bug(test);
+
+	start = map_for_range(test, &right_ops);
+	KUNIT_ASSERT_EQ(test, 0, register_trace_mmu_notifier_nonblock(warn_behind_callback, NULL));
+	message = kunit_mmu_notifier_check_clean(test, start, LENGTH);
+	unregister_trace_mmu_notifier_nonblock(warn_behind_callback, NULL);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "there was a WARN() at ",
+					      "warn_behind_callback", " The log says why."),
+			      "%s", message);
 }
 
 static void lock_in_nonblocking_pass_is_explained(struct kunit *test)
@@ -966,16 +1243,25 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(wait_for_held_lock_is_explained),
 	KUNIT_CASE(wait_for_held_mutex_ends),
 	KUNIT_CASE(second_hold_leaves_no_lock),
+	KUNIT_CASE_PARAM(wrong_use_ends_test, wrong_use_gen_params),
 	KUNIT_CASE_PARAM(fixture_claims_report, fixture_gen_params),
+	KUNIT_CASE_PARAM(lock_is_held_after_fixture, fixture_gen_params),
+	KUNIT_CASE_PARAM(wait_in_fixture_ends, fixture_gen_params),
+	KUNIT_CASE_PARAM(fixture_works_with_lockdep_off, fixture_gen_params),
+	KUNIT_CASE(mmap_lets_go_of_mm),
+	KUNIT_CASE(failed_unmap_fails_test),
 	KUNIT_CASE_PARAM(fixture_leaves_report_to_expectation, fixture_gen_params),
 	KUNIT_CASE(fixture_tells_of_kept_lock),
 	KUNIT_CASE_PARAM(odd_state_is_mended, odd_gen_params),
 	KUNIT_CASE(first_to_back_off_is_named),
 	KUNIT_CASE(own_back_off_is_not_named),
+	KUNIT_CASE(mm_without_notifiers_is_idle),
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
 	KUNIT_CASE(unwound_pass_is_unwound),
 	KUNIT_CASE(warning_in_any_pass_is_explained),
+	KUNIT_CASE(warning_is_left_to_log),
+	KUNIT_CASE(warning_of_nobody_is_explained),
 	KUNIT_CASE(lock_in_nonblocking_pass_is_explained),
 	{}
 };

@@ -102,7 +102,7 @@ kunit_mmu_notifier_watch(struct kunit *test, unsigned long start, unsigned long 
 		seen->ret = kunit_mmu_notifier_nonblock_pass(test, start, length);
 	seen->trouble = kunit_report_scope_end(scope, 0, NULL, NULL);
 	kunit_report_scope_info(scope, KUNIT_MMU_NOTIFIER_MAP, &seen->reports);
-	seen->waited = !blockable && kunit_mmu_notifier_was_waited_for(test);
+	seen->waited = kunit_mmu_notifier_was_waited_for(test);
 	kunit_release_action(test, kunit_mmu_notifier_see_no_more, seen);
 	return seen;
 }

@@ -12,6 +12,7 @@
 #include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/debug_locks.h>
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
@@ -143,6 +144,17 @@ static void suspicious_rcu(void)
 	lockdep_rcu_suspicious(__FILE__, __LINE__, WRONG_ON_PURPOSE);
 }
 
+/* Of a lock that an interrupt has taken, and that is held as interrupts come back */
+static void irqs_on_in_irq_lock(void)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&irq_lock, flags);
+	local_irq_enable();
+	local_irq_disable();
+	raw_spin_unlock_irqrestore(&irq_lock, flags);
+}
+
 /* Of a lock that is taken under one that an interrupt takes */
 static void irq_inversion(void)
 {
@@ -171,6 +183,8 @@ static const struct wrong wrongs[] = {
 	{ .name = "irq_dependency", .code = irq_dependency,
 	  .kinds = KUNIT_REPORT_USAGE, .map = "irq_lock" },
 	{ .name = "irq_inversion", .code = irq_inversion, .kinds = KUNIT_REPORT_USAGE },
+	{ .name = "irqs_on", .code = irqs_on_in_irq_lock,
+	  .kinds = KUNIT_REPORT_USAGE, .map = "irq_lock" },
 	{ .name = "might_sleep", .code = might_sleep_in_atomic, .kinds = KUNIT_REPORT_MIGHT_SLEEP },
 	{ .name = "schedule", .code = schedule_in_non_block, .kinds = KUNIT_REPORT_SCHEDULE },
 	{ .name = "maybe_schedule", .code = schedule_in_non_block,
@@ -340,6 +354,50 @@ static void warning_says_more_than_others(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, info.map_at);
 }
 
+/* In the order in which they were taken, with the place of each */
+static void held_locks_are_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
+	const char *message, *last;
+
+	recursion();
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	expect_part(test, message, ", with kunit_report at kunit_report_scope_begin");
+	expect_part(test, message, ", lock_a at recursion");
+	last = strstr(message ?: "", ", lock_a");
+	KUNIT_ASSERT_NOT_NULL_MSG(test, last, "%s", message);
+	KUNIT_EXPECT_NULL_MSG(test, strchr(last + 1, ','), "%s", message);
+}
+
+/* The name of a lock is kept as far as there is room. */
+
+#define LONG_NAME	"a_lock_whose_name_has_just_as_many_letters_as_"
+
+static void lock_with_long_name(const char *name)
+{
+	static struct lock_class_key key;
+	struct lockdep_map map;
+
+	lockdep_init_map(&map, name, &key, 0);
+	lock_map_acquire(&map);
+	suspicious_rcu();
+	lock_map_release(&map);
+}
+
+static void long_name_is_known(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RCU, LONG_NAME "1_and_more", NULL,
+			    lock_with_long_name(LONG_NAME "1_and_more"));
+
+	scope = kunit_report_scope_begin(test);
+	lock_with_long_name(LONG_NAME "1_and_more");
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_RCU, LONG_NAME "2_and_more", NULL);
+	expect_part(test, message, "is not about " LONG_NAME "2_and_more");
+}
+
 static void wrong_map_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
@@ -347,15 +405,16 @@ static void wrong_map_is_described(struct kunit *test)
 
 	recursion();
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_RECURSION, "lock_b", NULL);
-	KUNIT_ASSERT_NOT_NULL(test, message);
-	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "is not about lock_b"),
-				  "%s", message);
+	expect_part(test, message,
+		    "is not about lock_b, but about lock_a, with kunit_report at kunit_report_scope_begin");
+	expect_part(test, message, " held; ");
 }
 
 /* It is of each report that the map is asked for. */
 static void wrong_map_of_second_is_described(struct kunit *test)
 {
 	struct kunit_report_scope *scope;
+	struct kunit_report_info info;
 	const char *message;
 
 	skip_without_atomic_sleep(test);
@@ -367,8 +426,10 @@ static void wrong_map_of_second_is_described(struct kunit *test)
 	might_sleep_in_atomic();
 	message = kunit_report_scope_end(scope, KUNIT_REPORT_MIGHT_SLEEP, "outer_lock", NULL);
 	KUNIT_ASSERT_NOT_NULL(test, message);
-	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "might_sleep is not about outer_lock"),
-				  "%s", message);
+	expect_part(test, message, "might_sleep is not about outer_lock, with kunit_report at ");
+	/* Of two that say as much, the first one is told of. */
+	kunit_report_scope_info(scope, "outer_lock", &info);
+	KUNIT_EXPECT_NOT_NULL(test, info.map_at);
 }
 
 /* Held, and still not the one that is acquired again */
@@ -416,11 +477,24 @@ static void lock_left_held_is_described(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, current->lockdep_depth, 0);
 }
 
+static void lock_given_up_is_described(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	mutex_lock(&inner_lock);
+	scope = kunit_report_scope_begin(test);
+	mutex_unlock(&inner_lock);
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	KUNIT_EXPECT_STREQ(test, message ?: "", "holds 1 locks less than before; ");
+}
+
 /* The lock record of the task is as before, so the locks around are still known. */
 static void held_locks_survive(struct kunit *test)
 {
 	mutex_lock(&inner_lock);
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RCU, "inner_lock", NULL, suspicious_rcu());
 	KUNIT_EXPECT_TRUE(test, lockdep_is_held(&inner_lock) == LOCK_STATE_HELD);
 	mutex_unlock(&inner_lock);
 	KUNIT_EXPECT_TRUE(test, lockdep_is_held(&inner_lock) == LOCK_STATE_NOT_HELD);
@@ -469,6 +543,17 @@ static void raised_non_block_count_is_described(struct kunit *test)
 	non_block_start();
 	message = kunit_report_scope_end(scope, 0, NULL, NULL);
 	KUNIT_EXPECT_STREQ(test, message ?: "", "non_block_count is 1, was 0; ");
+}
+
+/* What was raised before stays so. */
+static void non_block_count_survives(struct kunit *test)
+{
+	skip_without_atomic_sleep(test);
+
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL,
+			    non_block_start();
+			    KUNIT_EXPECT_NO_REPORT(test, no_code());
+			    non_block_end());
 }
 
 /* Lockdep has learned nothing from what was claimed, nor from what followed. */
@@ -655,6 +740,8 @@ static void run_irq_work(struct kunit *test)
 	static struct irq_work work = IRQ_WORK_INIT_HARD(irq_work);
 
 	irq_work_queue(&work);
+	/* While this task computes, if it is the next tick's */
+	mdelay(2 * MSEC_PER_SEC / HZ);
 	irq_work_sync(&work);
 }
 
@@ -740,6 +827,38 @@ static void interrupt_is_not_claimed(struct kunit *test)
 	listener = listen_for(test, WRONG_ON_PURPOSE, outside_of_tasks);
 	KUNIT_EXPECT_NO_REPORT(test, interrupt->run(test));
 	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+}
+
+/* What an interrupt does after the report is learned. */
+
+static DEFINE_RAW_SPINLOCK(late_irq_lock);
+
+static void take_late_irq_lock(struct irq_work *work)
+{
+	raw_spin_lock(&late_irq_lock);
+	raw_spin_unlock(&late_irq_lock);
+}
+
+static void recursion_then_irq(void)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(take_late_irq_lock);
+
+	recursion();
+	irq_work_queue(&work);
+	mdelay(2 * MSEC_PER_SEC / HZ);
+	irq_work_sync(&work);
+}
+
+static void take_with_irqs_on(void)
+{
+	raw_spin_lock(&late_irq_lock);
+	raw_spin_unlock(&late_irq_lock);
+}
+
+static void interrupt_is_learned_from(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, NULL, NULL, recursion_then_irq());
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_USAGE, NULL, NULL, take_with_irqs_on());
 }
 
 /*
@@ -926,6 +1045,15 @@ static void stray_report_is_told(struct kunit *test)
 
 	listener = listen_for(test, "no expectation claimed it: might_sleep", anywhere);
 	run_other_test(test, stray_report);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+}
+
+/* Each expectation tells what came. */
+static void claimed_report_is_told(struct kunit *test)
+{
+	struct listener *listener = listen_for(test, " reported: recursive locking", anywhere);
+
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, NULL, NULL, recursion());
 	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
 }
 
@@ -1286,6 +1414,18 @@ static void dead_task_has_no_expectation(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
 }
 
+static void expect_as_nobody(struct kunit *other)
+{
+	current->kunit_test = NULL;
+	KUNIT_EXPECT_NO_REPORT(other, no_code());
+}
+
+/* What claims reports asks for the test of the task. */
+static void task_of_no_test_is_refused(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, run_other_test(test, expect_as_nobody)->status, KUNIT_FAILURE);
+}
+
 static bool came_back;
 
 static void expect_after_report(struct kunit *other)
@@ -1318,18 +1458,152 @@ static void expect_with_lockdep_off(struct kunit *other)
 	KUNIT_EXPECT_NO_REPORT(other, no_code());
 }
 
+static void turn_lockdep_off(struct kunit *other)
+{
+	schedule_timeout_uninterruptible(1);
+	debug_locks = 0;
+}
+
+/* Without any expectation, too */
+static void lockdep_off_is_told_once(struct kunit *test)
+{
+	struct listener *listener;
+	struct kunit *other;
+	int i;
+
+	skip_unless_alone(test);
+	listener = listen_for(test, "lockdep is off now: a report of lockdep", anywhere);
+	for (i = 0; i < 2; i++) {
+		other = run_other_test(test, turn_lockdep_off);
+		debug_locks = 1;
+		KUNIT_EXPECT_EQ(test, other->status, i ? KUNIT_SUCCESS : KUNIT_FAILURE);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+	kunit_report_lockdep_off[0] = '\0';
+}
+
 /* Nothing would be reported, and no expectation mean anything. */
 static void lockdep_off_fails_test(struct kunit *test)
 {
+	static const char * const why[] = {
+		"lockdep is off: there was a report in this test",
+		"lockdep is off: it went off while other test ran: a report of lockdep",
+	};
+	struct listener *listener;
 	struct kunit *other;
+	int i;
 
 	skip_unless_alone(test);
-	other = run_other_test(test, expect_with_lockdep_off);
-	debug_locks = 1;
-	KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
+	for (i = 0; i < ARRAY_SIZE(why); i++) {
+		listener = listen_for(test, why[i], anywhere);
+		other = run_other_test(test, expect_with_lockdep_off);
+		debug_locks = 1;
+		KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
+		KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+	}
 	KUNIT_EXPECT_STREQ(test, kunit_report_lockdep_off,
 			   "it went off while other test ran: a report of lockdep");
 	kunit_report_lockdep_off[0] = '\0';
+}
+
+static void lockdep_off_in_scope_is_described(struct kunit *test)
+{
+	const unsigned int depth = current->lockdep_depth;
+	const u64 chain_key = current->curr_chain_key;
+	struct kunit_report_scope *scope;
+	const char *message;
+
+	skip_unless_alone(test);
+	schedule_timeout_uninterruptible(1);
+	scope = kunit_report_scope_begin(test);
+	spin_acquire(&lock_a.dep_map, 0, 0, _THIS_IP_);
+	debug_locks = 0;
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	/* Its record of what the task holds is from before it went off. */
+	current->lockdep_depth = depth;
+	current->curr_chain_key = chain_key;
+	debug_locks = 1;
+	KUNIT_EXPECT_STREQ(test, message ?: "",
+			   "lockdep is off: an odd report, or another task's; ");
+}
+
+/* A report that nobody claims is made as ever. */
+
+static struct lockdep_map stray_map;
+
+static void take_stray_map(struct irq_work *work)
+{
+	lock_map_acquire(&stray_map);
+	lock_map_release(&stray_map);
+}
+
+static void stray_recursion(void)
+{
+	lock_map_acquire(&stray_map);
+	lock_map_acquire(&stray_map);
+}
+
+static void stray_usage(void)
+{
+	static struct irq_work work = IRQ_WORK_INIT_HARD(take_stray_map);
+
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+	lock_map_acquire(&stray_map);
+}
+
+static const struct stray {
+	const char *name;
+	void (*code)(void);
+	const char *report;
+} strays[] = {
+	{ "recursion", stray_recursion, "WARNING: possible recursive locking detected" },
+	{ "usage", stray_usage, "WARNING: inconsistent lock state" },
+};
+
+static void stray_describe(const struct stray *stray, char *description)
+{
+	strscpy(description, stray->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(stray, strays, stray_describe);
+
+static const struct stray *stray_now;
+
+static void do_stray(struct kunit *other)
+{
+	const unsigned int depth = current->lockdep_depth;
+	const u64 chain_key = current->curr_chain_key;
+
+	schedule_timeout_uninterruptible(1);
+	stray_now->code();
+	/* Lockdep's record of what the task holds is from before it went off. */
+	current->lockdep_depth = depth;
+	current->curr_chain_key = chain_key;
+}
+
+static void stray_report_of_lockdep_is_made(struct kunit *test)
+{
+	struct lock_class_key *key = kunit_kzalloc(test, sizeof(*key), GFP_KERNEL);
+	struct listener *listener, *warning;
+	struct kunit *other;
+
+	skip_unless_alone(test);
+	KUNIT_ASSERT_NOT_NULL(test, key);
+	stray_now = test->param_value;
+	listener = listen_for(test, stray_now->report, in_test);
+	/* Lockdep itself has nothing to complain about. */
+	warning = listen_for(test, "WARNING: ", anywhere);
+	lockdep_register_key(key);
+	lockdep_init_map(&stray_map, "stray_map", key, 0);
+	other = run_other_test(test, do_stray);
+	KUNIT_EXPECT_FALSE(test, debug_locks);
+	debug_locks = 1;
+	lockdep_unregister_key(key);
+	kunit_report_lockdep_off[0] = '\0';
+	KUNIT_EXPECT_EQ(test, other->status, KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&listener->nr), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&warning->nr), 1);
 }
 
 static struct kunit_case kunit_report_cases[] = {
@@ -1340,14 +1614,18 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(additional_kind_is_described),
 	KUNIT_CASE(one_of_many_is_of_lockdep),
 	KUNIT_CASE(warning_says_more_than_others),
+	KUNIT_CASE(held_locks_are_described),
+	KUNIT_CASE(long_name_is_known),
 	KUNIT_CASE(wrong_map_is_described),
 	KUNIT_CASE(wrong_map_of_second_is_described),
 	KUNIT_CASE(other_recursion_is_described),
 	KUNIT_CASE(wrong_place_is_described),
 	KUNIT_CASE(lock_left_held_is_described),
+	KUNIT_CASE(lock_given_up_is_described),
 	KUNIT_CASE(held_locks_survive),
 	KUNIT_CASE(other_lock_held_is_described),
 	KUNIT_CASE(raised_non_block_count_is_described),
+	KUNIT_CASE(non_block_count_survives),
 	KUNIT_CASE(second_report_is_not_made),
 	KUNIT_CASE(what_follows_is_not_learned),
 	KUNIT_CASE(claimed_circle_is_not_learned),
@@ -1356,11 +1634,13 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(expected_report_leaves_rate_limit),
 	KUNIT_CASE_PARAM(claimed_report_is_not_printed, wrong_gen_params),
 	KUNIT_CASE_PARAM(interrupt_is_not_claimed, interrupt_gen_params),
+	KUNIT_CASE(interrupt_is_learned_from),
 	KUNIT_CASE(lock_with_irqs_off_is_forgotten),
 	KUNIT_CASE(claimed_usage_is_not_learned),
 	KUNIT_CASE(stray_report_fails_test),
 	KUNIT_CASE(schedule_report_shows_held_locks),
 	KUNIT_CASE(stray_report_is_told),
+	KUNIT_CASE(claimed_report_is_told),
 	KUNIT_CASE(stray_report_is_left),
 	KUNIT_CASE(stray_report_is_of_one_case),
 	KUNIT_CASE_PARAM(each_claims_its_own, other_wrong_gen_params),
@@ -1372,8 +1652,12 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(abort_leaves_scope),
 	KUNIT_CASE(abort_leaves_all_scopes),
 	KUNIT_CASE(dead_task_has_no_expectation),
+	KUNIT_CASE(task_of_no_test_is_refused),
 	KUNIT_CASE(scope_after_report_is_refused),
+	KUNIT_CASE(lockdep_off_is_told_once),
 	KUNIT_CASE(lockdep_off_fails_test),
+	KUNIT_CASE(lockdep_off_in_scope_is_described),
+	KUNIT_CASE_PARAM(stray_report_of_lockdep_is_made, stray_gen_params),
 	{}
 };
 

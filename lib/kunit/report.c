@@ -99,6 +99,7 @@ static const struct {
 	{ KUNIT_REPORT_MIGHT_SLEEP, "might_sleep" },
 	{ KUNIT_REPORT_SCHEDULE, "scheduler" },
 	{ KUNIT_REPORT_WARN, "WARN()" },
+	{}
 };
 
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
@@ -129,7 +130,7 @@ static void kunit_report_print_kinds(struct seq_buf *s, unsigned int kinds)
 	if (!kinds)
 		seq_buf_puts(s, "nothing");
 
-	for (i = 0; i < ARRAY_SIZE(kunit_report_kinds); i++) {
+	for (i = 0; kunit_report_kinds[i].name; i++) {
 		if (!(kinds & kunit_report_kinds[i].kind))
 			continue;
 		seq_buf_printf(s, "%s%s", separator, kunit_report_kinds[i].name);
@@ -144,8 +145,7 @@ static struct kunit_report_scope *kunit_report_current;
 /* What the task of a test reported outside of any expectation */
 static atomic_t kunit_report_unexpected = ATOMIC_INIT(0);
 
-/* Was lockdep on when KUnit began; and which test and what turned it off since? */
-static bool kunit_report_lockdep_was_on;
+/* Which test turned lockdep off, and by what? */
 VISIBLE_IF_KUNIT char kunit_report_lockdep_off[128];
 EXPORT_SYMBOL_IF_KUNIT(kunit_report_lockdep_off);
 
@@ -258,17 +258,14 @@ static void kunit_report_forget(void *data)
  */
 struct kunit_report_scope *kunit_report_scope_begin(struct kunit *test)
 {
-	const char *why = "there was a report in this test";
 	struct kunit_report_scope *scope;
 	struct task_struct *other;
 
 	KUNIT_ASSERT_PTR_EQ_MSG(test, kunit_get_current_test(), test,
 				"reports can be expected in the task that runs the test only");
-	if (!debug_locks && !kunit_report_lockdep_was_on)
-		why = "there was a report before the first test";
-	else if (!debug_locks && kunit_report_lockdep_off[0])
-		why = kunit_report_lockdep_off;
-	KUNIT_ASSERT_TRUE_MSG(test, debug_locks, "lockdep is off: %s", why);
+	KUNIT_ASSERT_TRUE_MSG(test, debug_locks, "lockdep is off: %s",
+			      kunit_report_lockdep_off[0] ? kunit_report_lockdep_off :
+			      "there was a report in this test");
 
 	scope = kunit_kzalloc(test, sizeof(*scope), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, scope);
@@ -329,8 +326,6 @@ static void kunit_report_print_held(struct seq_buf *s,
 		seq_buf_printf(s, "%s %s at %ps", i ? "," : "",
 			       report->held[i].name,
 			       (void *)report->held[i].ip);
-	if (!i)
-		seq_buf_puts(s, " nothing");
 }
 
 static bool kunit_report_kinds_match(unsigned int got, unsigned int expected)
@@ -441,10 +436,9 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 /* To lockdep, locks that were taken within and not released are free: it stays on. */
 static void kunit_report_leave(struct kunit_report_scope *scope)
 {
-	unsigned int depth = debug_locks ? current->lockdep_depth : 0;
 	const struct held_lock *top;
 
-	for (; depth; depth--) {
+	while (debug_locks && current->lockdep_depth) {
 		top = &current->held_locks[current->lockdep_depth - 1];
 		if (top->instance == &scope->map)
 			break;
@@ -579,7 +573,7 @@ void kunit_report_case_end(struct kunit *test)
 
 	if (kinds)
 		kunit_err(test, "reported, and no expectation claimed it: %s\n", seq_buf_str(&s));
-	if (debug_locks || !kunit_report_lockdep_was_on || kunit_report_lockdep_off[0])
+	if (debug_locks || kunit_report_lockdep_off[0])
 		return;
 
 	snprintf(kunit_report_lockdep_off, sizeof(kunit_report_lockdep_off),
@@ -591,7 +585,8 @@ EXPORT_SYMBOL_IF_KUNIT(kunit_report_case_end);
 
 void kunit_report_init(void)
 {
-	kunit_report_lockdep_was_on = debug_locks;
+	if (!debug_locks)
+		strscpy(kunit_report_lockdep_off, "there was a report before the first test");
 	if (WARN_ON(register_trace_error_report_end(kunit_report_warn, NULL)))
 		return;
 	kunit_hooks.report_claimed = kunit_report_has_claimed;

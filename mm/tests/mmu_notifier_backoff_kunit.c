@@ -10,7 +10,9 @@
 #include <kunit/mmu_notifier.h>
 #include <kunit/report.h>
 #include <kunit/test.h>
+#include <linux/err.h>
 #include <linux/errno.h>
+#include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
@@ -228,6 +230,88 @@ static void interval_false_stops_walk(struct kunit *test)
 	expect_calls(notifiers, NONBLOCK, c->stopped_at);
 	expect_unharmed(notifiers);
 }
+
+/* The second pass comes in the order of the first one. */
+
+static unsigned int nr_finished;
+
+static void note_order(void *order)
+{
+	*(unsigned int *)order = nr_finished++;
+}
+
+static void second_pass_keeps_order(struct kunit *test)
+{
+	static const enum fake_kind kinds[] = { TWO_PASS, TWO_PASS, TWO_PASS, NO_FAKE };
+	struct notifiers *notifiers = notifiers_create(test, kinds);
+	unsigned int order[3] = {};
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		notifiers->fake[i].at_end = note_order;
+		notifiers->fake[i].data = &order[i];
+	}
+	nr_finished = 0;
+	KUNIT_EXPECT_EQ(test, nonblock_pass(notifiers), 0);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, order[i], i);
+}
+
+/* The end of an mm is an invalidation, too, and has both passes. */
+
+#ifdef MMU_NOTIFIER_TWO_PASS
+/**
+ * struct ending - a notifier that outlives its mm
+ * @interval: its subscription
+ * @finish: what the first pass hands to the second one
+ * @finished: calls of the second pass
+ */
+struct ending {
+	struct mmu_interval_notifier interval;
+	struct mmu_interval_notifier_finish finish;
+	unsigned int finished;
+};
+
+static bool ending_start(struct mmu_interval_notifier *subscription,
+			 const struct mmu_notifier_range *range, unsigned long seq,
+			 struct mmu_interval_notifier_finish **finish)
+{
+	mmu_interval_set_seq(subscription, seq);
+	if (range->event == MMU_NOTIFY_RELEASE)
+		*finish = &container_of(subscription, struct ending, interval)->finish;
+	return true;
+}
+
+static void ending_finish(struct mmu_interval_notifier_finish *finish)
+{
+	container_of(finish, struct ending, finish)->finished++;
+}
+
+static void end_of_mm_has_second_pass(struct kunit *test)
+{
+	static const struct mmu_interval_notifier_ops ops = {
+		.invalidate_start = ending_start,
+		.invalidate_finish = ending_finish,
+	};
+	unsigned long start = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
+					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	struct mm_struct *mm = current->mm;
+	struct ending ending = {};
+
+	KUNIT_ASSERT_FALSE(test, !start || IS_ERR_VALUE(start));
+	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(&ending.interval, mm, start,
+							      PAGE_SIZE, &ops));
+	kthread_unuse_mm(mm);
+	mmput(mm);
+	KUNIT_EXPECT_EQ(test, ending.finished, 1);
+	mmu_interval_notifier_remove(&ending.interval);
+}
+#else
+static void end_of_mm_has_second_pass(struct kunit *test)
+{
+	kunit_skip(test, "this kernel has no two-pass interval notifiers");
+}
+#endif
 
 /* Both sorts, in every order of failure */
 
@@ -486,6 +570,8 @@ int mn_core_check(struct kunit_suite *suite)
 static struct kunit_case mmu_notifier_backoff_cases[] = {
 	KUNIT_CASE_PARAM(range_notifiers_are_all_called, range_gen_params),
 	KUNIT_CASE_PARAM(interval_false_stops_walk, interval_gen_params),
+	KUNIT_CASE(second_pass_keeps_order),
+	KUNIT_CASE(end_of_mm_has_second_pass),
 	KUNIT_CASE_PARAM(mixed_back_off_leaves_no_trace, mixed_gen_params),
 	KUNIT_CASE(reader_retries_after_back_off),
 	KUNIT_CASE_PARAM(breach_is_warned_of, breach_gen_params),

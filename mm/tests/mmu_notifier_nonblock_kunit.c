@@ -409,7 +409,8 @@ static void lockdep_off_is_no_misuse(struct kunit *test)
  * @nr: number of events
  * @nr_others: number of those of other callbacks
  * @nr_failed: number of events with -EAGAIN
- * @range: of the last event
+ * @ret: of the last event
+ * @range: likewise
  * @since: likewise
  */
 struct events {
@@ -418,6 +419,7 @@ struct events {
 	unsigned int nr;
 	unsigned int nr_others;
 	unsigned int nr_failed;
+	int ret;
 	struct mmu_notifier_range range;
 	u64 since;
 };
@@ -435,6 +437,7 @@ static void see_event(void *data, const struct mmu_notifier_range *range,
 	}
 	events->nr++;
 	events->nr_failed += ret == -EAGAIN;
+	events->ret = ret;
 	events->range = *range;
 	events->since = since;
 }
@@ -466,7 +469,7 @@ static void each_nonblock_call_is_an_event(struct kunit *test)
 
 	nonblock_pass(driver);
 	KUNIT_EXPECT_EQ(test, events->nr, 1);
-	KUNIT_EXPECT_EQ(test, events->nr_failed, 0);
+	KUNIT_EXPECT_EQ(test, events->ret, 0);
 	KUNIT_EXPECT_EQ(test, events->range.start, driver->start);
 	KUNIT_EXPECT_EQ(test, events->range.end, driver->start + PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, events->range.flags, 0);
@@ -488,6 +491,31 @@ static void back_off_is_in_the_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, events->nr, 2);
 	KUNIT_EXPECT_EQ(test, events->nr_failed, 1);
 	KUNIT_EXPECT_EQ(test, events->nr_others, 1);
+}
+
+/* And in the log */
+static void back_off_is_printed(struct kunit *test)
+{
+	struct driver *driver = driver_create(test, RANGE_END_UNWIND);
+	struct listener listener = { .task = current };
+
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "no WARN() without CONFIG_BUG");
+
+	driver->failing.blockable_error = -EAGAIN;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, &listener));
+	snprintf(listener.text, sizeof(listener.text),
+		 "%pS callback failed with %d in non-blockable context.",
+		 fake_range_start, -EAGAIN);
+	nonblock_pass(driver);
+	KUNIT_EXPECT_EQ(test, listener.found, 1);
+	snprintf(listener.text, sizeof(listener.text),
+		 "%pS callback failed with %d in blockable context.",
+		 fake_range_start, -EAGAIN);
+	/* Which is wrong */
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, blockable_pass(driver));
+	KUNIT_EXPECT_EQ(test, listener.found, 2);
+	listen_no_more(&listener);
 }
 
 static const enum callback returning_false[] = { INVALIDATE, INVALIDATE_START };
@@ -553,6 +581,7 @@ static struct kunit_case mmu_notifier_nonblock_cases[] = {
 	KUNIT_CASE(lockdep_off_is_no_misuse),
 	KUNIT_CASE_PARAM(each_nonblock_call_is_an_event, callback_gen_params),
 	KUNIT_CASE(back_off_is_in_the_event),
+	KUNIT_CASE(back_off_is_printed),
 	KUNIT_CASE_PARAM(false_is_eagain_in_the_event, returning_false_gen_params),
 	{}
 };

@@ -9,8 +9,12 @@
 #include <kunit/report.h>
 #include <kunit/resource.h>
 #include <kunit/test.h>
+#include <linux/dcache.h>
+#include <linux/debugfs.h>
+#include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/fault-inject.h>
+#include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
@@ -28,7 +32,7 @@
 /**
  * struct probing - a test
  * @test: the test
- * @start: of its memory, a page
+ * @start: of its memory, two pages
  * @attr: of the probe, to be put back
  * @module: likewise, the filter
  * @fake: its notifiers, by kind
@@ -100,7 +104,7 @@ static int mmu_notifier_probe_init_test(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, probing);
 	test->priv = probing;
 	probing->test = test;
-	probing->start = kunit_mmu_notifier_mmap(test, 1, MAP_PRIVATE);
+	probing->start = kunit_mmu_notifier_mmap(test, 2, MAP_PRIVATE);
 	probing->attr = *attr;
 	probing->module = rcu_dereference_raw(mmu_notifier_probe_module);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, probing_end, probing));
@@ -125,7 +129,7 @@ static struct fake *subscribe(struct probing *probing, enum fake_kind kind)
 
 static void blockable_pass(struct probing *probing)
 {
-	kunit_mmu_notifier_blockable_pass(probing->test, probing->start, PAGE_SIZE);
+	kunit_mmu_notifier_blockable_pass(probing->test, probing->start, 2 * PAGE_SIZE);
 }
 
 static int nonblock_pass(struct probing *probing)
@@ -232,11 +236,30 @@ static void attributes_are_honoured(struct kunit *test)
 
 	/* In pages, until when it does not begin */
 	atomic_set(&attr->space, 3);
-	expect_probes(probing, 2, 0);
+	expect_probes(probing, 1, 0);
 	expect_probes(probing, 2, 2);
 
 	atomic_set(&attr->times, 2);
 	expect_probes(probing, 4, 2);
+}
+
+/* The filter's file, which frees what was there before */
+static void filter_has_a_file(struct kunit *test)
+{
+	struct probing *probing = test->priv;
+	struct dentry *dir, *file;
+
+	if (!IS_ENABLED(CONFIG_FAULT_INJECTION_DEBUG_FS))
+		kunit_skip(test, "no files without CONFIG_FAULT_INJECTION_DEBUG_FS");
+
+	KUNIT_EXPECT_NOT_NULL(test, probing->module);
+	dir = debugfs_lookup("mmu_notifier_nonblock_probe", NULL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL(dir));
+	file = debugfs_lookup("module", dir);
+	dput(dir);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL(file));
+	KUNIT_EXPECT_EQ(test, d_inode(file)->i_mode & 0777, 0600);
+	dput(file);
 }
 
 static void fail_nth_is_left_alone(struct kunit *test)
@@ -445,6 +468,7 @@ static struct kunit_case mmu_notifier_probe_cases[] = {
 	KUNIT_CASE_PARAM(back_off_is_followed_by_real_pass, backing_off_gen_params),
 	KUNIT_CASE(nonblock_pass_is_not_probed),
 	KUNIT_CASE(attributes_are_honoured),
+	KUNIT_CASE(filter_has_a_file),
 	KUNIT_CASE(fail_nth_is_left_alone),
 	KUNIT_CASE_PARAM(filter_leaves_out_others, filter_gen_params),
 	KUNIT_CASE(filter_knows_two_pass),
