@@ -15,7 +15,7 @@ from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
 from nonblock.tree.prepare import check_hooks, fill_stage
 from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
-from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, run, unit_tests
+from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, mutants, run, unit_tests
 
 
 def hook_tests(options: Options) -> Verdict:
@@ -67,6 +67,7 @@ STEPS = (
     Step('hooks', hook_tests, in_test=True, kernels=tuple(SUITES)),
     Step('texts of explain', known_texts, in_test=True),
     Step('suites', run.run, in_test=True, kernels=tuple(SUITES)),
+    Step('sample of mutants', mutants.sample, in_test=True),
     Step('e2e', e2e.run, in_test=True),
     Step('modules', modules.run, in_test=True),
     Step('suites, SMP', run.run, smp=2, in_test=True),
