@@ -125,7 +125,9 @@ class Kernel:
         command = saved.splitlines()[0].partition(' := ')[2].partition(';')[0]
         source = self.path / f'mutant-{name.replace("/", "-")}-{output.name}.c'
         source.write_text(text, encoding='utf-8')
-        words = [word for word in shlex.split(command) if not word.startswith('-Wp,-MMD')]
+        # What is not initialised shall not be 0.
+        words = [word.replace('-auto-var-init=zero', '-auto-var-init=pattern')
+                 for word in shlex.split(command) if not word.startswith('-Wp,-MMD')]
         words[words.index('-o') + 1] = str(output)
         words[words.index('-c')] = mode
         words[-1] = str(source)

@@ -27,12 +27,15 @@ NEIGHBOURS = (
     ('PF_MEMALLOC', 'PF_MEMALLOC_NOFS', 'PF_MEMALLOC_NOIO'),
     ('MMU_NOTIFIER_RANGE_BLOCKABLE', 'MMU_NOTIFIER_RANGE_PROBE'),
     ('MAP_PRIVATE', 'MAP_SHARED'),
-    ('PROT_READ', 'PROT_WRITE'),
     ('mmap_read_lock', 'mmap_write_lock'),
     ('mmap_read_unlock', 'mmap_write_unlock'),
 )
 SWAPS = {row[place]: row[(place + 1) % len(row)] for row in NEIGHBOURS
          for place in range(len(row))}
+# It is the same whichever argument comes first.
+SYMMETRIC = {'strcmp', 'strncmp', 'min', 'max'}
+# Fails where memory or a thread is not to be had, which no test can bring about
+SET_UP = re.compile(r'KUNIT_ASSERT_NOT_NULL\(|KUNIT_ASSERT_FALSE(_MSG)?\(test, IS_ERR\(')
 # What stands before an operator that has two operands
 OPERAND_ENDS = {')', ']'}
 
@@ -140,14 +143,19 @@ def _of_expression(text: str, site: Site, tokens: list[Token]) -> Iterator[Edit]
             yield Edit(site, token.start, token.end, '&& 0 ?', 'condition')
             yield Edit(site, token.start, token.end, '|| 1 ?', 'condition')
         elif token.kind == 'number' and re.fullmatch(r'\d+', token.text):
-            yield Edit(site, token.start, token.end, str(int(token.text) + 1), 'off by one')
+            # Truth: 2 is as true as 1.
+            if token.text != '1' or before.text not in ('return', '=') or \
+                    [other.text for other in tokens[index + 1:]] != [';']:
+                yield Edit(site, token.start, token.end, str(int(token.text) + 1), 'off by one')
             if token.text == '1':
                 yield Edit(site, token.start, token.end, '0', 'off by one')
-        elif token.text == '(' and before.kind == 'name' and 'KUNIT_' not in before.text:
+        elif token.text == '(' and before.kind == 'name' and 'KUNIT_' not in before.text \
+                and before.text not in SYMMETRIC:
             arguments = _arguments(tokens, index)
             for (one, end), (two, last) in zip(arguments, arguments[1:]):
                 left, right = text[one.start:end.end], text[two.start:last.end]
-                if '"' not in left + right and left != right:
+                # What an allocation gets instead of its flags, only a shortage shows.
+                if '"' not in left + right and left != right and 'GFP_' not in left + right:
                     yield Edit(site, one.start, last.end,
                                f'{right}{text[end.end:two.start]}{left}', 'swap')
 
@@ -166,7 +174,7 @@ def of_site(text: str, site: Site) -> Iterator[Edit]:
             yield Edit(site, site.start, site.end, f' return{value};', 'return early')
         return
     if site.kind in ('statement', 'own') and not body.startswith('return ') and \
-            body not in ('break;', 'continue;'):
+            body not in ('break;', 'continue;') and not SET_UP.match(body):
         yield Edit(site, site.start, site.end, same_lines(body, ';'), 'delete')
     if site.kind == 'condition' and body not in ('0', '1', 'true'):
         yield Edit(site, site.start, site.end, same_lines(body, '1'), 'condition')

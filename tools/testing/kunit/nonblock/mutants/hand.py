@@ -95,17 +95,20 @@ def shared(new: str, before: str, after: str) -> Optional[str]:
 
 
 def read_equivalents(path: Path) -> dict[str, str]:
-    """The sentence for each key of a mutant."""
+    """The sentence for each key of a mutant. Keys that follow each other share theirs."""
     found: dict[str, str] = {}
-    key = ''
+    keys: list[str] = []
     for line in path.read_text(encoding='utf-8').splitlines():
         if line.startswith('#') or not line.strip():
             continue
-        if not line.startswith('\t'):
-            if key and not found.get(key):
-                raise Failure(EXIT_USAGE, f'{path.name}: no sentence for {key}')
-            key = line.strip()
-            found[key] = ''
-        else:
-            found[key] = f'{found[key]} {line.strip()}'.strip()
+        if line.startswith('\t'):
+            for key in keys:
+                found[key] = f'{found[key]} {line.strip()}'.strip()
+            continue
+        if keys and found[keys[-1]]:
+            keys = []
+        keys.append(line.strip())
+        found[keys[-1]] = ''
+    if nothing := [key for key, why in found.items() if not why]:
+        raise Failure(EXIT_USAGE, f'{path.name}: no sentence for {nothing[0]}')
     return found

@@ -173,6 +173,23 @@ class RulesTest(unittest.TestCase):
         self.assertEqual(['without g(&a, *b, -c);', 'g(&a, *b, -c); -> g(*b, &a, -c);',
                           'g(&a, *b, -c); -> g(&a, -c, *b);'], self.whats('\tg(&a, *b, -c);'))
 
+    def test_truth_is_no_number(self) -> None:
+        self.assertEqual(['return 1; -> return 0;'], self.whats('\treturn 1;'))
+        self.assertEqual(['without ret = 1;', 'ret = 1; -> ret = 0;'], self.whats('\tret = 1;'))
+        self.assertIn('return 2; -> return 3;', self.whats('\treturn 2;'))
+        self.assertIn('i = j + 1; -> i = j + 2;', self.whats('\ti = j + 1;'))
+
+    def test_what_only_a_shortage_shows(self) -> None:
+        self.assertEqual([], self.whats('\tKUNIT_ASSERT_NOT_NULL(test, scope);\n'
+                                        '\tKUNIT_ASSERT_FALSE_MSG(test, IS_ERR(task), "x");'))
+        self.assertEqual(['without p = kmalloc(size, GFP_KERNEL);'],
+                         self.whats('\tp = kmalloc(size, GFP_KERNEL);'))
+        self.assertIn('without KUNIT_ASSERT_NOT_NULL_MSG(test, mm, "x");',
+                      self.whats('\tKUNIT_ASSERT_NOT_NULL_MSG(test, mm, "x");'))
+
+    def test_arguments_that_may_change_places(self) -> None:
+        self.assertEqual(['without n = min(a, b);'], self.whats('\tn = min(a, b);'))
+
     def test_returns(self) -> None:
         text = 'bool f(int a)\n{\n\tg();\n\treturn a;\n}\n'
         mutants, _ = edits.of_file('f.c', text, set(range(6)))
@@ -267,6 +284,17 @@ class HandTest(unittest.TestCase):
             with self.assertRaises(Failure):
                 self.read(text)
 
+    def test_equivalents(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'equivalents'
+            path.write_text('# x\na @ f: x -> y\nb @ g: x\n\tIt is\n\tthe same.\n\nc @ h: x\n'
+                            '\tSo is this.\n', encoding='utf-8')
+            self.assertEqual({'a @ f: x -> y': 'It is the same.', 'b @ g: x': 'It is the same.',
+                              'c @ h: x': 'So is this.'}, hand.read_equivalents(path))
+            path.write_text('a @ f: x -> y\n', encoding='utf-8')
+            with self.assertRaises(Failure):
+                hand.read_equivalents(path)
+
     def test_the_lists_can_be_read(self) -> None:
         self.assertGreater(len(hand.read_mutants(MUTANTS)), 12)
         for key, why in hand.read_equivalents(EQUIVALENTS).items():
@@ -335,6 +363,8 @@ case $number in
 3) head -8 GOOD; sleep 100 ;;
 4) head -8 GOOD; echo "Kernel panic - not syncing: bad" ;;
 5) head -8 GOOD ;;
+6) head -8 GOOD; echo "INFO: task x:7 blocked for more than 20 seconds."; sleep 100 ;;
+7) sed 's/    ok 3 two/    not ok 3 two/' GOOD | head -17; sleep 100 ;;
 *) cat GOOD ;;
 esac
 '''
@@ -358,6 +388,12 @@ class BootTest(ScratchTest):
         found = boots.boot(program, 3)
         self.assertEqual(HUNG, found.outcome)
         self.assertIn('HANG fake.', found.by)
+        found = boots.boot(program, 7)
+        self.assertEqual((FAILED, 'FAILED fake.two'), (found.outcome, found.by))
+        boots.timeout = 60
+        found = boots.boot(program, 6)
+        self.assertEqual(HUNG, found.outcome)
+        self.assertLess(found.seconds, 30)
         boots.stop()
         self.assertEqual(LEFT, boots.boot(program).outcome)
 

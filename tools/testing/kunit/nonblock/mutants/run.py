@@ -35,6 +35,8 @@ from nonblock.tree.prepare import overlay_files
 HERE = Path(__file__).resolve().parent
 # What is always compiled, and has the choice
 DEFINES = 'mm/mmu_notifier.c'
+# CONFIG_DETECT_HUNG_TASK, of a task that waits for ever
+BLOCKED = b' blocked for more than '
 OTHER_CODE = 'other code, and no test fails'
 MUTANTS, EQUIVALENTS = HERE / 'mutants', HERE / 'equivalents'
 # New files of the series that are neither tests nor what only tests use
@@ -126,11 +128,8 @@ class Boots:
                     command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output,
                     stderr=output, start_new_session=True) as process:
                 self._processes.add(process)
-                timed_out = False
-                try:
-                    process.wait(self.timeout)
-                except subprocess.TimeoutExpired:
-                    timed_out = True
+                timed_out = not self._has_ended(process, log)
+                if timed_out:
                     kunit_run.stop(process, [signal.SIGKILL])
                 self._processes.discard(process)
             if self._stopped.is_set():
@@ -138,6 +137,17 @@ class Boots:
             return self._read(log, timed_out, time.monotonic() - start)
         finally:
             self._places.put(place)
+
+    def _has_ended(self, process: subprocess.Popen[bytes], log: Path) -> bool:
+        """By itself; not if a task waits for ever, which the kernel tells of at once."""
+        end = time.monotonic() + self.timeout
+        while time.monotonic() < end and BLOCKED not in log.read_bytes():
+            try:
+                process.wait(0.5)
+                return True
+            except subprocess.TimeoutExpired:
+                pass
+        return False
 
     def _read(self, path: Path, timed_out: bool, seconds: float) -> Result:
         with open(path, encoding='utf-8', errors='replace') as file:
@@ -148,9 +158,10 @@ class Boots:
                         Outcome(built=True, timed_out=timed_out))
         if not verdict.failed:
             return Result(SURVIVED, '', seconds)
-        first, *_ = verdict.lines
-        words = {test.word for test in verdict.tests}
-        what = CRASHED if 'CRASH' in words else HUNG if timed_out else FAILED
+        # A test that failed before it hung says most.
+        first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
+        what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
+                CRASHED if first.startswith('CRASH ') else FAILED)
         return Result(what, first, seconds, verdict.failed)
 
     def stop(self) -> None:
