@@ -146,13 +146,16 @@ class Kernel:
     def code(self, name: str, text: str, worker: int = 0) -> bytes:
         """What the compiler makes of this text; empty if it does not compile."""
         output = self.path / f'mutant-{worker}.o'
+        # Where the text is for the moment, must not be in it.
+        text = f'#line 1 "{name}"\n{text}'
         if name.endswith('.c'):
-            errors = self._compile(name, text, output)
-            return b'' if errors else output.read_bytes()
+            errors = self._compile(name, text, output, '-S')
+            return b'' if errors else re.sub(rb'(?m)^\s*\.file.*\n', b'', output.read_bytes())
         # Of a header, what its first user is given to compile
         user, headers = self.sources(name)[0], f'{HEADERS}-{worker}'
         self._put_header(name, text, headers)
-        errors = self._compile(user, self._text(user), output, '-E', headers)
+        errors = self._compile(user, f'#line 1 "{user}"\n{self._text(user)}', output, '-E',
+                               headers)
         shutil.rmtree(self.path / headers)
         return b'' if errors else re.sub(rb'(?m)^#.*\n', b'', output.read_bytes())
 
