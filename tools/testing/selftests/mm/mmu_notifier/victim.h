@@ -22,7 +22,7 @@
  * How long the second thread sleeps, if it is not let go: longer than the tests need
  * to see what becomes of the memory, be it in real time.
  */
-#define LINGER_MS	30000
+#define LINGER_MS	TEST_MMU_NOTIFIER_LINGER_MAX
 /* For the harness, which counts the same time */
 #define TIMEOUT		600
 
