@@ -12,8 +12,8 @@ from unittest import mock
 from nonblock.kernel.session import Impossible, check_machine
 from nonblock.options import Options
 from nonblock.verbs import test as verb, unit_tests
-from nonblock.verbs.test import STEPS, Step
-from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure
+from nonblock.verbs.test import OTHERS, STEPS, Step
+from nonblock.common import EXIT_BUILD, EXIT_USAGE, REPO, Failure
 from nonblock.tests.fixtures import HERE, ScratchTest, quiet, write
 from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
 from nonblock.result.verdict import Test, Verdict
@@ -102,6 +102,8 @@ class StepTest(unittest.TestCase):
         for step in STEPS:
             self.assertLessEqual(set(step.kernels), set(SUITES))
             check_machine(Options(arch=step.arch, smp=step.smp, rt=step.rt, san=step.san))
+        makefile = (REPO / 'Makefile').read_text(encoding='utf-8')
+        self.assertIn(f'$(if $(filter test-all,$@),{" ".join(OTHERS)} test-all)', makefile)
 
 
 class UnitTestsTest(ScratchTest):
