@@ -37,7 +37,7 @@ driver: modules
 unexport DIR
 
 drivers test-all:
-	@$(PACKAGES) x86_64 drivers $(if $(filter test-all,$@),arm64 riscv s390 test-all)
+	@$(PACKAGES) x86_64 drivers $(if $(filter test-all,$@),arm64 arm riscv s390 test-all)
 	@$(PYTHON) $(RUNNER) $@
 
 audit:

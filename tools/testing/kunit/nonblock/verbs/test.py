@@ -63,7 +63,7 @@ class Step:
 
 
 # Where all suites have passed: see Documentation/architectures.rst
-OTHERS = ('arm64', 'riscv', 's390')
+OTHERS = ('arm64', 'arm', 'riscv', 's390')
 
 # The order is that in which they run.
 STEPS = (
