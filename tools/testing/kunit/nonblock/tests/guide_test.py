@@ -7,25 +7,76 @@ import html
 import re
 import textwrap
 import unittest
+from pathlib import Path
 
 from nonblock.verbs import check_series
 from nonblock.verbs import check_whole
 from nonblock.verbs import guide
 from nonblock.common import Failure
-from nonblock.tests.fixtures import TOP, ScratchTest, quiet
-from nonblock.verbs.guide import Block, mismatch, read_blocks, split_output, tester
+from nonblock.tests.fixtures import DATA, TOP, ScratchTest, quiet
+from nonblock.verbs.e2e import E2E
+from nonblock.verbs.guide import Block, mismatch, read_blocks, split_output
 
 BLOCKS = guide.page_blocks(TOP)
 PICTURE = (TOP / 'Documentation/nonblocking-pass.svg').read_text(encoding='utf-8')
 README = (TOP / 'README.md').read_text(encoding='utf-8')
+PRINTED = DATA / 'guide'
+
+
+# What tests a block
+
+def printed_in(lines: list[str]) -> str:
+    """The log that has these lines, but for the addresses of locks."""
+    for path in sorted(PRINTED.glob('*.log')):
+        log = re.sub(r'\b[0-9a-f]{16} (?=\()', '', path.read_text(encoding='utf-8'))
+        if not mismatch(['...', *filter(str.strip, lines), '...'],
+                        list(filter(str.strip, log.splitlines()))):
+            return path.name
+    return ''
+
+
+def included(block: Block) -> Path:
+    return (TOP / block.page).parent / block.text.splitlines()[0]
+
+
+def is_compiled(path: Path) -> bool:
+    """Whether the sample's own Makefile knows it, or it is the Kbuild of make modules."""
+    folder = path.resolve().parent
+    if path.name == 'Kbuild':
+        return folder.name == 'out-of-tree'
+    makefile = folder / 'Makefile'
+    return path.suffix == '.c' and makefile.exists() and \
+        path.with_suffix('.o').name in makefile.read_text(encoding='utf-8').split()
+
+
+def tester(block: Block) -> str:
+    """What tests it; empty if nothing does."""
+    if block.directive == 'literalinclude':
+        return 'make run, make modules' if is_compiled(included(block)) else ''
+    first = block.text.splitlines()[0] if block.text else ''
+    if block.directive or not first:
+        return ''
+    if others := guide.run_by_others(block):
+        shown = [line for command in block.commands() for line in command.output]
+        return others if not shown or printed_in(shown) else ''
+    if block.prompt:
+        return 'make modules'
+    # For the kernel command line: the boots that have it
+    return ', '.join(boot.name for boot in E2E.boots if first in boot.kernel.split()) or \
+        printed_in(block.text.splitlines())
+
+
+def option(block: Block, name: str) -> str:
+    match = re.search(rf'^:{name}: (.*)$', block.text, re.MULTILINE)
+    return match[1] if match else ''
 
 
 class PageTest(unittest.TestCase):
     def test_each_block_has_a_test(self) -> None:
-        self.assertEqual([str(block) for block in BLOCKS if not tester(block, TOP)], [])
+        self.assertEqual([str(block) for block in BLOCKS if not tester(block)], [])
 
     def test_there_is_one_of_each_kind(self) -> None:
-        self.assertEqual({tester(block, TOP) for block in BLOCKS}, {
+        self.assertEqual({tester(block) for block in BLOCKS}, {
             'make run, make modules', 'make modules', 'check_series.Check.documented()',
             'make drivers', 'reports.log',
             'race-probe, oom-probe, device-probe, mrelease-probe'})
@@ -34,9 +85,9 @@ class PageTest(unittest.TestCase):
         for block in BLOCKS:
             if block.directive != 'literalinclude':
                 continue
-            source = guide.included(block, TOP).read_text(encoding='utf-8')
+            source = included(block).read_text(encoding='utf-8')
             for name in ('start-at', 'end-before'):
-                if marker := block.option(name):
+                if marker := option(block, name):
                     self.assertEqual(source.count(marker), 1, f'{block}: {marker}')
 
     def test_others_run_what_they_are_said_to(self) -> None:
@@ -90,8 +141,8 @@ class ReadmeTest(unittest.TestCase):
         lines = [html.unescape(line) for line in text.splitlines() if line]
         self.assertEqual(len(lines), 5)
         shown = [part for line in lines for part in ('...', line)]
-        self.assertEqual(guide.printed_in(shown[1:]), 'reports.log')
-        self.assertEqual(guide.printed_in([*shown[1:], 'more']), '')
+        self.assertEqual(printed_in(shown[1:]), 'reports.log')
+        self.assertEqual(printed_in([*shown[1:], 'more']), '')
 
 
 class FilesTest(unittest.TestCase):
@@ -111,18 +162,18 @@ class FilesTest(unittest.TestCase):
 
 class PrintedTest(unittest.TestCase):
     def test_only_what_a_log_has(self) -> None:
-        block = next(block for block in BLOCKS if tester(block, TOP) == 'reports.log')
+        block = next(block for block in BLOCKS if tester(block) == 'reports.log')
         lines = block.text.splitlines()
-        self.assertEqual(guide.printed_in(lines), 'reports.log')
-        self.assertEqual(guide.printed_in([*lines, 'and more']), '')
-        self.assertEqual(guide.printed_in([lines[0] + ' and more', *lines[1:]]), '')
-        self.assertEqual(guide.printed_in(lines[::-1]), '')
+        self.assertEqual(printed_in(lines), 'reports.log')
+        self.assertEqual(printed_in([*lines, 'and more']), '')
+        self.assertEqual(printed_in([lines[0] + ' and more', *lines[1:]]), '')
+        self.assertEqual(printed_in(lines[::-1]), '')
 
 
 class TesterTest(unittest.TestCase):
     def assert_untested(self, text: str) -> None:
         block, = read_blocks(text)
-        self.assertEqual(tester(block, TOP), '', str(block))
+        self.assertEqual(tester(block), '', str(block))
 
     def test_new_blocks_have_none(self) -> None:
         for text in ('Do this::\n\n\tmutex_lock(&lock);\n', 'It says::\n\n    BUG: something\n',
@@ -145,7 +196,7 @@ class TesterTest(unittest.TestCase):
 
     def test_options(self) -> None:
         block, = read_blocks('.. literalinclude:: x.c\n   :language: c\n   :start-at: int x;\n')
-        self.assertEqual((block.directive, block.option('start-at'), block.option('end-before')),
+        self.assertEqual((block.directive, option(block, 'start-at'), option(block, 'end-before')),
                          ('literalinclude', 'int x;', ''))
 
 

@@ -5,7 +5,7 @@ A block of commands that begins with "$ " is for a shell: make modules runs it. 
 begins with "# " is for root on the kernel that is tested: make modules boots that, for
 each such block anew, and runs it there. What the page shows as their output has to be
 what they print. A line "..." stands for any lines, and "..." in a line for any text;
-numbers may be others. What make modules cannot print has to be in a log of test_data/guide.
+numbers may be others. What make modules cannot print is in a log that tests/guide_test.py reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
-from nonblock.verbs import e2e
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import build_initramfs, run_boot, uml_command_line
 from nonblock.common import EXIT_HANG, EXIT_MACHINE, Failure, capture, say
@@ -28,7 +27,6 @@ from nonblock.result.verdict import Verdict
 # The guide, which is in the series; and what there is only in this repository
 PAGE = 'Documentation/mm/mmu_notifier_nonblock.rst'
 RUNNER = 'Documentation/runner.rst'
-PRINTED = Path(__file__).resolve().parents[1] / 'tests/test_data/guide'
 # Debian's busybox-static, see packages.sh
 BUSYBOX = Path('/bin/busybox')
 APPLETS = ('cat', 'echo', 'grep', 'insmod', 'mkdir', 'modprobe', 'mount', 'poweroff', 'sh', 'uname')
@@ -69,10 +67,6 @@ class Block:
             else:
                 found[-1].output.append(line)
         return found
-
-    def option(self, name: str) -> str:
-        match = re.search(rf'^:{name}: (.*)$', self.text, re.MULTILINE)
-        return match[1] if match else ''
 
 
 # Directives that hold no code; what a kernel-doc one shows is checked as kernel-doc.
@@ -118,47 +112,6 @@ RUN_BY = {
 
 def run_by_others(block: Block) -> str:
     return RUN_BY.get(block.commands()[0].text, '') if block.prompt else ''
-
-
-def printed_in(lines: list[str]) -> str:
-    """The log that has these lines, but for the addresses of locks."""
-    for path in sorted(PRINTED.glob('*.log')):
-        log = re.sub(r'\b[0-9a-f]{16} (?=\()', '', path.read_text(encoding='utf-8'))
-        if not mismatch(['...', *filter(str.strip, lines), '...'],
-                        list(filter(str.strip, log.splitlines()))):
-            return path.name
-    return ''
-
-
-def included(block: Block, repo: Path) -> Path:
-    return (repo / block.page).parent / block.text.splitlines()[0]
-
-
-def is_compiled(path: Path) -> bool:
-    """Whether the sample's own Makefile knows it, or it is the Kbuild of make modules."""
-    folder = path.resolve().parent
-    if path.name == 'Kbuild':
-        return folder.name == 'out-of-tree'
-    makefile = folder / 'Makefile'
-    return path.suffix == '.c' and makefile.exists() and \
-        path.with_suffix('.o').name in makefile.read_text(encoding='utf-8').split()
-
-
-def tester(block: Block, repo: Path) -> str:
-    """What tests it; empty if nothing does."""
-    if block.directive == 'literalinclude':
-        return 'make run, make modules' if is_compiled(included(block, repo)) else ''
-    first = block.text.splitlines()[0] if block.text else ''
-    if block.directive or not first:
-        return ''
-    if others := run_by_others(block):
-        shown = [line for command in block.commands() for line in command.output]
-        return others if not shown or printed_in(shown) else ''
-    if block.prompt:
-        return 'make modules'
-    # For the kernel command line: the boots that have it
-    return ', '.join(boot.name for boot in e2e.E2E.boots if first in boot.kernel.split()) or \
-        printed_in(block.text.splitlines())
 
 
 # What a command prints
