@@ -17,7 +17,6 @@ import sys
 import textwrap
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any, Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES, Failure,
@@ -145,12 +144,7 @@ def split_paths(value: str) -> list[str]:
     return parts if not os.path.exists(whole) and all(map(os.path.exists, parts)) else [whole]
 
 
-def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    signal.signal(signal.SIGTERM, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The kernel may print what the user's locale cannot.
         sys.stdout.reconfigure(errors='backslashreplace')

@@ -228,7 +228,8 @@ class TopicTest(ScratchTest):
         self.assertEqual(check.verdict.lines, [])
         self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:3],
                          ['change foo', 'change bar', 'Linux 6.12.5'])
-        self.assertEqual([row[0] for row in check.rows], ['two 0001-change-foo'])
+        self.assertEqual([test.label for test in check.verdict.tests][:-1], [
+            f'6.12: 0001-change-foo.patch: {what}' for what in ('checkpatch', 'test', 'compiled')])
 
     def test_one_after_the_other(self) -> None:
         """The next topic begins from the kernel as it was, which is not copied again."""
@@ -246,7 +247,8 @@ class TopicTest(ScratchTest):
         series.write_text(series.read_text().replace('topic one', 'topic one, in no prepared tree'))
         check = self.check('one', '')
         self.assertEqual(check.verdict.lines, [])
-        self.assertEqual(check.rows, [['one 0001-change-bar', 'ok', '-']])
+        self.assertEqual([test.label for test in check.verdict.tests],
+                         ['6.12: 0001-change-bar.patch: checkpatch'])
         self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[0], 'change bar')
         self.assertFalse((check.checkout.folder / 'topic.config').exists())
 

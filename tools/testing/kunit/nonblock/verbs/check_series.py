@@ -43,7 +43,6 @@ class Check(Checks):
                        all(hook.prepared for hook in topics[topic].hooks))
         if not name:
             self.all_topics()
-        say('\n' + self.table() + '\n')
         return self.verdict
 
     def topic(self, name: str, before: list[str], builds: bool = True) -> None:
@@ -114,46 +113,26 @@ class Check(Checks):
 
     def apply(self, patch: Path, number: str, builds: bool = True) -> bool:
         say(f'== {self.base.name}: {number} {patch.stem}')
-        row = [f'{patch.parent.name} {patch.stem}'[:40]]
-        self.rows.append(row)
         try:
             self.checkout.am([patch])
         except Failure as failure:
             return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
-        found = checkpatch(self.tree, patch)
-        row.append(self.cell(f'{patch.name}: checkpatch', '\n    '.join(found)))
+        self.note(f'{patch.name}: checkpatch', '\n    '.join(checkpatch(self.tree, patch)))
         names = touched_files(patch)
         if not builds or not any(map(is_built, names)):
-            row += ['-'] * len(self.builders)
             return True
         symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
         present = self.present()
         for builder, (compiled, trouble), seconds in self.for_each(
                 lambda builder: (0, '') if builder.trouble else builder.check(present, symbols)):
             if builder.trouble:
-                row.append('?')
                 continue
             say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, {seconds:.0f} s')
             if compiled or trouble:
-                row.append(self.cell(f'{patch.name}: {builder.config.name}', trouble,
-                                     str(compiled)))
-            else:
-                row.append('-')
+                self.note(f'{patch.name}: {builder.config.name}', trouble)
         unseen = never_built(self.tree, self.builders, names)
         self.note(f'{patch.name}: compiled', f'in no configuration: {unseen}' if unseen else '')
         return True
-
-    def cell(self, what: str, trouble: str, text: str = 'ok') -> str:
-        return text if self.note(what, trouble) else 'FAIL'
-
-    def table(self) -> str:
-        """One row for each patch, one column for each configuration."""
-        columns = ['checkpatch', *(builder.config.name for builder in self.builders)]
-        lines = [f'{self.base.name}: objects compiled after each patch']
-        lines += [f'    {number:2} {name}' for number, name in enumerate(columns, 1)]
-        lines.append(' ' * 40 + ''.join(f'{number:>5}' for number in range(1, len(columns) + 1)))
-        lines += [f'{row[0]:40}' + ''.join(f'{cell:>5}' for cell in row[1:]) for row in self.rows]
-        return '\n'.join(lines)
 
 
 # The runner itself

@@ -116,7 +116,6 @@ class Checks:
         self.builders = [SeriesBuilder(config, self.tree, 1) for config in configs]
         self.verdict = Verdict()
         self.sources: set[str] = set()      # of the kernel, that the patches touch
-        self.rows: list[list[str]] = []
 
     def note(self, what: str, trouble: str, code: int = EXIT_BUILD) -> bool:
         self.verdict.note(f'{self.base.name}: {what}', trouble, code)
