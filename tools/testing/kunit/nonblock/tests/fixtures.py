@@ -10,6 +10,7 @@ import difflib
 import functools
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import tempfile
 import unittest
 from pathlib import Path
 from typing import Iterator, Mapping, Optional
+from unittest import mock
 
+from nonblock import cli
 from nonblock.kernel import kunit_run
 from nonblock.kernel.machine import UML, Machine
 from nonblock.kernel.session import Session
@@ -160,6 +163,16 @@ class ScratchTest(unittest.TestCase):
         return subprocess.run(
             ['make', f'PYTHON={sys.executable}', verb], cwd=self.repo, text=True, timeout=60,
             env=self.environment(**variables), stdin=subprocess.DEVNULL, capture_output=True)
+
+    def call(self, *words: str, stdin: str = '', **variables: str
+             ) -> subprocess.CompletedProcess[str]:
+        """The runner's command line, in this process."""
+        output, errors = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, self.environment(**variables), clear=True), \
+                mock.patch('sys.stdin', io.TextIOWrapper(io.BytesIO(stdin.encode()))), \
+                contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            status = cli.main(words)
+        return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
 
     def assert_error(self, result: subprocess.CompletedProcess[str], code: int,
                      *parts: str) -> None:

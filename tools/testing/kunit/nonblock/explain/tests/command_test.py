@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -35,13 +33,7 @@ class CommandTest(ScratchTest):
 
     def command(self, *words: str, stdin: str = '', **variables: str
                 ) -> subprocess.CompletedProcess[str]:
-        """Likewise, in this process."""
-        output, errors = io.StringIO(), io.StringIO()
-        with mock.patch.dict(os.environ, self.environment(**variables), clear=True), \
-                mock.patch('sys.stdin', io.TextIOWrapper(io.BytesIO(stdin.encode()))), \
-                contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            status = cli_main(['explain', *words])
-        return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
+        return self.call('explain', *words, stdin=stdin, **variables)
 
     def test_file_and_standard_input(self) -> None:
         result = self.make_explain(LOG=FOUND)
