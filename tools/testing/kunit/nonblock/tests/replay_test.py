@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 from unittest import mock
 
 from nonblock.common import EXIT_HANG
@@ -28,7 +30,7 @@ from nonblock.verbs import bench, e2e, modules
 from nonblock.verbs.bench_code import SIDES
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
-# Until a kernel counts as hung: seconds in which the others end, on a busy machine, too
+# Until a kernel counts as hung, in seconds; but no test waits for them, see ReplayTest
 LONG = 6
 
 # By the name of the program that it runs. It notes its process, and how many there are.
@@ -45,13 +47,20 @@ case $(cat how 2>/dev/null) in
 	head -n 20 "said/$program.log"
 	setsid sleep 300 &
 	echo $! >> hung
+	echo $$ >> hanging
 	wait ;;
 "crash $program")
 	head -n 20 "said/$program.log"
 	echo 'Kernel panic - not syncing: Fatal exception'
 	exit 134 ;;
-slow)
-	sleep 0.5 ;;
+slow*)
+	# Until there have been so many at once, and then some time for more
+	set -- $(cat how)
+	tries=500
+	while [ "$(sort -n at_once | tail -n 1)" -lt "$2" ] && [ $((tries -= 1)) -gt 0 ]; do
+		sleep 0.02
+	done
+	sleep 0.1 ;;
 esac
 [ ! -e "said/$program.log" ] || cat "said/$program.log"
 rm running/$$
@@ -59,6 +68,24 @@ rm running/$$
 
 
 class ReplayTest(ScratchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        wait = subprocess.Popen.wait
+
+        def until_it_hangs(process: subprocess.Popen[bytes], timeout: Optional[float] = None
+                           ) -> int:
+            """A kernel that hangs does so as soon as it has said all."""
+            while timeout == LONG and process.poll() is None:
+                hanging = self.folder / 'hanging'
+                if hanging.exists() and str(process.pid) in hanging.read_text().split():
+                    raise subprocess.TimeoutExpired(process.args, timeout)
+                time.sleep(0.01)
+            return wait(process, timeout)
+
+        patched = mock.patch.object(subprocess.Popen, 'wait', until_it_hangs)
+        patched.start()
+        self.addCleanup(patched.stop)
+
     def boot_folder(self, machine: Machine, logs: dict[str, str]) -> Path:
         """Where a kernel of this machine is, as if it had been built."""
         folder = self.kernel.with_name(machine.folder)
@@ -137,19 +164,19 @@ class EndToEndTest(ReplayTest):
         self.boots = tuple(TestBoot(f'boot-{number}', 'mrelease') for number in range(5))
         for jobs in (1, 2, 3):
             (self.folder / 'at_once').unlink(missing_ok=True)
-            self.run_suite('slow', jobs=jobs)
+            self.run_suite(f'slow {jobs}', jobs=jobs)
             self.assertEqual(self.at_once(), jobs)
 
     def test_kernels_with_several_cpus(self) -> None:
         self.boots = tuple(TestBoot(f'boot-{number}', 'mrelease') for number in range(3))
         self.machine = replace(UML_E2E, run=('ncpus=2', 'seccomp=on'), time_travels=False)
-        self.run_suite('slow', jobs=2)
+        self.run_suite('slow 1', jobs=2)
         self.assertEqual(self.at_once(), 1)
 
     def test_who_sleeps_in_real_time_is_beside_these(self) -> None:
         self.boots = tuple(TestBoot(f'boot-{number}', 'mrelease', time_travel=number > 1)
                            for number in range(6))
-        self.run_suite('slow', jobs=1)
+        self.run_suite('slow 3', jobs=1)
         self.assertEqual(self.at_once(), 3)
 
     def test_interrupted(self) -> None:
@@ -253,7 +280,7 @@ class BenchTest(ReplayTest):
         """In real time on both sides at once; one of them crashes."""
         self.boot_once()
         folder = self.folder
-        write(folder, {'said/run_selftests.log': 'bench: end\n', 'how': 'slow'})
+        write(folder, {'said/run_selftests.log': 'bench: end\n', 'how': 'slow 2'})
         sides = dict.fromkeys(SIDES, self.session(self.machine))
         verdict = Verdict()
         with quiet(), mock.patch.dict(os.environ, {'PATH': f'{folder}:{os.environ["PATH"]}'}):
