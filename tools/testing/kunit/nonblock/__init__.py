@@ -13,8 +13,9 @@ To change or to add
 a verb            a file in verbs/ with a VERB, its line in cli.VERBS, help.txt, the Makefile
 a right skip      a line in result/expected-skips
 a kernel version  tree/source.py, SUITES
-a machine         kernel/machine.py
-what explain sees explain/kinds.py
+a machine         kernel/machine.py, ARCHES
+what explain sees explain/kinds.py, KINDS
+More is in Documentation/files.rst.
 
 tests/ has the tests, test_data/ there what they read. Those of the audit are beside it.
 """
