@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from nonblock.common import MAKES_OWN, VARIABLES, Progress, say
-from nonblock.kernel.machine import Machine
-from nonblock.kernel.session import Session
+from nonblock.kernel.session import KUNIT, Session
 
 # kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
 GRACE = 30
@@ -42,19 +41,6 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def command_line(machine: Machine, folder: Path, jobs: int, raw: bool) -> list[str]:
-    """The kunit.py command, to be run at the top of the prepared tree."""
-    return ['./tools/testing/kunit/kunit.py', 'run', *machine.build, *machine.run,
-            f'--build_dir={folder}', f'--jobs={jobs}', f'--timeout={machine.timeout}',
-            *(['--raw_output=all'] if raw else [])]
-
-
-def build_command_line(machine: Machine, folder: Path, jobs: int) -> list[str]:
-    """Likewise, for a kernel that kunit.py shall not run."""
-    return ['./tools/testing/kunit/kunit.py', 'build', *machine.build,
-            f'--build_dir={folder}', f'--jobs={jobs}']
-
-
 # What kbuild and the selftests take from the environment, where it may be for other builds.
 # A machine says on the command line what it wants. Who builds, and when, does no harm.
 BUILD_VARIABLES = re.compile(
@@ -75,17 +61,29 @@ def count_objects(folder: Path) -> int:
 
 def run(session: Session, quiet: bool = False) -> Outcome:
     """Run kunit.py to its end; quiet: without what it makes of the results."""
-    folder, machine = session.folder, session.machine
+    machine, log = session.machine, session.folder / 'test.log'
     # An older log must not be taken for this run's.
-    (folder / 'test.log').unlink(missing_ok=True)
-    outcome = _call(command_line(machine, folder, session.jobs, session.raw), session, quiet)
-    outcome.built = (folder / 'test.log').exists()
+    log.unlink(missing_ok=True)
+    outcome = _call(session, ['run', *build_options(session), *machine.run,
+                              f'--timeout={machine.timeout}',
+                              *(['--raw_output=all'] if session.raw else [])], quiet)
+    outcome.built = log.exists()
     # Who reads the log after us shall have it without, in any case.
-    if outcome.built and drop_replayed(folder / 'test.log') and outcome.status:
+    if outcome.built and drop_replayed(log) and outcome.status:
         say('the kernel printed some lines twice; without the first, broken off:')
-        outcome.status = _call(['./tools/testing/kunit/kunit.py', 'parse',
-                                str(folder / 'test.log')], session, quiet).status
+        outcome.status = _call(session, ['parse', str(log)], quiet).status
     return outcome
+
+
+def build(session: Session) -> Outcome:
+    """Let kunit.py build a kernel, and not run it."""
+    outcome = _call(session, ['build', *build_options(session)])
+    outcome.built = outcome.status == 0
+    return outcome
+
+
+def build_options(session: Session) -> list[str]:
+    return [*session.machine.build, f'--build_dir={session.folder}', f'--jobs={session.jobs}']
 
 
 # Who has something urgent to print may interrupt a line of another task, which is then
@@ -108,14 +106,8 @@ def drop_replayed(log: Path) -> bool:
     return True
 
 
-def build(session: Session) -> Outcome:
-    """Let kunit.py build a kernel, and not run it."""
-    outcome = _call(build_command_line(session.machine, session.folder, session.jobs), session)
-    outcome.built = outcome.status == 0
-    return outcome
-
-
-def _call(command: list[str], session: Session, quiet: bool = False) -> Outcome:
+def _call(session: Session, arguments: list[str], quiet: bool = False) -> Outcome:
+    command = [f'./{KUNIT}', *arguments]
     env = {**environment(), 'PYTHONUNBUFFERED': '1'}    # each line as it comes
     prefix = ''
     if path := session.machine.path:

@@ -40,8 +40,8 @@ class ReplayTest(ScratchTest):
     def test_also_where_all_passed(self) -> None:
         log = self.scratch / UML.folder / 'test.log'
 
-        def kunit(command: list[str], *_: object) -> Outcome:
-            self.assertEqual(command[1], 'run')         # and never parse
+        def kunit(_session: object, arguments: list[str], *_: object) -> Outcome:
+            self.assertEqual(arguments[0], 'run')       # and never parse
             write(log.parent, {'test.log': 'ok 1 each_cl\n** replaying previous printk message '
                                            '**\nok 1 each_claims_its_own\n'})
             return Outcome()
