@@ -19,10 +19,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
-from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, VARIABLES, Failure,
+from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, Failure,
                              as_failure, hush)
 from nonblock.kernel.session import check_kdir, check_machine
-from nonblock.options import Options
+from nonblock.options import FLAGS, VARIABLES, Options
 from nonblock.result.output import Output
 from nonblock.result.verdict import report
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
@@ -32,7 +32,6 @@ VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, t
          test.QUICK_VERB, matrix.VERB, mutants.VERB, bench.VERB, explain.VERB, audit.VERB,
          series.VERB, check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
-FLAGS = ('V', 'UPDATE', 'RT', 'LLVM')
 MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 

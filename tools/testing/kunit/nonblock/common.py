@@ -39,12 +39,7 @@ EXIT_CODES = """exit codes:
 
 REPO = Path(__file__).resolve().parents[4]
 
-# What the Makefile exports to the runner; and what make tells the makes below it
-VARIABLES = ('KVER', 'KDIR', 'JOBS', 'V', 'UPDATE', 'ARCH', 'SMP', 'RT', 'SAN', 'LLVM',
-             'DRIVER', 'TOPIC', 'LOG', 'VMLINUX', 'MODULES', 'LOAD', 'JSON',
-             'BASELINE', 'JUNIT', 'ONLY')
 LOCK = 'lock'           # in each folder of build/
-MAKES_OWN = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES')
 
 
 class Failure(Exception):

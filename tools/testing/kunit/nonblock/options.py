@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for. KVER is empty if none was."""
+    """What was asked for, in the order of the Makefile's export. KVER is empty if none was."""
     kver: str = ''
     kdir: str = ''
-    update: bool = False
     jobs: int = 1
     v: bool = False
+    update: bool = False
     arch: str = 'um'
     smp: int = 1
     rt: bool = False
@@ -21,11 +21,16 @@ class Options:
     llvm: bool = False
     driver: str = ''            # the folder of a driver of the user's
     topic: str = ''
-    load: int = 0               # in seconds
-    baseline: str = ''
     log: tuple[str, ...] = ()
-    json: str = ''              # the name of a file; for explain, 1
-    junit: str = ''
     vmlinux: str = ''
     modules: str = ''
+    load: int = 0               # in seconds
+    json: str = ''              # the name of a file; for explain, 1
+    baseline: str = ''
+    junit: str = ''
     only: str = ''              # a part of the names of mutants
+
+
+# As in the environment, and of make
+VARIABLES = tuple(field.name.upper() for field in fields(Options))
+FLAGS = tuple(field.name.upper() for field in fields(Options) if isinstance(field.default, bool))

@@ -15,8 +15,8 @@ import subprocess
 from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
-from nonblock.common import (EXIT_BUILD, Failure, MAKES_OWN, VARIABLES, Progress, say,
-                             write_atomically)
+from nonblock.common import EXIT_BUILD, Failure, Progress, say, write_atomically
+from nonblock.kernel.kunit_run import environment
 
 CONFIG = Path(__file__).with_name('audit.config')
 # Lines without types; the optimiser's work is left to us; no warning is of interest here.
@@ -47,11 +47,6 @@ exec {clang} -c -x c -o "$out" /dev/null
 '''
 
 
-def environment() -> dict[str, str]:
-    return {**{name: value for name, value in os.environ.items()
-               if name not in VARIABLES + MAKES_OWN}, 'LC_ALL': 'C'}
-
-
 class Compiler:
     """One configuration of a tree, and the IR that was made in it."""
 
@@ -67,7 +62,7 @@ class Compiler:
         progress, lines, count = Progress(label), [], 0
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors='replace',
-                              env=environment()) as process:
+                              env={**environment(), 'LC_ALL': 'C'}) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Sequence
 
-from nonblock.common import MAKES_OWN, VARIABLES, Progress, say
+from nonblock.common import Progress, say
 from nonblock.kernel.session import KUNIT, Session
+from nonblock.options import VARIABLES
 
 # kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
 GRACE = 30
@@ -46,13 +47,13 @@ class Outcome:
 BUILD_VARIABLES = re.compile(
     r'SUBARCH|CROSS_COMPILE\w*|LLVM(_IAS)?|KBUILD_(?!BUILD_)\w+|KCONFIG_\w+|INSTALL_\w+|'
     r'\w*FLAGS|\w*LDLIBS|LOCALVERSION|KERNEL(RELEASE|VERSION)|KHDR_INCLUDES|OUTPUT|TARGETS|'
-    r'MAKEFILES|[CMOW]|CF|MO')
+    r'MAKEFILES|MAKELEVEL|MAKEOVERRIDES|[CMOW]|CF|MO')
 
 
 def environment() -> dict[str, str]:
     """Without make's own variables, which would reach the kernel's make ("make run V=1")."""
     return {key: value for key, value in os.environ.items()
-            if key not in VARIABLES and key not in MAKES_OWN and not BUILD_VARIABLES.fullmatch(key)}
+            if key not in VARIABLES and not BUILD_VARIABLES.fullmatch(key)}
 
 
 def count_objects(folder: Path) -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Iterable
 
 from nonblock.kernel.boot import run_tool
-from nonblock.common import EXIT_BUILD, Failure, as_table
+from nonblock.common import EXIT_BUILD, Failure, say
 from nonblock.kernel.session import Session
-from nonblock.result.ktap import FAILED, PASSED, SKIPPED, parse_log
+from nonblock.result.ktap import FAILED, parse_log
 from nonblock.result.verdict import Verdict
 
 MM = 'tools/testing/selftests/mm'
@@ -47,6 +47,8 @@ def present(tree: Path) -> list[str]:
     found = [name for name in PROGRAMS if (tree / MM / f'{name}.c').is_file()]
     if not found:
         raise Failure(EXIT_BUILD, f'{tree / MM}: has none of {", ".join(PROGRAMS)}')
+    if missing := [name for name in PROGRAMS if name not in found]:
+        say(f'selftests/mm: not in this kernel: {", ".join(missing)}')
     return found
 
 
@@ -57,9 +59,6 @@ class Program:
     """The tests of a program, in the words of kselftest.h, and how it ended."""
     ended: str = ''             # '' if it did not
     tests: dict[str, str] = field(default_factory=dict)
-
-    def count(self, status: str) -> int:
-        return sum(each == status for each in self.tests.values())
 
 
 PART = re.compile(r'bench: (?:selftest (\S+)|ended (.*))$')
@@ -101,13 +100,3 @@ def compare(names: list[str], before: dict[str, Program], after: dict[str, Progr
             verdict.fail(f'selftest {name}', line)
         if not worse:
             verdict.ok(f'selftest {name}')
-
-
-def as_text(names: list[str], before: dict[str, Program], after: dict[str, Program]) -> str:
-    statuses = (PASSED, FAILED, SKIPPED)
-    rows = [['selftests/mm', 'fixes:', *statuses, 'ours:', *statuses]]
-    rows += [[name, *(text for side in (before, after) for text in (
-        '', *(str(side.get(name, Program()).count(status)) for status in statuses))),
-        after.get(name, Program()).ended] for name in names]
-    missing = [name for name in PROGRAMS if name not in names]
-    return as_table(rows) + (f'\nNot in this kernel: {", ".join(missing)}' if missing else '')

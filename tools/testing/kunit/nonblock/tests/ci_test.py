@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nonblock import common
+from nonblock.options import VARIABLES
 from nonblock.tests.fixtures import TOP, ScratchTest, write
 from nonblock.tree.source import TESTED, cache_dir
 
@@ -111,7 +112,7 @@ class PageTest(unittest.TestCase):
     def test_variables(self) -> None:
         for name in ('JUNIT', 'JSON', 'KDIR'):
             self.assertIn(f'``{name}=', PAGE)
-            self.assertIn(name, common.VARIABLES)
+            self.assertIn(name, VARIABLES)
 
     def test_paths_of_the_series(self) -> None:
         for folder in re.findall(r'(?:--kunitconfig|TARGETS)=([\w/]+/\w+)', PAGE):

@@ -9,7 +9,8 @@ import re
 import unittest
 
 from nonblock.cli import VERBS, main, read
-from nonblock.common import EXIT_CODES, EXIT_USAGE, VARIABLES, Failure
+from nonblock.common import EXIT_CODES, EXIT_USAGE, Failure
+from nonblock.options import VARIABLES
 from nonblock.options import Options
 from nonblock.tests.fixtures import HERE, quiet
 from nonblock.verbs import Verb

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nonblock.common import EXIT_USAGE, LOCK, VARIABLES, lock
+from nonblock.common import EXIT_USAGE, LOCK, lock
+from nonblock.options import VARIABLES
 from nonblock.tests.fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
 
 LOGS = HERE / 'tests/test_data'

@@ -352,8 +352,7 @@ def measure(sides: dict[str, Session], title: str, load: int) -> Verdict:
     names = kselftests.present(ours.tree)
     kselftests.compare(names, selftests[FIXES], selftests[OURS], total)
     table = resources({side: boots[side][0] for side in SIDES}, loaded)
-    say('\n'.join(['', as_text(results), '', resources_as_text(table), '',
-                   kselftests.as_text(names, selftests[FIXES], selftests[OURS]), '']))
+    say('\n'.join(['', as_text(results), '', resources_as_text(table), '']))
     write_atomically(ours.build / 'bench.json',
                      as_json(title, results, table, objects, selftests, total))
     say(f'also in {os.path.relpath(ours.build / "bench.json", ours.repo)}')
