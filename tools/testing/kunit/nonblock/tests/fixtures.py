@@ -57,7 +57,7 @@ static struct kunit_suite fake_suite = {
 
 # What kunit.py does, as far as the runner can see: it prints its phases,
 # makes objects, and leaves a log.
-FAKE_KUNIT = '''#!/usr/bin/env python3
+FAKE_KUNIT = f'#!{sys.executable} -S' + '''
 import os, shutil, subprocess, sys, time
 options = dict(word.lstrip('-').split('=', 1) for word in sys.argv[2:])
 um = options['build_dir']
