@@ -149,16 +149,19 @@ class EndTest(ScratchTest):
         self.assert_written(EXIT_BUILD, 'mm/foo.c:3:1: error')
 
     def test_refused(self) -> None:
-        for refused in ({'KDIR': '/no/such'}, {'KDIR': '', 'KVER': '5.4'}, {'TOPIC': 'x'},
-                        {'SMP': 'many'}):
-            self.make('run', **{**self.variables('passed', 'passed'), **refused})
-            self.assert_written(EXIT_USAGE, list(refused.values())[-1])
+        given = self.variables('passed', 'passed')
+        self.make('run', **{**given, 'KDIR': '', 'KVER': '5.4'})
+        self.assert_written(EXIT_USAGE, '5.4')
+        for refused in ({'KDIR': '/no/such'}, {'TOPIC': 'x'}, {'SMP': 'many'}):
+            self.call('--check', 'run', **{**given, **refused})
+            self.assert_written(EXIT_USAGE, *refused.values())
 
     def test_no_folder_for_it(self) -> None:
         for variable in ('JUNIT', 'JSON'):
-            self.assert_error(self.make('run', KDIR=str(self.kernel), **{variable: '/no/such/x'}),
-                              EXIT_USAGE, f'{variable}=/no/such/x')
-        self.assert_error(self.make('run', JSON='1'), EXIT_USAGE, 'JSON=1: want a file')
+            result = self.call('--check', 'run', KDIR=str(self.kernel), **{variable: '/no/such/x'})
+            self.assertEqual(result.returncode, EXIT_USAGE)
+            self.assertIn(f'{variable}=/no/such/x', result.stderr)
+        self.assertIn('JSON=1: want a file', self.call('--check', 'run', JSON='1').stderr)
 
     def test_killed(self) -> None:
         env = self.environment(**self.variables('wait', 'passed'), PYTHONUNBUFFERED='1')
