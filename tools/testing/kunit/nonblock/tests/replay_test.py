@@ -48,7 +48,8 @@ case $(cat how 2>/dev/null) in
 	setsid sleep 300 &
 	echo $! >> hung
 	echo $$ >> hanging
-	wait ;;
+	wait
+	exit ;;		# who is killed last says no more
 "crash $program")
 	head -n 20 "said/$program.log"
 	echo 'Kernel panic - not syncing: Fatal exception'
