@@ -49,7 +49,8 @@ class Output:
 
     def begin(self) -> None:
         for name, path in (('JUNIT', self.junit), ('JSON', self.json)):
-            if path and (path in '01' or not Path(path).expanduser().parent.is_dir()):
+            if path in ('0', '1') or path and not Path(path).expanduser().parent.is_dir():
+                self.junit = self.json = ''
                 raise Failure(EXIT_USAGE, f'{name}={path}: want a file, in a folder that is there')
         self.fail('it did not come to its end', EXIT_FAILED)
 

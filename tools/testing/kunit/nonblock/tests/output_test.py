@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -161,7 +162,9 @@ class EndTest(ScratchTest):
             result = self.call('--check', 'run', KDIR=str(self.kernel), **{variable: '/no/such/x'})
             self.assertEqual(result.returncode, EXIT_USAGE)
             self.assertIn(f'{variable}=/no/such/x', result.stderr)
-        self.assertIn('JSON=1: want a file', self.call('--check', 'run', JSON='1').stderr)
+        with contextlib.chdir(self.repo):
+            self.assertIn('JSON=1: want a file', self.call('--check', 'run', JSON='1').stderr)
+        self.assertFalse((self.repo / '1').exists())
 
     def test_killed(self) -> None:
         env = self.environment(**self.variables('wait', 'passed'), PYTHONUNBUFFERED='1')
