@@ -250,6 +250,12 @@ class HandEditTest(TreeTest):
         self.refuse('mm/bar.c was edited by hand')
         self.assertEqual(self.read('mm/bar.c'), 'by hand\n')
 
+    def test_prepared_by_another_version(self) -> None:
+        self.prepare()
+        write(self.tree.parent, {'manifest.json': '{"written": {}}'})
+        write(self.repo, {'hooks/foo.patch': FOO_PATCH.replace('= 9', '= 10')})
+        self.refuse('mm/foo.c would have to change, and nothing tells whether', 'remove build/')
+
     def test_start_afresh(self) -> None:
         self.prepare()
         write(self.tree, {'mm/foo.c': 'by hand\n'})

@@ -344,8 +344,11 @@ class Preparer:
 
     def _conflict(self, name: str) -> Failure:
         target = os.path.relpath(self.tree / name, self.repo)
-        return Failure(EXIT_TREE, f'{target} was edited by hand, and would now have to change for '
-                       'another reason. Save your edit, remove '
+        why = ('was edited by hand, and would now have to change for another reason'
+               if self.manifest.files else
+               'would have to change, and nothing tells whether it was edited by hand: another '
+               'version of the runner has prepared this tree')
+        return Failure(EXIT_TREE, f'{target} {why}. Save your edits, remove '
                        f'{os.path.relpath(self.tree, self.repo)}, and run this again.')
 
     def _put(self, source: Path, name: str) -> None:
