@@ -472,6 +472,7 @@ static void each_nonblock_call_is_an_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, events->ret, 0);
 	KUNIT_EXPECT_EQ(test, events->range.start, driver->start);
 	KUNIT_EXPECT_EQ(test, events->range.end, driver->start + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, events->range.event, KUNIT_MMU_NOTIFY);
 	KUNIT_EXPECT_EQ(test, events->range.flags, 0);
 	KUNIT_EXPECT_GE(test, events->since, before);
 	KUNIT_EXPECT_LE(test, events->since, ktime_get_mono_fast_ns());
