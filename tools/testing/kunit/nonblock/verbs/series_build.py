@@ -45,12 +45,8 @@ CONFIGS = (
     Config('um, clang', 'um', make=(f'CC={CLANG}',)),
     Config('x86_64', 'x86_64', KVM),
     Config('x86_64, lockdep off', 'x86_64', {**KVM, **NO_LOCKDEP}),
-    Config('x86_64, KUnit off', 'x86_64', {**KVM, **NO_KUNIT}),
-    Config('x86_64, KUnit=m', 'x86_64', {**KVM, **MODULES}),
-    Config('x86_64, MMU_NOTIFIER=n', 'x86_64', NO_NOTIFIER),
     Config('x86_64, PREEMPT_RT', 'x86_64', {**KVM, 'PREEMPT_RT': 'y'}),
     Config('x86_64, clang', 'x86_64', KVM, make=(f'CC={CLANG}',)),
-    Config('i386', 'i386'),
     *(Config(arch, arch, make=(f'CROSS_COMPILE={ARCHES[arch].cross}',))
       for arch in ('arm64', 'arm', 's390')),
 )
