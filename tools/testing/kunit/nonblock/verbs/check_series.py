@@ -21,7 +21,6 @@ from nonblock.common import EXIT_TREE, REPO, Failure, as_failure, capture, say
 from nonblock.kernel.session import each_kernel, find_base, locked
 from nonblock.options import Options
 from nonblock.tree.hooks import touched_files
-from nonblock.kernel.kbuild import includers
 from nonblock.tree.series import DEPENDS, choose_topics, read_topics, write_series
 from nonblock.verbs.series_build import SeriesBuilder, in_kernel, is_built, never_built
 from nonblock.result.verdict import Verdict, green_cases, read_skip_rules
@@ -61,9 +60,8 @@ class Check(Checks):
         if depends.exists():
             self.checkout.am([depends])
         every = sorted({touched for patch in patches for touched in touched_files(patch)})
-        self.sources = set(in_kernel(every, '.c')) | includers(
-            self.tree, (file for file in in_kernel(every, '.h') if (self.tree / file).exists()),
-            ('mm', 'lib/kunit', 'kernel/locking', 'kernel/sched'))
+        # Who else includes a header that it touches is in the kernel that is booted.
+        self.sources = set(in_kernel(every, '.c'))
         if self.sources and builds:
             self.begin(name)
         for number, patch in enumerate(patches, 1):
