@@ -136,7 +136,7 @@ EXPORT_SYMBOL_GPL(kunit_mmu_interval_notifier_remove);
 
 /* A lock that another task holds */
 
-enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS };
+enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS, PASS_MASK };
 
 /**
  * struct kunit_mmu_notifier_holder - another task, which holds a lock
@@ -147,7 +147,8 @@ enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS };
  * @unlock: releases it
  * @data: for these two
  * @held: @lock has returned
- * @pass: in which @tester calls notifiers
+ * @pass: in which @tester calls notifiers, and in the upper bits a count, so that no two
+ *	are the same
  * @waited_for: @tester slept in one that may not block, so that the lock was released
  */
 struct kunit_mmu_notifier_holder {
@@ -158,7 +159,7 @@ struct kunit_mmu_notifier_holder {
 	void (*unlock)(void *data);
 	void *data;
 	struct completion held;
-	enum kunit_mmu_notifier_in pass;
+	unsigned int pass;
 	bool waited_for;
 };
 
@@ -183,17 +184,21 @@ static void kunit_mmu_notifier_set_pass(struct kunit *test, enum kunit_mmu_notif
 	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
 
 	if (holder)
-		WRITE_ONCE(holder->pass, pass);
+		smp_store_release(&holder->pass, (holder->pass | PASS_MASK) + 1 + pass);
 }
 
 /* If that is for the lock, it sleeps for ever. Not for a spinlock of PREEMPT_RT's. */
 static enum kunit_mmu_notifier_in
 kunit_mmu_notifier_tester_sleeps_in(struct kunit_mmu_notifier_holder *holder)
 {
+	unsigned int pass = smp_load_acquire(&holder->pass);
+
 	if (READ_ONCE(holder->tester->on_rq) ||
 	    !(READ_ONCE(holder->tester->__state) & TASK_NORMAL))
 		return NO_PASS;
-	return READ_ONCE(holder->pass);
+	/* It may have slept after that pass, or before it. */
+	smp_rmb();
+	return READ_ONCE(holder->pass) == pass ? pass & PASS_MASK : NO_PASS;
 }
 
 static int kunit_mmu_notifier_hold_until_stopped(void *data)
@@ -255,10 +260,12 @@ void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
 	holder->data = data;
 	init_completion(&holder->held);
 
-	holder->task = kthread_run(kunit_mmu_notifier_hold_until_stopped, holder, "kunit_holder");
-	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(holder->task), "kthread_run: %pe", holder->task);
 	/* It may die in a pass. */
 	holder->tester = get_task_struct(current);
+	holder->task = kthread_run(kunit_mmu_notifier_hold_until_stopped, holder, "kunit_holder");
+	if (IS_ERR(holder->task))
+		put_task_struct(holder->tester);
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(holder->task), "kthread_run: %pe", holder->task);
 	wait_for_completion(&holder->held);
 	ret = kunit_add_named_resource(test, NULL, kunit_mmu_notifier_stop_holder,
 				       &holder->resource, KUNIT_MMU_NOTIFIER_HOLDER, holder);
