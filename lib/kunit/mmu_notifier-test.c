@@ -865,6 +865,12 @@ static void listen(void *data, const char *text, size_t length)
 			   strnstr(text, listener->end, length);
 }
 
+static void listen_no_more(void *listener)
+{
+	unregister_trace_console(listen, listener);
+	tracepoint_synchronize_unregister();
+}
+
 static void fixture_claims_report(struct kunit *test)
 {
 	const struct fixture *fixture = test->param_value;
@@ -877,15 +883,16 @@ static void fixture_claims_report(struct kunit *test)
 		.end =
 			", and reclaim may invalidate again. Allocate it before, outside of the callback, or with GFP_NOWAIT: also where the callback may block.",
 	};
-	struct listener listener = fixture->may_block ? blockable : nonblock;
+	struct listener *listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
 	unsigned long start = map_for_range(test, &allocates_nofs_ops);
 
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, &listener));
+	KUNIT_ASSERT_NOT_NULL(test, listener);
+	*listener = fixture->may_block ? blockable : nonblock;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, fixture, start), KUNIT_FAILURE);
-	unregister_trace_console(listen, &listener);
-	tracepoint_synchronize_unregister();
 	KUNIT_EXPECT_TRUE(test, debug_locks);
-	KUNIT_EXPECT_EQ(test, listener.found, 1);
+	KUNIT_EXPECT_EQ(test, listener->found, 1);
 }
 
 /* A lock stays another task's, whatever has run in between, and who waits for it gets it. */
@@ -1205,6 +1212,12 @@ static void warn_behind_callback(void *data, const struct mmu_notifier_range *ra
 	WARN(1, "this is odd\n");
 }
 
+static void warn_no_more(void *unused)
+{
+	unregister_trace_mmu_notifier_nonblock(warn_behind_callback, NULL);
+	tracepoint_synchronize_unregister();
+}
+
 static void warning_of_nobody_is_explained(struct kunit *test)
 {
 	unsigned long start;
@@ -1214,9 +1227,9 @@ static void warning_of_nobody_is_explained(struct kunit *test)
 
 	start = map_for_range(test, &right_ops);
 	KUNIT_ASSERT_EQ(test, 0, register_trace_mmu_notifier_nonblock(warn_behind_callback, NULL));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, warn_no_more, NULL));
 	message = kunit_mmu_notifier_check_clean(test, start, LENGTH);
-	unregister_trace_mmu_notifier_nonblock(warn_behind_callback, NULL);
-	tracepoint_synchronize_unregister();
+	kunit_release_action(test, warn_no_more, NULL);
 	KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "there was a WARN() at ",
 					      "warn_behind_callback", " The log says why."),
 			      "%s", message);

@@ -302,7 +302,8 @@ static void listen(void *data, const char *text, size_t length)
 {
 	struct listener *listener = data;
 
-	if (current == listener->task && strnstr(text, listener->text, length))
+	if (current == listener->task && *listener->text &&
+	    strnstr(text, listener->text, length))
 		listener->found++;
 }
 
@@ -310,6 +311,18 @@ static void listen_no_more(void *data)
 {
 	unregister_trace_console(listen, data);
 	tracepoint_synchronize_unregister();
+}
+
+/* Its text comes later. */
+static struct listener *listener_create(struct kunit *test)
+{
+	struct listener *listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, listener);
+	listener->task = current;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
+	return listener;
 }
 
 static void misuse_pass(struct driver *driver)
@@ -332,13 +345,9 @@ static void expect_misuse(struct kunit *test, enum callback callback,
 
 	driver = driver_create(test, callback);
 	driver->misuse = misuse;
-	listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, listener);
-	listener->task = current;
+	listener = listener_create(test);
 	snprintf(listener->text, sizeof(listener->text), "%pS changed %s",
 		 callbacks[callback].address, misuse->changed);
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
 
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, misuse_pass(driver));
 	KUNIT_EXPECT_EQ_MSG(test, listener->found, 1, "warnings that say %s", listener->text);
@@ -498,25 +507,23 @@ static void back_off_is_in_the_event(struct kunit *test)
 static void back_off_is_printed(struct kunit *test)
 {
 	struct driver *driver = driver_create(test, RANGE_END_UNWIND);
-	struct listener listener = { .task = current };
+	struct listener *listener = listener_create(test);
 
 	if (!IS_ENABLED(CONFIG_BUG))
 		kunit_skip(test, "no WARN() without CONFIG_BUG");
 
 	driver->failing.blockable_error = -EAGAIN;
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, &listener));
-	snprintf(listener.text, sizeof(listener.text),
+	snprintf(listener->text, sizeof(listener->text),
 		 "%pS callback failed with %d in non-blockable context.",
 		 fake_range_start, -EAGAIN);
 	nonblock_pass(driver);
-	KUNIT_EXPECT_EQ(test, listener.found, 1);
-	snprintf(listener.text, sizeof(listener.text),
+	KUNIT_EXPECT_EQ(test, listener->found, 1);
+	snprintf(listener->text, sizeof(listener->text),
 		 "%pS callback failed with %d in blockable context.",
 		 fake_range_start, -EAGAIN);
 	/* Which is wrong */
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, blockable_pass(driver));
-	KUNIT_EXPECT_EQ(test, listener.found, 2);
-	listen_no_more(&listener);
+	KUNIT_EXPECT_EQ(test, listener->found, 2);
 }
 
 static const enum callback returning_false[] = { INVALIDATE, INVALIDATE_START };
