@@ -44,8 +44,8 @@
  * @KUNIT_REPORT_MAYBE_SCHEDULE: to expect only: @KUNIT_REPORT_SCHEDULE, or none.
  *	Who waits for another CPU need not sleep if that is fast
  * @KUNIT_REPORT_WARN: WARN() and its kin. These are printed, expected or not. Not
- *	seen if kunit_warning_suppress() takes them, or if a WARN_ONCE() was made
- *	before. Outside of an expectation they fail no test
+ *	seen if KUnit suppresses them, or if a WARN_ONCE() was made before. Outside of
+ *	an expectation they fail no test
  */
 enum kunit_report_kind {
 	KUNIT_REPORT_WAIT_CONTEXT	= BIT(0),
@@ -196,11 +196,6 @@ static inline void kunit_report_scope_info(const struct kunit_report_scope *scop
 }
 
 #endif
-
-/* Suites have it as their exit function still; KUnit's core does what it did. */
-static inline void kunit_report_test_exit(struct kunit *test)
-{
-}
 
 /* @test is evaluated once. */
 #define __KUNIT_EXPECT_REPORT(test, kinds, map, at, code, ...)		\

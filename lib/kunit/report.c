@@ -206,8 +206,8 @@ static bool kunit_report_has_claimed(unsigned int kinds)
 }
 
 /*
- * A WARN() is a trap on riscv, which counts as an NMI, and each of these as a hardirq. So
- * one of an NMI counts as the task's.
+ * Where a WARN() is a trap that counts as an NMI, it counts as a hardirq as well. So one
+ * of an NMI counts as the task's.
  */
 static bool kunit_report_warn_in_interrupt(void)
 {

@@ -26,7 +26,7 @@
 #define NR_PAGES	8
 
 /**
- * struct notifiers - notifier notifiers on the mm of a test, in the order of their calls
+ * struct notifiers - those on the mm of a test, in the order of their calls
  * @test: the test
  * @start: of the memory that all of them watch
  * @length: its size in bytes

@@ -493,8 +493,8 @@ static void contention_is_backed_off_from(struct kunit *test)
 
 #define NR_ROUNDS	300
 /* Two threads of each kind: they meet others of their own kind as well. */
-#define NR_KINDS	4
-#define NR_THREADS	(2 * NR_KINDS)
+#define NR_STEPS	4
+#define NR_THREADS	(2 * NR_STEPS)
 
 /* A nonblocking call of so many is backed off from, whatever else. */
 #define BACK_OFF_EVERY	5
@@ -727,7 +727,7 @@ static struct load *load_create(struct kunit *test)
 
 static void load_run(struct kunit *test, struct load *load)
 {
-	static void (* const steps[NR_KINDS])(struct thread *thread) = {
+	static void (* const steps[NR_STEPS])(struct thread *thread) = {
 		change_blockable, change_nonblock, copy_value, subscribe,
 	};
 	struct thread *threads = kunit_kcalloc(test, NR_THREADS, sizeof(*threads), GFP_KERNEL);
