@@ -81,6 +81,16 @@ class PageTest(unittest.TestCase):
             'make drivers', 'reports.log',
             'race-probe, oom-probe, device-probe, mrelease-probe'})
 
+    def test_functions_of_reports_are_there(self) -> None:
+        """Those of the series: a report may have been recorded before they were renamed."""
+        text = ''.join(path.read_text(encoding='utf-8') for pattern in (
+            'hooks/*.patch', 'mm/**/*.[ch]', 'lib/**/*.[ch]', 'samples/**/*.c')
+            for path in TOP.glob(pattern))
+        names = set(re.findall(r'\b((?:mn|op|fake|invalidate|mirror)_\w+)\+0x',
+                               (TOP / guide.PAGE).read_text(encoding='utf-8')))
+        self.assertIn('mn_call_check', names)
+        self.assertEqual([name for name in names if name not in text], [])
+
     def test_included_code_is_there(self) -> None:
         for block in BLOCKS:
             if block.directive != 'literalinclude':
