@@ -3,9 +3,9 @@
 
 On a pristine tree, in git, of each kernel, for each topic: git am of the topics that it
 depends on, then of one of its patches after the other. After each the objects that the
-topic touches are built with W=1 in each of the configurations below, without a warning
-that was not there before the topic. Then a kernel is built and booted, with the suites
-that it has by then. Last, all topics are applied in their order, and what can be
+topic touches are built with W=1 in each of the configurations below, without a warning:
+mainline has none in these files. Then a kernel is built and booted, with the suites that
+it has by then. Last, all topics are applied in their order, and what can be
 checked of the whole is.
 """
 
@@ -102,10 +102,7 @@ class Check(Checks):
 
     def begin(self, topic: str) -> None:
         symbols, present = self.checkout.symbols(), self.present()
-        for builder, _, seconds in self.for_each(
-                lambda builder: builder.begin(present, symbols)):
-            say(f'{self.base.name} before {topic}, {builder.config.name}: '
-                + (builder.trouble or f'{len(builder.known)} warnings, {seconds:.0f} s'))
+        for builder, _, _ in self.for_each(lambda builder: builder.begin(present, symbols)):
             if builder.trouble:
                 self.note(f'before {topic}, {builder.config.name}', builder.trouble)
 

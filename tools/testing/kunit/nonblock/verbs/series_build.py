@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Optional
 
@@ -54,18 +54,15 @@ CONFIGS = (
 
 @dataclass
 class SeriesBuilder(Builder):
-    """One configuration, and what was known of it before the series."""
-    known: set[tuple[str, str]] = field(default_factory=set)    # warnings
-    trouble: str = ''           # it cannot even be built without the series
+    """One configuration."""
+    trouble: str = ''           # the tree without the series cannot even be configured
 
     def begin(self, files: Iterable[str], symbols: set[str]) -> None:
-        """Without the series: any warning is known."""
         self.trouble = self.configure(symbols)
         if not self.trouble:
             # What is up to date from the last time would not be compiled, and not warn.
             for name in self.objects(files):
                 (self.out / name).unlink(missing_ok=True)
-            _, self.trouble, self.known = self.build(files)
 
     def check(self, files: Iterable[str], symbols: Optional[set[str]]) -> tuple[int, str]:
         """With another patch: how many objects were compiled, and what is wrong."""
@@ -73,7 +70,7 @@ class SeriesBuilder(Builder):
         if trouble:
             return 0, trouble
         compiled, trouble, warnings = self.build(files)
-        return compiled, trouble or '; '.join(': '.join(one) for one in warnings - self.known)
+        return compiled, trouble or '; '.join(': '.join(one) for one in sorted(warnings))
 
 
 def never_built(tree: Path, builders: Iterable[SeriesBuilder], names: Iterable[str]) -> str:
