@@ -27,7 +27,8 @@ REPORTS = ('KUNIT_REPORT_TEST', 'KUNIT_MMU_NOTIFIER_TEST', 'MMU_NOTIFIER_NONBLOC
 SUITES = (*REPORTS, 'SAMPLE_MMU_NOTIFIER')
 
 # Of mainline: without it, nothing selects MMU_NOTIFIER before the series does.
-KVM = {'VIRTUALIZATION': 'y', 'KVM': 'y', 'KVM_AMD': 'y'}
+ANY_KVM = {'VIRTUALIZATION': 'y', 'KVM': 'y'}
+KVM = {**ANY_KVM, 'KVM_AMD': 'y'}
 NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
               **dict.fromkeys(REPORTS, 'n')}
 NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', **dict.fromkeys(SUITES, 'n')}
@@ -47,8 +48,8 @@ CONFIGS = (
     Config('x86_64, lockdep off', 'x86_64', {**KVM, **NO_LOCKDEP}),
     Config('x86_64, PREEMPT_RT', 'x86_64', {**KVM, 'PREEMPT_RT': 'y'}),
     Config('x86_64, clang', 'x86_64', KVM, make=(f'CC={CLANG}',)),
-    *(Config(arch, arch, make=(f'CROSS_COMPILE={ARCHES[arch].cross}',))
-      for arch in ('arm64', 'arm', 's390')),
+    *(Config(arch, arch, {} if arch == 'arm' else ANY_KVM,
+             (f'CROSS_COMPILE={ARCHES[arch].cross}',)) for arch in ('arm64', 'arm', 's390')),
 )
 
 
