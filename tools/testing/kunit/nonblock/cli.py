@@ -117,9 +117,8 @@ class Given:
                 values[field.name] = text == '1'
             elif isinstance(field.default, int):
                 number = default.get(field.name, field.default)
-                if text and (not text.isdecimal() or int(text) < min(number, 1)):
-                    raise Failure(EXIT_USAGE, f'{name}={text}: want a number, {min(number, 1)} or '
-                                  'more')
+                if text and (not text.isdecimal() or int(text) < 1):
+                    raise Failure(EXIT_USAGE, f'{name}={text}: want a number, 1 or more')
                 values[field.name] = int(text or number)
             else:
                 values[field.name] = os.path.expanduser(text)

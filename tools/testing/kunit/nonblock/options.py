@@ -24,7 +24,6 @@ class Options:
     log: tuple[str, ...] = ()
     vmlinux: str = ''
     modules: str = ''
-    load: int = 0               # in seconds
     json: str = ''              # the name of a file; for explain, 1
     baseline: str = ''
     junit: str = ''

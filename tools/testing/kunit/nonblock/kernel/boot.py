@@ -79,7 +79,6 @@ class Boot:
     time_travel: bool = True                # where there is such a thing
     memory: int = 192                       # MB of it, under QEMU
     small: bool = False                     # on UML, if it has one CPU and no sanitizer
-    accelerator: str = ''                   # QEMU's, if not the machine's
     timeout: int = 0                        # in seconds, if not the machine's
 
 
@@ -103,7 +102,7 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
     its = ARCHES[machine.arch]
     return [its.program, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
             *its.machine.split(), '-serial', 'stdio',
-            '-accel', boot.accelerator or ('tcg' if machine.path else 'kvm'), *machine.run,
+            '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
             '-kernel', its.image, '-initrd', 'initramfs.cpio',
             '-append', ' '.join([f'console={its.console}', 'panic=-1', 'at_end=reboot',
                                  *arguments])]

@@ -77,13 +77,6 @@ class BootTest(ScratchTest):
         self.assertIn('arch/arm64/boot/Image', command)
         self.assertRegex(command[-1], '^console=ttyAMA0 ')
 
-    def test_accelerator_of_one_boot(self) -> None:
-        with mock.patch.object(machine, 'kvm_works', return_value=True):
-            pc = machine.qemu_e2e('x86_64', 2, True)
-        command = command_line(pc, Boot('boot', 'prog', accelerator='tcg,thread=single'))
-        self.assertEqual([command[i + 1] for i, word in enumerate(command) if word == '-accel'],
-                         ['tcg,thread=single'])
-
     def test_hang(self) -> None:
         self.kernel_does('setsid sleep 300 & echo $!; wait')
         self.assertEqual(self.start(replace(UML_E2E, timeout=1)), (0, True))

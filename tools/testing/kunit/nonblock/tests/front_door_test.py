@@ -255,10 +255,6 @@ class BadInputTest(FrontDoorTest):
                                 env=self.environment(), capture_output=True, check=False)
         self.assert_error(result, 2, 'error: KVERS: there is no such variable')
 
-    def test_load(self) -> None:
-        self.refuse('run', 'LOAD=60', '"bench"', '"run"', LOAD='60')
-        self.refuse('bench', 'LOAD=1h', 'a number, 0 or more', LOAD='1h')
-
     def test_kdir_with_a_blank_and_quotes(self) -> None:
         odd = self.scratch / 'a "kernel\'s" tree'
         self.kernel.rename(odd)

@@ -27,7 +27,6 @@ from nonblock.tests import bench_test
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
 from nonblock.tests.guard_test import lives
 from nonblock.verbs import bench, e2e, modules
-from nonblock.verbs.bench_code import SIDES
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
 # Until a kernel counts as hung, in seconds; but no test waits for them, see ReplayTest
@@ -260,7 +259,7 @@ class BenchTest(ReplayTest):
         (folder / 'linux').rename(folder / 'qemu-system-x86_64')
         with quiet() as output, mock.patch.dict(os.environ, {
                 'PATH': f'{folder}:{os.environ["PATH"]}'}):
-            measured = bench.boot_once(self.session(self.machine), 2, False)
+            measured = bench.boot_once(self.session(self.machine), 2)
         self.output = output.getvalue()
         return measured
 
@@ -271,22 +270,8 @@ class BenchTest(ReplayTest):
 
     def test_hang(self) -> None:
         self.assertRegex(self.boot_once('hang bench', LONG).trouble,
-                         r'^no end within 6 s \(log: .*/bench-passes-2\.log\)$')
+                         r'^no end within 6 s \(log: .*/bench-2\.log\)$')
         self.assert_nothing_hangs()
 
     def test_crash(self) -> None:
         self.assertIn('Kernel panic - not syncing', self.boot_once('crash bench').trouble)
-
-    def test_selftests_of_both(self) -> None:
-        """In real time on both sides at once; one of them crashes."""
-        self.boot_once()
-        folder = self.folder
-        write(folder, {'said/run_selftests.log': 'bench: end\n', 'how': 'slow 2'})
-        sides = dict.fromkeys(SIDES, self.session(self.machine))
-        verdict = Verdict()
-        with quiet(), mock.patch.dict(os.environ, {'PATH': f'{folder}:{os.environ["PATH"]}'}):
-            bench.boot_both_selftests(sides, 0, verdict)
-            self.assertEqual((verdict.lines, self.at_once()), ([], 2))
-            write(folder, {'said/run_selftests.log': 'Kernel panic - not syncing: x\n'})
-            bench.boot_both_selftests(sides, 0, verdict)
-        self.assertEqual((verdict.failed, verdict.code), (2, EXIT_HANG))

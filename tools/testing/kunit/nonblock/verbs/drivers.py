@@ -11,8 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-from nonblock.result import kselftests
-from nonblock.kernel.boot import SELFTEST
+from nonblock.kernel.boot import SELFTEST, run_tool
 from nonblock.common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
 from nonblock.kernel.machine import uml_e2e, qemu_drivers
 from nonblock.kernel.session import Session, prepared
@@ -21,7 +20,8 @@ from nonblock.result.verdict import Verdict
 from nonblock.verbs import BUILD, MACHINE, Verb
 from nonblock.verbs.e2e import PROBE, Suite, TestBoot, run_suite
 
-HMM_TESTS = f'{kselftests.MM}/hmm-tests.c'
+KERNELS_OWN = 'tools/testing/selftests/mm'
+HMM_TESTS = f'{KERNELS_OWN}/hmm-tests.c'
 
 
 def libraries(program: Path) -> list[Path]:
@@ -32,12 +32,25 @@ def libraries(program: Path) -> list[Path]:
     return [Path(path) for path in re.findall(r'(/\S+) \(0x', result.stdout)]
 
 
+def build_hmm_tests(session: Session) -> Path:
+    """In the kernel's build folder, with the headers that belong to them."""
+    tree, folder, jobs = session.tree, session.folder, session.jobs
+    output = folder / 'selftest-mm'
+    output.mkdir(exist_ok=True)
+    run_tool('making the kernel\'s headers', [
+        'make', '-C', tree, f'O={folder}', 'ARCH=x86_64', f'-j{jobs}', 'headers'])
+    run_tool(f'building {HMM_TESTS}', [
+        'make', '-C', tree / KERNELS_OWN, f'O={folder}', f'OUTPUT={output}', 'LDFLAGS=-static',
+        f'KHDR_INCLUDES=-isystem {folder / "usr/include"}', f'-j{jobs}', output / 'hmm-tests'])
+    return output / 'hmm-tests'
+
+
 def files(session: Session) -> dict[str, Path]:
     stress_ng = shutil.which('stress-ng')
     if stress_ng is None:
         raise Failure(EXIT_MACHINE, 'stress-ng: not found. '
                       'tools/testing/kunit/nonblock/packages.sh drivers installs it.')
-    found = {'/hmm-tests': kselftests.build(session, ['hmm-tests']) / 'hmm-tests',
+    found = {'/hmm-tests': build_hmm_tests(session),
              '/stress-ng': Path(stress_ng)}
     # A path may lead through a link, which is not there.
     return {**found, **{str(path): path for path in libraries(Path(stress_ng))}}
