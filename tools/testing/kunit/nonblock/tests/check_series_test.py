@@ -106,8 +106,7 @@ class CheckTest(ScratchTest):
                 mock.patch.object(self.check.checkout, 'without_series', nullcontext):
             self.check.checkout.folder.mkdir(parents=True)
             for found in (self.check.html_docs(['mm/foo.c']), self.check.maintainers([]),
-                          self.check.kernel_doc(['mm/Kconfig']), self.check.selftests(),
-                          self.check.script('scripts/checkincludes.pl', ['mm/Makefile'])):
+                          self.check.kernel_doc(['mm/Kconfig']), self.check.selftests()):
                 self.assertEqual(found, (0, ''))
 
 

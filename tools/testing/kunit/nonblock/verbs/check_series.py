@@ -79,9 +79,6 @@ class Check(Checks):
         self.checkout.am(patches)
         every = sorted({name for patch in patches for name in touched_files(patch)})
         self.sources = set(in_kernel(every, '.c'))
-        symbols = self.checkout.symbols()
-        for builder in self.builders:
-            builder.trouble = builder.trouble or builder.configure(symbols)
         self.whole(every)
 
     def for_each(self, do: Callable[[SeriesBuilder], T]

@@ -11,7 +11,7 @@ from typing import Callable, Iterable
 
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, capture, say
-from nonblock.kernel.kbuild import ERROR, Builder, Config, read_warnings
+from nonblock.kernel.kbuild import ERROR, Config, read_warnings
 from nonblock.kernel.kconfig import as_config, read_config
 from nonblock.kernel.machine import Machine
 from nonblock.kernel.session import Session
@@ -96,10 +96,6 @@ def sparse_warnings(output: str, tree: Path) -> set[str]:
 Found = tuple[int, str]
 
 
-def sources(files: Iterable[str]) -> list[str]:
-    return [name for name in files if name.endswith(('.c', '.h'))]
-
-
 class Checks:
     """What can be checked of a kernel in git, and what came of it."""
 
@@ -131,12 +127,8 @@ class Checks:
         checks: tuple[tuple[str, Callable[[], Found]], ...] = (
             ('the tree is the one that make run tests', self.same_tree),
             (f'kunit.py run --kunitconfig={KUNITCONFIG_FOLDER}', self.documented),
-            ('modules', self.modules),
             ('kernel-doc', lambda: self.kernel_doc(ours)),
             ('sparse', self.sparse),
-            ('includecheck', lambda: self.script('scripts/checkincludes.pl', every)),
-            ('versioncheck', lambda: self.script('scripts/checkversion.pl', every)),
-            ('listnewconfig', self.new_config),
             ('MAINTAINERS', lambda: self.maintainers(ours)),
             ('selftests', self.selftests),
             # The last: 6.12 leaves files in the source tree.
@@ -195,75 +187,27 @@ class Checks:
                         encoding='utf-8')
         return path
 
-    def modules(self) -> Found:
-        """A whole kernel with modules: is all exported that they use?"""
-        for builder in self.builders:
-            if builder.config.arch == 'um' and 'MODULES' in builder.config.options:
-                builder.jobs = self.jobs
-                status, output = builder.make('all')
-                found = {': '.join(one) for one in read_warnings(output, self.tree)
-                         if 'modpost' in ': '.join(one)} | set(ERROR.findall(output))
-                return len(list(builder.out.rglob('*.ko'))), (
-                    '\n    '.join(sorted(found)) or (output.strip() if status else ''))
-        return 0, 'there is no configuration with modules'
-
-    def new_in_series(self, find: Callable[[], set[str]]) -> str:
-        """What is found in the tree with the series, and not in that without."""
-        found = find()
-        with self.checkout.without_series():
-            found -= find()
-        return '\n    '.join(sorted(found))
-
-    def script(self, name: str, files: list[str]) -> Found:
-        def find() -> set[str]:
-            names = [file for file in sources(files) if (self.tree / file).exists()]
-            result = capture(['perl', name, *names], self.tree)
-            return set((result.stdout + result.stderr).splitlines())
-        return len(sources(files)), self.new_in_series(find)
-
     def kernel_doc(self, files: list[str]) -> Found:
-        names = sources(files)
+        names = [name for name in files if name.endswith(('.c', '.h'))]
         result = capture(['scripts/kernel-doc', '-none', '-Wall', *names], self.tree)
         return len(names), (result.stdout + result.stderr).strip()
 
     def sparse(self) -> Found:
         """What is new compared to the tree without the series, in files that it has."""
-        builders = [builder for builder in self.builders if not builder.trouble]
-        if not builders:
-            return 0, 'there is no configuration that can be built'
         # mm/mmu_notifier.c is there without the series, too, where KVM is.
-        builder = next((each for each in builders if 'KVM' in each.config.options), builders[0])
+        builder = next(each for each in self.builders if 'KVM' in each.config.options)
+        if trouble := builder.configure(self.checkout.symbols()):
+            return 0, trouble
 
-        def find() -> set[str]:
-            _, output = builder.make('--keep-going', 'C=2', 'CHECK=sparse',
-                                     *builder.objects(self.present()))
+        def find(objects: list[str]) -> set[str]:
+            _, output = builder.make('--keep-going', 'C=2', 'CHECK=sparse', *objects)
             return sparse_warnings(output, self.tree)
-        return len(builder.objects(self.present())), self.new_in_series(find)
 
-    def new_config(self) -> Found:
-        """Whoever updates gets asked for nothing but the options of the series."""
-        builder = Builder(Config('defconfig', 'x86_64'), self.tree, self.jobs)
-        builder.out.mkdir(exist_ok=True)
-        config = builder.out / '.config'
+        objects = builder.objects(self.present())
+        found = find(objects)
         with self.checkout.without_series():
-            before = self.checkout.symbols()
-            status, output = builder.make('defconfig', 'debug.config')
-            if status:
-                return 0, output.strip()
-            with open(config, 'a', encoding='utf-8') as file:
-                file.write('CONFIG_KUNIT=y\n')
-            builder.make('olddefconfig')
-            old = read_config(config)
-        _, output = builder.make('-s', 'listnewconfig')
-        asked = set(re.findall(r'^CONFIG_(\w+)=', output, re.MULTILINE))
-        builder.make('-s', 'olddefconfig')
-        new = read_config(config)
-        changed = {name for name in old.keys() | new.keys()
-                   if old.get(name, 'n') != new.get(name, 'n')}
-        say(f'new: {", ".join(sorted(asked))}; on by default: '
-            f'{", ".join(sorted(changed)) or "none"}')
-        return len(asked), ', '.join(sorted((asked | changed)
-                                            - (self.checkout.symbols() - before)))
+            found -= find(builder.objects(self.present()))
+        return len(objects), '\n    '.join(sorted(found))
 
     def maintainers(self, files: list[str]) -> Found:
         section = self.checkout.git('diff', 'pristine', '--', 'MAINTAINERS')
