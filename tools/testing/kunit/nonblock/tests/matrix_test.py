@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from dataclasses import replace
@@ -155,24 +154,13 @@ class PageTest(MatrixTest):
         msleep = next(line for line in lines if line.startswith('msleep'))
         self.assertEqual(msleep.split(), ['msleep', 'S/S', 'MISS/S', 'S/S', 'S/S', '-/-', '-/-'])
         self.assertRegex('\n'.join(lines), r'\nspin_lock +(\./\. +){3}\./FALSE L ')
-        # Of 20 wrong ones that could be tried, lockdep sees all but msleep's four.
         self.assertEqual([line.split() for line in lines[-2:]], [
-            ['6.12', 'mainline', '19', '1', '0', '16', '4', '0'],
-            ['6.12', 'ours', '20', '0', '1', '16', '4', '1']])
+            ['6.12', 'mainline', '19', '1', '0'],
+            ['6.12', 'ours', '20', '0', '1']])
 
     def test_width(self) -> None:
         text = matrix.as_text(self.kernels())
         self.assertLessEqual(max(map(len, text.splitlines())), 120)
-
-    def test_json(self) -> None:
-        kernel, = json.loads(matrix.as_json(self.made))
-        self.assertEqual((kernel['release'], kernel['origin'], kernel['runs'][OURS]['hooks']),
-                         ('6.12.117', 'linux-source-6.12 <6.12.117>', ['x.patch']))
-        cell = next(cell for cell in kernel['cells'] if
-                    (cell['callback'], cell['primitive']) == ('range_end', 'msleep'))
-        self.assertEqual((cell['must'], cell[MAINLINE], cell[OURS]), (
-            WRONG, {'outcome': 'MISS', 'kinds': []},
-            {'outcome': 'reported', 'kinds': ['scheduler']}))
 
 
 class FrontDoorTest(ScratchTest):
@@ -191,11 +179,7 @@ class FrontDoorTest(ScratchTest):
     def test_both_kernels(self) -> None:
         result = self.matrix('failed')          # as kunit.py says of mainline
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        self.assertEqual(result.stdout.splitlines()[-2:], [
-            'also in build/matrix.json', '32 passed, 0 failed, 28 skipped'])
-        kernel, = json.loads((self.repo / 'build/matrix.json').read_text())
-        self.assertEqual([run['hooks'] for run in kernel['runs'].values()],
-                         2 * [['hooks/foo.patch', 'hooks/bar.patch']])
+        self.assertEqual(result.stdout.splitlines()[-1], '32 passed, 0 failed, 28 skipped')
         bars = {path.parents[2].name.endswith('-mainline'): path.read_text()
                 for path in self.repo.glob('build/*/linux/mm/bar.c')}
         self.assertEqual(bars, {True: 'int bar;\n', False: 'int annotated;\n'})

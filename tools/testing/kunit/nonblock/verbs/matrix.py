@@ -7,13 +7,12 @@ reported, the others must not. All is read from the kernels' logs.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
 from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure,
-                             as_table, say, write_atomically)
+                             as_table, say)
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
@@ -33,7 +32,7 @@ CASES = {'nonblock_wrong_is_reported': 'must be reported',
 WRONG, PROTECTED = CASES.values()
 
 # The kinds of report that lib/kunit/report.c tells apart
-LETTERS = {'invalid wait context': 'L', 'recursive locking': 'L',
+LETTERS = {'nothing': '', 'invalid wait context': 'L', 'recursive locking': 'L',
            'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
            'inconsistent lock state': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
            'scheduler': 'S', 'maybe scheduler': 'S', 'WARN()': 'W'}
@@ -79,13 +78,14 @@ class Kernel:
 
 # The cells
 
-def kinds_of(result: Result) -> list[str]:
+def letters_of(result: Result) -> str:
+    """Of what reported it."""
     found = (result.reported or 'nothing').split(' and ')
     for kind in found:
-        if kind not in LETTERS and kind != 'nothing':
+        if kind not in LETTERS:
             raise Failure(EXIT_TREE, f'{result.name}: reported "{kind}", of which matrix.py '
                           'does not know what reports it')
-    return [] if found == ['nothing'] else found
+    return ''.join(sorted({LETTERS[kind] for kind in found}))
 
 
 def read_cells(log: Log) -> dict[Cell, Result]:
@@ -94,7 +94,7 @@ def read_cells(log: Log) -> dict[Cell, Result]:
         suite, case, name = param.path
         if suite == SUITE and case in CASES:
             callback, _, primitive = name.partition('/')
-            kinds_of(param)
+            letters_of(param)       # all are known
             cells[Cell(CASES[case], primitive, callback)] = param
     return cells
 
@@ -105,17 +105,13 @@ def all_cells(kernels: list[Kernel]) -> list[Cell]:
                               for cell in run.results))
 
 
-def letters_of(result: Result) -> str:
-    return ''.join(sorted({LETTERS[kind] for kind in kinds_of(result)}))
-
-
-def outcome(cell: Cell, result: Optional[Result], heard: str = 'LMS') -> str:
-    """What became of it, for one who only has these mechanisms."""
+def outcome(cell: Cell, result: Optional[Result]) -> str:
+    """What became of it. A WARN() alone is no report of the kernel's debugging."""
     if result and result.status == SKIPPED:
         return SKIPPED
     if not result or result.reported is None:
         return NO_RESULT
-    if set(letters_of(result)) & set(heard):
+    if set(letters_of(result)) & set('LMS'):
         return REPORTED if cell.must == WRONG else FALSE
     return MISS if cell.must == WRONG else SILENT
 
@@ -126,11 +122,6 @@ def mark(cell: Cell, result: Optional[Result]) -> str:
     letters = letters_of(result) if result else ''
     return {REPORTED: letters, FALSE: f'FALSE {letters}', SILENT: '.', SKIPPED: '-',
             NO_RESULT: '?'}.get(what, what)
-
-
-def totals(kernel: Kernel, run: str, cells: list[Cell], heard: str = 'LMS') -> dict[str, int]:
-    every = [outcome(cell, kernel.result(run, cell), heard) for cell in cells]
-    return {what: every.count(what) for what in SUMS}
 
 
 # The verdict
@@ -192,12 +183,11 @@ def callbacks(cells: list[Cell]) -> list[str]:
 
 def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
     """The table of totals, with its header."""
-    table = [['', '', *SUMS, *(f'{what}, lockdep alone' for what in SUMS)]]
+    table = [['', '', *SUMS]]
     for kernel in kernels:
         for run in RUNS:
-            table.append([kernel.name, run, *(
-                str(number) for heard in ('LMS', 'L')
-                for number in totals(kernel, run, cells, heard).values())])
+            every = [outcome(cell, kernel.result(run, cell)) for cell in cells]
+            table.append([kernel.name, run, *(str(every.count(what)) for what in SUMS)])
     return table
 
 
@@ -209,29 +199,6 @@ def as_text(kernels: list[Kernel]) -> str:
         parts += [as_table([[must, *callbacks(cells)], *rows(kernel, cells, must)])
                   for must in CASES.values()]
     return '\n\n'.join([*parts, as_table(sums(kernels, cells))])
-
-
-def as_json(kernels: list[Kernel]) -> str:
-    cells = all_cells(kernels)
-
-    def of_run(kernel: Kernel, name: str, run: Run) -> dict[str, object]:
-        return {'hooks': run.session.hooks if run.session else (), 'trouble': run.trouble,
-                'totals': totals(kernel, name, cells),
-                'totals_lockdep_alone': totals(kernel, name, cells, 'L')}
-
-    def of_cell(kernel: Kernel, cell: Cell) -> dict[str, object]:
-        found: dict[str, object] = dict(cell._asdict())
-        for name in RUNS:
-            result = kernel.result(name, cell)
-            found[name] = {'outcome': outcome(cell, result),
-                           'kinds': kinds_of(result) if result else [],
-                           **({'reason': result.reason} if result and result.reason else {})}
-        return found
-
-    return json.dumps([{
-        'name': kernel.name, 'release': kernel.release, 'origin': kernel.origin,
-        'runs': {name: of_run(kernel, name, run) for name, run in kernel.runs.items()},
-        'cells': [of_cell(kernel, cell) for cell in cells]} for kernel in kernels], indent=1) + '\n'
 
 
 # All of it
@@ -258,27 +225,15 @@ def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
 
 def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
-    rules = read_skip_rules()
-    total, kernels = Verdict(), []
+    rules, kernels = read_skip_rules(), []
     for chosen in each_kernel(options):
-        try:
-            base = find_base(chosen)
-        except (Failure, OSError) as error:
-            if chosen is options:
-                raise
-            failure = as_failure(error)
-            total.fail(chosen.kver, str(failure), failure.code)
-            continue
+        base = find_base(chosen)
         kernels.append(Kernel(base.name, base.release, base.origin, {
             MAINLINE: run_one(chosen, replace(base, name=f'{base.name}-mainline'),
                               MAINLINE_PATCH),
             OURS: run_one(chosen, base)}))
     say('\n' + as_text(kernels) + '\n')
-    (REPO / 'build').mkdir(exist_ok=True)
-    write_atomically(REPO / 'build/matrix.json', as_json(kernels))
-    say('also in build/matrix.json')
-    total.add(judge_cells(kernels, rules))
-    return total
+    return judge_cells(kernels, rules)
 
 
 VERB = Verb('matrix', compare, BUILD)
