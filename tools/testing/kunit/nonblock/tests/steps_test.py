@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import unittest
 from unittest import mock
 
+from nonblock.kernel.kunit_run import descendants
 from nonblock.kernel.session import Impossible, check_machine
 from nonblock.options import Options
 from nonblock.verbs import test as verb, unit_tests
@@ -106,19 +106,14 @@ class StepTest(unittest.TestCase):
         self.assertIn(f'$(if $(filter test-all,$@),{" ".join(OTHERS)} test-all)', makefile)
 
 
-class UnitTestsTest(ScratchTest):
-    def test_interrupted(self) -> None:
-        text = ('import time, unittest\nclass A(unittest.TestCase):\n'
-                '    def test_a(self):\n        time.sleep(20)\n')
-        write(self.scratch / 'scratch', {'__init__.py': '', 'a_test.py': text, 'b_test.py': text})
-        since = time.monotonic()
-        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
-                mock.patch.object(sys, 'path', [str(self.scratch), *sys.path]), quiet(), \
-                mock.patch.object(unit_tests, 'as_completed', side_effect=KeyboardInterrupt), \
-                self.assertRaises(KeyboardInterrupt):
-            unit_tests.run(1)
-        self.assertLess(time.monotonic() - since, 15)
+def interrupt(*_: object) -> None:
+    """When the first one runs."""
+    while not descendants(os.getpid()):
+        time.sleep(0.05)
+    raise KeyboardInterrupt
 
+
+class UnitTestsTest(ScratchTest):
     def test_all_files_are_run(self) -> None:
         self.assertEqual(set(unit_tests.modules()), {
             '.'.join(path.relative_to(HERE.parent).with_suffix('').parts)
@@ -127,20 +122,33 @@ class UnitTestsTest(ScratchTest):
                              {name.rpartition('.')[2] for name in unit_tests.modules()})
 
     def test_files_in_processes_of_their_own(self) -> None:
-        """All that they say is shown, and each test counts, as does what comes before them."""
+        """All that they say is shown, and each file counts."""
         text = 'import os, unittest\nclass A(unittest.TestCase):\n    def test_a(self):\n        '
         write(self.scratch / 'scratch', {
             '__init__.py': '', 'good_test.py': f'{text}pass\n',
             'bad_test.py': f'{text}print("noise")\n        self.fail(os.getpid())\n',
             'skip_test.py': f'{text}self.skipTest("not here")\n', 'broken_test.py': 'import no\n'})
         with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
-                mock.patch.object(sys, 'path', [str(self.scratch), *sys.path]), \
                 quiet() as output:
             verdict = unit_tests.run(2)
-        self.assertEqual(str(verdict), '1 passed, 2 failed, 1 skipped')
-        self.assertIn('scratch.bad_test.A.test_a', '\n'.join(verdict.lines))
+        self.assertEqual(verdict.lines, ['FAILED scratch.bad_test: FAILED (failures=1)',
+                                         'FAILED scratch.broken_test: FAILED (errors=1)'])
+        self.assertEqual(verdict.passed, 2)
         self.assertNotIn(f'AssertionError: {os.getpid()}\n', output.getvalue())
-        self.assertIn('noise', output.getvalue())
+        for said in ('noise', 'No module named \'no\'', 'OK (skipped=1)'):
+            self.assertIn(said, output.getvalue())
+
+    def test_interrupted(self) -> None:
+        """It waits neither for those that run nor for those that do not yet."""
+        text = ('import time, unittest\nclass A(unittest.TestCase):\n'
+                '    def test_a(self):\n        time.sleep(20)\n')
+        write(self.scratch / 'scratch', {'__init__.py': '', 'a_test.py': text, 'b_test.py': text})
+        since = time.monotonic()
+        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), quiet(), \
+                mock.patch.object(unit_tests, 'zip', interrupt, create=True), \
+                self.assertRaises(KeyboardInterrupt):
+            unit_tests.run(1)
+        self.assertLess(time.monotonic() - since, 15)
 
 
 if __name__ == '__main__':
