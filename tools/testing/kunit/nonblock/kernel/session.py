@@ -53,9 +53,9 @@ class Session:
     def config(self) -> Path:
         return self.folder / '.config'
 
-    def prepare(self, without: str = '', patch: Optional[Path] = None) -> Session:
+    def prepare(self, topics: str = '', patch: Optional[Path] = None) -> Session:
         """With the tree of its base. `patch` goes on top of the hooks."""
-        found = Preparer(self.repo, self.base, without, patch).prepare()
+        found = Preparer(self.repo, self.base, topics, patch).prepare()
         say(found.summary)
         return replace(self, tree=found.path, hooks=tuple(found.hooks))
 

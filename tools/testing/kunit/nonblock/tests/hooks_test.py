@@ -7,12 +7,17 @@ import os
 import shutil
 import subprocess
 import unittest
+from unittest import mock
 
+from nonblock.kernel import session
+from nonblock.options import Options
+from nonblock.result.ktap import PASSED
 from nonblock.tests.fixtures import FOO_C, FOO_PATCH, TOP, diff, quiet, write
 from nonblock.tree.hooks import Hook, has_no_diff, read_hooks, take_back, touched_files
 from nonblock.tree.source import Base
-from nonblock.tree.prepare import Preparer, check_hooks
+from nonblock.tree.prepare import Preparer
 from nonblock.tests.prepare_test import HOOKED, TreeTest
+from nonblock.verbs import matrix, test
 
 
 class HookTest(TreeTest):
@@ -110,9 +115,9 @@ class HookTest(TreeTest):
 
     def test_last_variant_that_applies(self) -> None:
         write(self.repo, {'hooks/foo.patch': diff('mm/foo.c', 'x\n', 'y\n'),
-                          'hooks/7.11/foo.patch': diff('mm/foo.c', 'x\n', 'y\n')})
-        self.assertEqual(self.variants(v7_10='10', v7_9='9'), 'hooks/7.10/foo.patch applied')
-        self.assertIn('hook foo.patch: the variant hooks/7.10/foo.patch applies', self.output)
+                          'hooks/7.4/foo.patch': diff('mm/foo.c', 'x\n', 'y\n')})
+        self.assertEqual(self.variants(v7_3='3', v7_2='2'), 'hooks/7.3/foo.patch applied')
+        self.assertIn('hook foo.patch: the variant hooks/7.3/foo.patch applies', self.output)
 
     def test_a_name_that_is_no_version(self) -> None:
         self.assertEqual(self.variants(general='1', rcu='2'), 'hooks/foo.patch applied')
@@ -159,9 +164,10 @@ class HookTest(TreeTest):
                           '# files only: c-files.patch\n'
                           '# if a has b c: b.patch\nd.patch # if e or f has g: h\n'
                           'c.patch # why\n# topic three\n'})
-        self.assertEqual(read_hooks(self.repo, '^two/c'),
-                         [Hook('a.patch', 'one'), Hook('b.patch', 'two', ('a',), 'b c'),
-                          Hook('d.patch', 'two', ('e', 'f'), 'g: h')])
+        self.assertEqual(read_hooks(self.repo),
+                         [Hook('a.patch', 'one'), Hook('c-files.patch', 'two'),
+                          Hook('b.patch', 'two', ('a',), 'b c'),
+                          Hook('d.patch', 'two', ('e', 'f'), 'g: h'), Hook('c.patch', 'two')])
 
     def test_topic_of_no_prepared_tree(self) -> None:
         """Nothing of it is in there; what the kernel has of it stays."""
@@ -174,10 +180,7 @@ class HookTest(TreeTest):
             self.prepare()
             self.assertEqual(self.read('mm/bar.c'), there)
             self.assertEqual(self.read('mm/foo.c'), HOOKED)
-        seen = []
-        check_hooks(self.repo, self.base, self.scratch / 'check',
-                    lambda hook, failure: seen.append((hook, failure is None)))
-        self.assertEqual(seen, [('foo.patch', True), ('bar.patch', False)])     # it is there
+        self.assertEqual(self.check(), {'foo.patch': True, 'bar.patch': False})     # it is there
 
     @unittest.skipUnless(shutil.which('quilt'), 'no quilt here')
     def test_quilt(self) -> None:
@@ -213,10 +216,20 @@ class HookTest(TreeTest):
     def test_check_goes_on_after_a_failure(self) -> None:
         write(self.repo, {'hooks/series': 'bad.patch\n# if mm/foo.c has it: new.patch\nfoo.patch\n',
                           'hooks/bad.patch': diff('mm/bar.c', 'int baz;\n', 'int bay;\n')})
-        seen: dict[str, bool] = {}
-        check_hooks(self.repo, self.base, self.scratch / 'check',
-                    lambda hook, failure: seen.update({hook: failure is None}))
-        self.assertEqual(seen, {'bad.patch': False, 'foo.patch': True})
+        self.assertEqual(self.check(), {'bad.patch': False, 'foo.patch': True})
+
+    def check(self) -> dict[str, bool]:
+        """As make test does: which hooks apply. The patch of make matrix comes last."""
+        patch = self.scratch / 'mainline.patch'
+        patch.write_text(diff('mm/gone.c', '', 'int x;\n'))
+        with quiet(), mock.patch.object(test, 'REPO', self.repo), \
+                mock.patch.object(session, 'REPO', self.repo), \
+                mock.patch.object(matrix, 'MAINLINE_PATCH', patch):
+            verdict = test.hook_tests(Options(kdir=str(self.kernel)))
+        found = {one.label.removeprefix('hook '): one.status == PASSED for one in verdict.tests}
+        self.assertEqual(list(found)[-1], patch.name)
+        del found[patch.name]
+        return found
 
 
 class AppliedTest(TreeTest):
@@ -256,8 +269,7 @@ class AppliedTest(TreeTest):
     def test_changed_since(self) -> None:
         write(self.kernel, {'mm/tests/fake_kunit.c': 'int mine;\n', 'mm/bar.c': 'int bar = 2;\n'})
         self.prepare()
-        self.assertIn('taken as it is. Other than here: bar.patch, mm/tests/fake_kunit.c\n',
-                      self.output)
+        self.assertIn('taken as it is\n', self.output)
         self.assertEqual(self.read('mm/tests/fake_kunit.c'), 'int mine;\n')
         self.assertEqual(self.read('mm/bar.c'), 'int bar = 2;\n')
 
@@ -279,15 +291,18 @@ class AppliedTest(TreeTest):
         self.assertEqual(self.read('mm/tests/fake_kunit.c'), 'int mine;\n')
         self.assertTrue((self.tree / 'mm/tests/.kunitconfig').exists())
 
-    def test_without_some_hooks(self) -> None:
-        """As make matrix and make bench want it: they are taken back."""
+    def test_some_topics(self) -> None:
+        """As make bench wants it: the others are taken back."""
+        write(self.repo, {'hooks/series': '# topic one\nfoo.patch\n# topic two\nlater.patch\n'
+                          '# topic one-more\nbar.patch\n'})
         with quiet():
-            Preparer(self.repo, self.base, 'later').prepare()
+            Preparer(self.repo, self.base, 'one').prepare()
         self.assertEqual(self.read('mm/foo.c'), HOOKED)
         self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
         with quiet():
-            Preparer(self.repo, self.base, 'bar').prepare()
-        self.assertEqual(self.read('mm/bar.c'), 'int bar;\n')
+            Preparer(self.repo, self.base, 'one-').prepare()
+        self.assertEqual(self.read('mm/foo.c'), FOO_C)
+        self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
 
     def test_pristine(self) -> None:
         hooks = read_hooks(self.repo)

@@ -11,7 +11,7 @@ from unittest import mock
 
 from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import FOO_C, FOO_PATCH, TOP, ScratchTest, diff, quiet, snapshot, write
-from nonblock.tree.hooks import candidates, read_series
+from nonblock.tree.hooks import candidates, read_hooks
 from nonblock.tree.series import (ALL, FILES, NOBODY, read_files, read_message, read_topics,
                                   series, write_series)
 from nonblock.tree.source import from_kdir
@@ -329,8 +329,8 @@ class RepositoryTest(unittest.TestCase):
                          sorted(read_topics(TOP)))
 
     def test_each_hook_has_a_message(self) -> None:
-        for hook in read_series(TOP):
-            for patch in candidates(TOP, hook):
+        for hook in read_hooks(TOP):
+            for patch in candidates(TOP, hook.name):
                 with self.subTest(patch=patch.name):
                     subject, _, body = read_message(patch)
                     self.assertLessEqual(len(subject), 75)

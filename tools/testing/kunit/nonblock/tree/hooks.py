@@ -54,11 +54,8 @@ class Attempt:
 
 # hooks/series
 
-def read_hooks(repo: Path, without: str = '') -> list[Hook]:
-    """
-    The hooks in their order, but not those that `without` finds: a regular expression for
-    "topic/name".
-    """
+def read_hooks(repo: Path) -> list[Hook]:
+    """The hooks in their order."""
     try:
         lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:
@@ -84,29 +81,14 @@ def read_hooks(repo: Path, without: str = '') -> list[Hook]:
         if name:
             found.append(Hook(name, topic, tuple(files.split(' or ') if files else ()), text,
                               prepared))
-    return [hook for hook in found
-            if not without or not re.search(without, f'{hook.topic}/{hook.name}')]
-
-
-def prepared_hooks(repo: Path, without: str = '') -> list[Hook]:
-    """Those of a prepared tree."""
-    return [hook for hook in read_hooks(repo, without) if hook.prepared]
-
-
-def read_series(repo: Path, without: str = '') -> list[str]:
-    return [hook.name for hook in read_hooks(repo, without)]
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key to sort by, for which 7.10 is more than 7.9."""
-    return [(int(part or 0), text) for part, text in re.findall(r'(\d*)(\D*)', name)]
+    return found
 
 
 def candidates(repo: Path, name: str) -> list[Path]:
     """The patches to try: the general one, then the variants, the last one first."""
     hooks = repo / 'hooks'
     variants = sorted((path.name for path in hooks.iterdir() if path.is_dir()
-                       and path.name != COVERS), key=natural, reverse=True)
+                       and path.name != COVERS), reverse=True)
     return [path for path in (hooks / name, *(hooks / variant / name for variant in variants))
             if path.is_file()]
 

@@ -28,7 +28,7 @@ from typing import Callable, Iterable, Optional
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
 from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
-                                 prepared_hooks, touched_files, take_back, try_patches)
+                                 touched_files, take_back, try_patches)
 from nonblock.tree.source import Base, source_files
 from nonblock.tree.unifdef import unifdef
 
@@ -127,16 +127,17 @@ def begin_stage(repo: Path, base: Base, hooks: list[Hook], path: Path) -> Stage:
     return Stage(path)
 
 
-def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
+def fill_stage(repo: Path, base: Base, path: Path, topics: str = '',
                patch: Optional[Path] = None) -> Stage:
-    hooks, overlay = prepared_hooks(repo), overlay_files(repo)
+    """topics: what the names of those begin with whose hooks are wanted."""
+    hooks, overlay = [hook for hook in read_hooks(repo) if hook.prepared], overlay_files(repo)
     stage = begin_stage(repo, base, hooks, path)
     known = [name for name in overlay if os.path.lexists(base.path / name)]
     present = take_back(repo, hooks, path)
     if not present:
         refuse_known_files(base, known)
-    elif known == overlay and not without:
-        say_what_differs(repo, base, hooks, present)
+    elif known == overlay and not topics:
+        say(f'{base.origin} has the series already: it is taken as it is')
         stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
                        if hook.name in present]
     else:
@@ -145,8 +146,9 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
             'stay as they are there')
         stage.files = {name for patch in present.values() for name in touched_files(patch)}
     if not stage.hooks:
-        for hook in prepared_hooks(repo, without):
-            apply_hook(repo, base, stage, hook)
+        for hook in hooks:
+            if hook.topic.startswith(topics):
+                apply_hook(repo, base, stage, hook)
     if patch and (reasons := try_patches([patch], stage.path)[-1].reasons):
         raise Failure(EXIT_TREE, f'{patch} does not fit {base.origin}: {"; ".join(reasons)}')
     for name in overlay:
@@ -155,36 +157,6 @@ def fill_stage(repo: Path, base: Base, path: Path, without: str = '',
     if os.path.lexists(repo / KUNITCONFIG):
         add_file(repo, base, stage, KUNITCONFIG)
     return stage
-
-
-def say_what_differs(repo: Path, base: Base, hooks: list[Hook], present: dict[str, Path]) -> None:
-    """Of a tree that has the series: it is taken as it is, with what was changed there."""
-    changed = [hook.name for hook in hooks if hook.name not in present and hook.is_for(base.path)
-               and not any(map(has_no_diff, candidates(repo, hook.name)))]
-    with tempfile.TemporaryDirectory() as folder:
-        ours = Stage(Path(folder))
-        for name in overlay_files(repo):
-            add_file(repo, base, ours, name)
-        changed += sorted(name for name in ours.files
-                          if not same(ours.path / name, base.path / name))
-    say(f'{base.origin} has the series already: it is taken as it is'
-        + (f'. Other than here: {", ".join(changed)}' if changed else ''))
-
-
-def check_hooks(repo: Path, base: Base, path: Path,
-                report: Callable[[str, Optional[Failure]], None], without: str = '') -> None:
-    """Apply each hook to this kernel; report each, and go on after a failure."""
-    hooks = read_hooks(repo, without)
-    stage = begin_stage(repo, base, hooks, path)
-    for hook in hooks:
-        before = len(stage.hooks)
-        try:
-            apply_hook(repo, base, stage, hook)
-            if len(stage.hooks) > before:
-                report(hook.name, None)
-        except Failure as failure:
-            report(hook.name, failure)
-    shutil.rmtree(path)
 
 
 # Files
@@ -243,10 +215,10 @@ class Manifest:
 class Preparer:
     """Prepares the tree of one base in build/<name>."""
 
-    def __init__(self, repo: Path, base: Base, without: str = '', patch: Optional[Path] = None):
+    def __init__(self, repo: Path, base: Base, topics: str = '', patch: Optional[Path] = None):
         self.repo = repo
         self.base = base
-        self.without = without      # hooks, by a regular expression
+        self.topics = topics        # what the names of those begin with that are wanted
         self.patch = patch          # on top of the others
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
@@ -267,7 +239,7 @@ class Preparer:
                           'a blank or a colon in its path. Move the repository elsewhere.')
         self.build.mkdir(parents=True, exist_ok=True)
         say_what_is_left_out(self.repo)
-        stage = fill_stage(self.repo, self.base, self.build / 'stage', self.without, self.patch)
+        stage = fill_stage(self.repo, self.base, self.build / 'stage', self.topics, self.patch)
         if not self.tree.is_dir():
             self._copy_base()
         if changed := self._install(stage):

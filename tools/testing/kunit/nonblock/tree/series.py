@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonblock.common import EXIT_MACHINE, EXIT_TREE, EXIT_USAGE, Failure, capture, say, tool_failure
-from nonblock.tree.hooks import COVERS, SERIES, Hook, read_hooks, read_series, take_back
+from nonblock.tree.hooks import COVERS, SERIES, Hook, read_hooks, take_back
 from nonblock.tree.source import Base
 from nonblock.tree.prepare import (add_file, apply_hook, begin_stage, copy, overlay_files,
                                    refuse_known_files)
@@ -34,7 +34,7 @@ NOBODY = 'Nobody <nobody@example.invalid>'
 
 def read_files(repo: Path) -> dict[str, list[str]]:
     """The repository's files that each hook brings along; all of them, each once."""
-    overlay, series = overlay_files(repo), read_series(repo)
+    overlay, series = overlay_files(repo), [hook.name for hook in read_hooks(repo)]
     try:
         lines = (repo / FILES).read_text(encoding='utf-8').splitlines()
     except FileNotFoundError:

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass, replace
-from typing import Callable, Iterable, Optional
+from functools import partial
+from typing import Callable, Iterable
 
 from nonblock.common import REPO, Failure, as_failure, say
 from nonblock.explain.kinds import KNOWN, reworded
 from nonblock.kernel.session import Impossible, find_base, locked
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
-from nonblock.tree.prepare import check_hooks, fill_stage
+from nonblock.tree.hooks import read_hooks
+from nonblock.tree.prepare import apply_hook, begin_stage, fill_stage
 from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
 from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, mutants, run, unit_tests
 
@@ -24,18 +25,23 @@ def hook_tests(options: Options) -> Verdict:
     folder = REPO / 'build' / base.name / 'hooks.tmp'
     verdict = Verdict()
 
-    def note(hook: str, failure: Optional[Failure]) -> None:
-        say(f'hook {hook} on {base.name}: {"does not apply" if failure else "ok"}')
-        verdict.note(f'hook {hook}', str(failure or ''), failure.code if failure else 0)
+    def check(name: str, apply: Callable[[], object]) -> None:
+        trouble, code = '', 0
+        try:
+            apply()
+        except Failure as failure:
+            trouble, code = str(failure), failure.code
+        say(f'hook {name} on {base.name}: {"does not apply" if trouble else "ok"}')
+        verdict.note(f'hook {name}', trouble, code)
 
     with locked(base):
-        check_hooks(REPO, base, folder, note)
-        try:
-            fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH)
-            note(matrix.MAINLINE_PATCH.name, None)
-        except Failure as failure:
-            note(matrix.MAINLINE_PATCH.name, failure)
-        shutil.rmtree(folder, ignore_errors=True)
+        hooks = [hook for hook in read_hooks(REPO) if hook.is_for(base.path)]
+        stage = begin_stage(REPO, base, hooks, folder)
+        for hook in hooks:
+            check(hook.name, partial(apply_hook, REPO, base, stage, hook))
+        check(matrix.MAINLINE_PATCH.name,
+              lambda: fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH))
+        shutil.rmtree(folder)
     return verdict
 
 
@@ -118,14 +124,11 @@ def run_step(step: Step, options: Options) -> Verdict:
 
 def run_steps(steps: Iterable[Step], options: Options,
               kernels: Iterable[str] = tuple(SUITES)) -> Verdict:
-    since, total = time.monotonic(), unit_tests.run(options.jobs)
-    times = [f'{time.monotonic() - since:5.0f} s  the runner\'s own tests']
+    total = unit_tests.run(options.jobs)
     for kver in kernels:
         for step in (step for step in steps if kver in step.kernels):
-            since = time.monotonic()
             total.add(run_step(step, replace(options, kver=kver)))
-            times.append(f'{time.monotonic() - since:5.0f} s  {step.title} on {kver}')
-    say('\n'.join(['== where the time went', *times, '== total']))
+    say('== total')
     return total
 
 
