@@ -37,18 +37,14 @@ def cases_of(units: list[str]) -> list[Case]:
             scan_source((SOURCES / f'{unit}_kunit.c').read_text(encoding='utf-8'), unit)]
 
 
-def mend(repo: Path, tree: Path, unit: str, folder: Path) -> bool:
-    """The driver's files with its patch; False if the tree has it already."""
+def mend(repo: Path, tree: Path, unit: str, folder: Path) -> None:
+    """The driver's files with its patch."""
     patches = candidates(repo, UNITS[unit])
     for name in touched_files(patches[0]):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / name, folder / name)
-    attempts = try_patches(patches, folder)
-    if not attempts[-1].reasons:
-        return True
-    if try_patches(patches, folder, '--reverse', '--dry-run')[-1].reasons:
-        raise Failure(EXIT_TREE, f'{UNITS[unit]}: {"; ".join(attempts[-1].reasons)}')
-    return False
+    if reasons := try_patches(patches, folder)[-1].reasons:
+        raise Failure(EXIT_TREE, f'{UNITS[unit]}: {"; ".join(reasons)}')
 
 
 def build(session: Session, folder: Path, units: list[str]) -> None:
@@ -66,15 +62,12 @@ def run(session: Session) -> Verdict:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
     units = units_for(session.repo, session.tree)
-    wrong = [unit for unit in units if mend(session.repo, session.tree, unit, after)]
+    for unit in units:
+        mend(session.repo, session.tree, unit, after)
     total = Verdict()
-    runs: list[tuple[Path, list[str], list[FailureRule]]] = [
-        (before, wrong, read_failure_rules(FAILURES)), (after, units, [])]
-    for folder, chosen, rules in runs:
-        if not chosen:
-            continue
-        build(session, folder, chosen)
+    for folder, rules in (before, read_failure_rules(FAILURES)), (after, list[FailureRule]()):
+        build(session, folder, units)
         load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
-            f'{folder.name}/{unit}_test.ko' for unit in chosen)), tuple(chosen))
-        total.add(modules.run_loads([load], session, cases_of(chosen), [], rules).tell(session))
+            f'{folder.name}/{unit}_test.ko' for unit in units)), tuple(units))
+        total.add(modules.run_loads([load], session, cases_of(units), [], rules).tell(session))
     return total
