@@ -152,11 +152,7 @@ class ReportTest(LogTest):
         shown = self.shown.splitlines()
         self.assertEqual(shown[0], 'boot report-allocation made this report:')
         self.assertEqual(shown[2], '    WARNING: possible recursive locking detected')
-        # Its first lines, and the callback, further down
-        self.assertEqual(len(shown), 1 + e2e.EXCERPT + 4)
-        self.assertEqual((shown[-4], shown[-2]), ('    ...', '    ...'))
-        self.assertRegex(shown[-3], '4 locks held by oom_reaper/12:')
-        self.assertRegex(shown[-1], r'\(mmu_notifier_nonblock\).*, at: fake_range_start\+0x0/0x50')
+        self.assertEqual(len(shown), 1 + e2e.EXCERPT)
 
     def test_report_where_none_may_be(self) -> None:
         self.assertEqual(self.judge(recorded('report')), [

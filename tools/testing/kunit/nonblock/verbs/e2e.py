@@ -149,17 +149,10 @@ def expected_tests(tree: Path, suite: Suite = E2E) -> dict[str, list[str]]:
 
 # The verdict
 
-def excerpt(lines: list[str], found: list[int]) -> str:
-    """The log from before the first of these lines, and the others of them, to be shown."""
-    first = max(found[0] - 1, 0)
-    end = min(first + EXCERPT, len(lines))
-    numbers = [*range(first, end), *(number for number in found if number >= end)]
-    shown = []
-    for before, number in zip([first - 1, *numbers], numbers):
-        if number > before + 1:
-            shown.append('...')
-        shown.append(lines[number])
-    return '\n'.join(f'    {line}' for line in shown)
+def excerpt(lines: list[str], first: int) -> str:
+    """The log from before this line, to be shown."""
+    first = max(first - 1, 0)
+    return '\n'.join(f'    {line}' for line in lines[first:first + EXCERPT])
 
 
 def find_lines(lines: list[str], patterns: Iterable[str]) -> tuple[list[int], str]:
@@ -186,12 +179,12 @@ def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) 
     found, missing = find_lines(lines, boot.wanted)
     label = f'boot {boot.name}: log'
     if bad is not None:
-        shown = excerpt(lines, [bad])
+        shown = excerpt(lines, bad)
         say(f'boot {boot.name} shows what it must not:\n{shown}')
         verdict.fail(label, f'must not have: {lines[bad].strip()}', report=shown)
         return
     if found:
-        say(f'boot {boot.name} made this report:\n{excerpt(lines, found)}')
+        say(f'boot {boot.name} made this report:\n{excerpt(lines, found[0])}')
     verdict.note(label, f'has no line for "{missing}"' if missing else '')
 
 
@@ -204,7 +197,7 @@ def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status:
                 log.panic if status and log.panic else
                 f'the kernel ended with exit status {status}' if status else
                 'the program ended without a result')
-        end = excerpt(lines, [max(len(lines) - EXCERPT + 1, 0)]) if lines else ''
+        end = excerpt(lines, len(lines) - EXCERPT + 1)
         verdict.fail(f'{boot.name}: {where}', what, EXIT_HANG, 'HANG' if timed_out else 'CRASH',
                      end)
         if lines and not log.panic.startswith('Kernel panic'):
