@@ -66,11 +66,6 @@ def includers(tree: Path, headers: Iterable[str], folders: Iterable[str]) -> set
             if any(line in path.read_text(encoding='utf-8') for line in lines)}
 
 
-def enabled_objects(output: str) -> set[str]:
-    """And folders, which end in a slash."""
-    return {name for name in output.split() if name.endswith(('.o', '/'))}
-
-
 # Has the Makefile of a folder tell what it would build
 ASK = '''
 include $(out)/include/config/auto.conf
@@ -140,7 +135,8 @@ class Builder:
                          kunit_run.environment())
         if result.returncode:
             raise Failure(EXIT_BUILD, f'{folder}/Makefile: {result.stderr.strip()}')
-        return enabled_objects(result.stdout)
+        # And folders
+        return {name for name in result.stdout.split() if name.endswith(('.o', '/'))}
 
     def objects(self, files: Iterable[str]) -> list[str]:
         """The objects of those source files that this configuration builds."""
@@ -157,12 +153,12 @@ class Builder:
                 found.append(target)
         return found
 
-    def build(self, files: Iterable[str], *arguments: str) -> tuple[int, str, set[tuple[str, str]]]:
+    def build(self, files: Iterable[str]) -> tuple[int, str, set[tuple[str, str]]]:
         """How many objects were compiled, what went wrong, and the warnings."""
         objects = self.objects(files)
         if not objects:
             return 0, '', set()     # make without a target would build all
-        status, output = self.make('W=1', '--keep-going', *arguments, *objects)
+        status, output = self.make('W=1', '--keep-going', *objects)
         compiled = len(re.findall(r'^  CC (?:\[M\])? +\S+\.o$', output, re.MULTILINE))
         trouble = ''
         if status:

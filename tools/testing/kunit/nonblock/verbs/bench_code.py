@@ -27,10 +27,6 @@ def off_options() -> dict[str, str]:
     return {**read_config(BENCH_CONFIG), **OFF}
 
 
-def off_builder(tree: Path, jobs: int) -> Builder:
-    return Builder(Config('x86_64, bench off', 'x86_64', off_options()), tree, jobs)
-
-
 def touched_sources(sides: dict[str, Session]) -> list[str]:
     """Mainline's C files that our hooks change, themselves or in a header."""
     ours, tree = sides[OURS], sides[FIXES].tree
@@ -64,7 +60,9 @@ def first_difference(one: str, other: str) -> str:
 def compare_off(sides: dict[str, Session], verdict: Verdict) -> None:
     """One test for each object."""
     sources = touched_sources(sides)
-    builders = {side: off_builder(session.tree, session.jobs) for side, session in sides.items()}
+    config = Config('x86_64, bench off', 'x86_64', off_options())
+    builders = {side: Builder(config, session.tree, session.jobs)
+                for side, session in sides.items()}
     objects: list[str] = []
     for side, builder in builders.items():
         say(f'lockdep off: building the touched objects in {builder.out.name} of {side} ...')

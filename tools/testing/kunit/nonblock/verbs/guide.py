@@ -144,17 +144,17 @@ def mismatch(shown: list[str], printed: list[str]) -> str:
 MARK = 'guide-command'
 
 
-def script(commands: Iterable[Command], mark: str = MARK) -> str:
+def script(commands: Iterable[Command]) -> str:
     """Runs all of them, a failed one or not, with a line after each that tells its status."""
-    return ''.join(f'{command.text}\necho "{mark} $?"\n' for command in commands)
+    return ''.join(f'{command.text}\necho "{MARK} $?"\n' for command in commands)
 
 
-def split_output(text: str, mark: str = MARK) -> list[tuple[str, list[str]]]:
+def split_output(text: str) -> list[tuple[str, list[str]]]:
     """Of each command that ended: its status, and what was printed, but for empty lines."""
     found = []
     lines: list[str] = []
     for line in text.splitlines():
-        if match := re.fullmatch(rf'(.*){mark} (\d+)', line.rstrip()):
+        if match := re.fullmatch(rf'(.*){MARK} (\d+)', line.rstrip()):
             found.append((match[2], [*lines, *([match[1]] if match[1] else [])]))
             lines = []
         elif line.strip():
