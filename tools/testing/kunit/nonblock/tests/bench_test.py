@@ -7,9 +7,8 @@ import unittest
 from dataclasses import replace
 
 from nonblock.kernel import machine
-from nonblock.verbs import bench, bench_code
-from nonblock.verbs.bench import Measured, Ratio
-from nonblock.verbs.bench_code import FIXES, OURS
+from nonblock.verbs import bench
+from nonblock.verbs.bench import FIXES, OURS, Measured, Ratio
 from nonblock.common import Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, write
 from nonblock.tree.hooks import read_hooks
@@ -112,14 +111,14 @@ class TreeTest(ScratchTest):
                           '--- /dev/null\n+++ b/mm/new.c\n'})
         write(self.kernel, {'include/linux/foo.h': '', 'mm/user.c': '#include <linux/foo.h>\n'})
         session = replace(self.session(), hooks=('hooks/foo.patch',))
-        self.assertEqual(bench_code.touched_sources({FIXES: session, OURS: session}),
+        self.assertEqual(bench.touched_sources({FIXES: session, OURS: session}),
                          ['mm/foo.c', 'mm/user.c'])
 
     def test_difference_names_the_function(self) -> None:
         code = '0000000000000000 <foo>:\n   0:\tc3\tret\n'
-        self.assertEqual(bench_code.first_difference(code, code.replace('c3\tret', '90\tnop')),
+        self.assertEqual(bench.first_difference(code, code.replace('c3\tret', '90\tnop')),
                          'foo: 0: c3 ret | 0: 90 nop')
-        self.assertEqual(bench_code.first_difference(code, code + 'more'), 'one is longer')
+        self.assertEqual(bench.first_difference(code, code + 'more'), 'one is longer')
 
     def test_machine(self) -> None:
         # Without TCG it does not count, and the module takes addresses as they are.
