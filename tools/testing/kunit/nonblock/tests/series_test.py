@@ -281,9 +281,6 @@ class FilesTest(SeriesTest):
     def test_hook_that_is_not_in_the_series(self) -> None:
         self.refuse_files('bar.patch\n\tmm/tests/\n', ':1: bar.patch', 'no such hook')
 
-    def test_hook_named_twice(self) -> None:
-        self.refuse_files('foo.patch\nfoo.patch\n\tmm/tests/\n', ':2: foo.patch', 'before')
-
     def test_file_of_no_hook(self) -> None:
         self.refuse_files('\tmm/tests/\n', ':1: mm/tests/', 'which hook')
 

@@ -53,10 +53,7 @@ def read_files(repo: Path) -> dict[str, list[str]]:
             hook = name
             if hook not in series:
                 raise Failure(EXIT_TREE, f'{where}: hooks/series has no such hook')
-            if hook in found:
-                raise Failure(EXIT_TREE, f'{where}: this hook was there before; put its files '
-                              'together')
-            found[hook] = []
+            found.setdefault(hook, [])
             continue
         if not hook:
             raise Failure(EXIT_TREE, f'{where}: which hook brings it? Its name goes above, at the '
