@@ -6,8 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, ContextManager, Iterator, Optional
 
@@ -28,7 +27,6 @@ class Session:
     hooks: tuple[str, ...] = ()
     jobs: int = 1
     raw: bool = False           # show the kernel's whole output
-    since: float = field(default_factory=time.monotonic)
 
     @property
     def build(self) -> Path:
@@ -55,9 +53,8 @@ class Session:
 
     def prepare(self, topics: str = '', patch: Optional[Path] = None) -> Session:
         """With the tree of its base. `patch` goes on top of the hooks."""
-        found = Preparer(self.repo, self.base, topics, patch).prepare()
-        say(found.summary)
-        return replace(self, tree=found.path, hooks=tuple(found.hooks))
+        hooks = Preparer(self.repo, self.base, topics, patch).prepare()
+        return replace(self, hooks=tuple(hooks))
 
     def beside(self, suffix: str) -> Session:
         """Another tree of the same base."""
@@ -152,10 +149,9 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
 def prepared(options: Options, machine: Machine | tuple[UserMode, Qemu],
              base: Optional[Base] = None, patch: Optional[Path] = None) -> Iterator[Session]:
     """Prepare the tree, and hold its lock."""
-    since = time.monotonic()
     base = base or find_base(options)
     if not isinstance(machine, Machine):
         machine = find_machine(options, base, *machine)
     with locked(base):
         yield Session(REPO, base, machine, REPO / 'build' / base.name / 'linux', (), options.jobs,
-                      options.v, since=since).prepare(patch=patch)
+                      options.v).prepare(patch=patch)

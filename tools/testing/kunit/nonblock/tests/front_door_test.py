@@ -42,9 +42,7 @@ class RunTest(FrontDoorTest):
     def test_passed(self) -> None:
         result = self.run_fake('passed', 'passed')
         self.assertEqual(result.returncode, 0, result.stderr)
-        lines = result.stdout.splitlines()
-        self.assertEqual(lines[-1], '4 passed, 0 failed')
-        self.assertRegex(lines[-2], r'^time: tree \d+ s, build \d+ s, run \d+ s$')
+        self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
         self.assertNotIn('\033', result.stdout)
 
     def test_failed(self) -> None:

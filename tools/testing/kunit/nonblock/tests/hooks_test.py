@@ -105,7 +105,7 @@ class HookTest(TreeTest):
         for place, value in patches.items():
             folder = place.removeprefix('v').replace('_', '.') + '/' if place != 'general' else ''
             write(self.repo, {f'hooks/{folder}foo.patch': FOO_PATCH.replace('= 9', f'= {value}')})
-        hook = self.prepare().hooks[0]
+        hook = self.prepare()[0]
         applied = f'= {list(patches.values())[0]};' in self.read('mm/foo.c')
         return hook + (' applied' if applied else '')
 
@@ -251,7 +251,7 @@ class AppliedTest(TreeTest):
         shutil.rmtree(self.tree.parent)
 
     def test_whole(self) -> None:
-        hooks = self.prepare().hooks
+        hooks = self.prepare()
         self.assertIn(f'{self.kernel} has the series already: it is taken as it is\n', self.output)
         self.assertEqual(self.contents(), {os.path.relpath(path, self.kernel): path.read_text()
                                            for path in self.kernel.rglob('*') if path.is_file()})
@@ -263,7 +263,7 @@ class AppliedTest(TreeTest):
         (self.repo / 'hooks/bar.patch').rename(self.repo / 'hooks/6.12/bar.patch')
         write(self.repo, {'hooks/bar.patch': diff('mm/bar.c', 'int x;\n', 'int y;\n')})
         write(self.kernel, {'mm/foo.c': 'int more;\n' + (self.kernel / 'mm/foo.c').read_text()})
-        self.assertIn('hooks/6.12/bar.patch', self.prepare().hooks)
+        self.assertIn('hooks/6.12/bar.patch', self.prepare())
         self.assertIn('has the series already: it is taken as it is\n', self.output)
 
     def test_changed_since(self) -> None:

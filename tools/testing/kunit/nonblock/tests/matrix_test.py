@@ -13,6 +13,7 @@ from nonblock.tests.fixtures import HERE, TOP, ScratchTest, diff, write
 from nonblock.verbs.matrix import MAINLINE, OURS, PROTECTED, WRONG, Cell, Kernel, Run
 from nonblock.result.ktap import parse_log
 from nonblock.result.verdict import SkipRule
+from nonblock.tree.source import Base
 
 DATA = HERE / 'tests/test_data/matrix'
 RULES = [SkipRule('no two-pass', 'none', 'x'), SkipRule('tiny RCU', 'none', 'x'),
@@ -38,7 +39,8 @@ class MatrixTest(ScratchTest):
                    trouble, EXIT_HANG)
 
     def kernels(self, mainline: str = '', ours: str = '') -> list[Kernel]:
-        return [Kernel('6.12', '6.12.117', 'linux-source-6.12 <6.12.117>', {
+        base = Base('6.12', self.kernel, 'linux-source-6.12 6.12.117', '6.12.117', True)
+        return [Kernel(base, {
             MAINLINE: self.run_of(mainline or self.log), OURS: self.run_of(ours or self.log)})]
 
     def judge(self, mainline: str = '', ours: str = '') -> list[str]:

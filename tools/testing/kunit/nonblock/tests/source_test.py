@@ -64,8 +64,9 @@ class KdirTest(ScratchTest):
 
     def test_a_prepared_tree(self) -> None:
         with quiet():
-            prepared = Preparer(self.repo, self.base()).prepare()
-        self.refuse(prepared.path, 'inside')
+            prepared = Preparer(self.repo, self.base())
+            prepared.prepare()
+        self.refuse(prepared.tree, 'inside')
 
     def test_dirty_git_tree(self) -> None:
         self.make_dirty_git()
@@ -75,8 +76,9 @@ class KdirTest(ScratchTest):
         for name in ('mm/gone.c', 'mm/built.o', '.git/HEAD'):
             self.assertNotIn(name, files)
         with quiet():
-            prepared = Preparer(self.repo, self.base()).prepare()
-        self.assertEqual((prepared.path / 'mm/bar.c').read_text(), 'int edited;\n')
+            prepared = Preparer(self.repo, self.base())
+            prepared.prepare()
+        self.assertEqual((prepared.tree / 'mm/bar.c').read_text(), 'int edited;\n')
 
     def test_git_tree_of_someone_else(self) -> None:
         self.make_dirty_git()

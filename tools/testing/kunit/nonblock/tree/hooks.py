@@ -175,7 +175,7 @@ def take_back(repo: Path, hooks: list[Hook], folder: Path) -> dict[str, Path]:
 
 # What does not fit
 
-def reject(repo: Path, attempt: Attempt, folder: Path, rejected: Path) -> None:
+def reject(attempt: Attempt, folder: Path, rejected: Path) -> None:
     """
     Leave what a person needs to port the patch: in a/ the files as they are in this
     kernel, in b/ the same with what fits, and .rej files with what does not.
@@ -198,7 +198,7 @@ def misfit(repo: Path, hook: Hook, attempts: list[Attempt], folder: Path, reject
         return Failure(EXIT_TREE, f'{SERIES} lists {hook.name}, and there is no hooks/{hook.name} '
                        f'and no hooks/VARIANT/{hook.name}. Add it, or take it out of {SERIES}.')
     closest = min(attempts, key=lambda attempt: attempt.failed or 1000)
-    reject(repo, closest, folder, rejected)
+    reject(closest, folder, rejected)
     where = os.path.relpath(rejected, repo)
     tried = [f'{os.path.relpath(attempt.patch, repo)}: {"; ".join(attempt.reasons)}'
              for attempt in attempts]

@@ -52,13 +52,6 @@ class Stage:
     hooks: list[str] = field(default_factory=list)  # the patches that were used
 
 
-@dataclass(frozen=True)
-class Tree:
-    path: Path
-    hooks: list[str]
-    summary: str
-
-
 # The stage
 
 def is_source(name: str) -> bool:
@@ -232,7 +225,8 @@ class Preparer:
     def _save(self) -> None:
         write_atomically(self.build / 'manifest.json', json.dumps(vars(self.manifest)))
 
-    def prepare(self) -> Tree:
+    def prepare(self) -> list[str]:
+        """Returns the hooks that were applied."""
         # kbuild cannot cope with these, and says so less clearly.
         if re.search(r'[\s:]', str(self.build)):
             raise Failure(EXIT_USAGE, f'{self.build}: the kernel cannot be built in a folder with '
@@ -249,8 +243,9 @@ class Preparer:
         if edited := [name for name in sorted(self.manifest.sources()) if self._is_edited(name)]:
             remark(f'note: edited by hand in {where}, and kept: {", ".join(edited)}. Remove that '
                    'folder to start afresh.')
-        return Tree(self.tree, stage.hooks, f'tree: {where} ({self.base.origin}, '
-                    f'{len(stage.hooks)} hooks, {len(overlay_files(self.repo))} files)')
+        say(f'tree: {where} ({self.base.origin}, {len(stage.hooks)} hooks, '
+            f'{len(overlay_files(self.repo))} files)')
+        return stage.hooks
 
     def _signatures(self) -> dict[str, list[int]]:
         if self.base.immutable and self.manifest.base == str(self.base.path):

@@ -67,10 +67,8 @@ class Run:
 
 @dataclass
 class Kernel:
-    name: str                   # of its folder in build/
-    release: str
-    origin: str
-    runs: dict[str, Run] = field(default_factory=dict)
+    base: Base
+    runs: dict[str, Run]
 
     def result(self, run: str, cell: Cell) -> Optional[Result]:
         return self.runs[run].results.get(cell)
@@ -134,7 +132,7 @@ def judge_cells(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
         verdict.fail('', 'no kernel has run a cell')
     for kernel in kernels:
         for name, run in kernel.runs.items():
-            where, part = f'{kernel.name} {name}', Verdict()
+            where, part = f'{kernel.base.name} {name}', Verdict()
             missing = [cell for cell in cells
                        if outcome(cell, run.results.get(cell)) == NO_RESULT]
             if run.trouble:
@@ -187,14 +185,14 @@ def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
     for kernel in kernels:
         for run in RUNS:
             every = [outcome(cell, kernel.result(run, cell)) for cell in cells]
-            table.append([kernel.name, run, *(str(every.count(what)) for what in SUMS)])
+            table.append([kernel.base.name, run, *(str(every.count(what)) for what in SUMS)])
     return table
 
 
 def as_text(kernels: list[Kernel]) -> str:
     cells, parts = all_cells(kernels), []
     for kernel in kernels:
-        parts.append('\n'.join([f'== Linux {kernel.release} ({kernel.origin})', '',
+        parts.append('\n'.join([f'== Linux {kernel.base.release} ({kernel.base.origin})', '',
                                 *(part + '.' for part in LEGEND.split('; ')), SIDES]))
         parts += [as_table([[must, *callbacks(cells)], *rows(kernel, cells, must)])
                   for must in CASES.values()]
@@ -228,7 +226,7 @@ def compare(options: Options) -> Verdict:
     rules, kernels = read_skip_rules(), []
     for chosen in each_kernel(options):
         base = find_base(chosen)
-        kernels.append(Kernel(base.name, base.release, base.origin, {
+        kernels.append(Kernel(base, {
             MAINLINE: run_one(chosen, replace(base, name=f'{base.name}-mainline'),
                               MAINLINE_PATCH),
             OURS: run_one(chosen, base)}))

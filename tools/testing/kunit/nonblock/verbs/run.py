@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import time
-
-from nonblock.common import EXIT_BUILD, say
+from nonblock.common import EXIT_BUILD
 from nonblock.kernel import kunit_run
 from nonblock.kernel.machine import qemu_run, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
@@ -17,12 +15,7 @@ from nonblock.verbs import BUILD, MACHINE, Verb
 
 def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]:
     """Build and run."""
-    took = time.monotonic() - session.since
     outcome = kunit_run.run(session, quiet and not session.raw)
-    seconds = outcome.seconds
-    say(f'time: tree {took:.0f} s, build '
-        f'{seconds.get("configure", 0) + seconds.get("build", 0):.0f} s, '
-        f'run {seconds.get("run", 0):.0f} s')
     if not outcome.built:
         return outcome, Log()
     with open(session.folder / 'test.log', encoding='utf-8', errors='replace') as file:
