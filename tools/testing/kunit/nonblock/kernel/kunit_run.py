@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,26 +113,22 @@ def _call(session: Session, arguments: list[str], quiet: bool = False) -> Outcom
         env['PATH'] = f'{path}:{env["PATH"]}'
         prefix = f'PATH={shlex.quote(path)}:$PATH '
     say(f'$ cd {shlex.quote(str(session.tree))} && {prefix}{shlex.join(command)}')
-    # On a terminal kunit.py shall see one, for its colours.
-    output, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
     # A session of its own: Ctrl-C comes to us only, and we stop all of it.
     process = subprocess.Popen(command, cwd=session.tree, env=env, stdin=subprocess.DEVNULL,
-                               stdout=theirs, stderr=theirs, start_new_session=True)
-    os.close(theirs)
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               start_new_session=True)
     try:
-        return _follow(process, output, session, quiet)
+        return _follow(process, session, quiet)
     except BaseException:
         stop(process)
         raise
-    finally:
-        os.close(output)
 
 
-def _follow(process: subprocess.Popen[bytes], output: int, session: Session,
-            quiet: bool) -> Outcome:
+def _follow(process: subprocess.Popen[bytes], session: Session, quiet: bool) -> Outcome:
+    assert process.stdout
+    output = process.stdout.fileno()
     outcome, progress = Outcome(), Progress('building')
     phase, since = 'configure', time.monotonic()
-    timeout = limit = session.machine.timeout + GRACE
     tail = b''
     last = ''
 
@@ -146,10 +140,7 @@ def _follow(process: subprocess.Popen[bytes], output: int, session: Session,
 
     while True:
         if select.select([output], [], [], 0.5)[0]:
-            try:
-                data = os.read(output, 65536)
-            except OSError:     # a terminal's way to say that it is closed
-                data = b''
+            data = os.read(output, 65536)
             if not data:
                 break
             *lines, tail = (tail + data).split(b'\n')
@@ -164,16 +155,13 @@ def _follow(process: subprocess.Popen[bytes], output: int, session: Session,
                     outcome.error = line.strip()
         if phase == 'build' and progress.due():
             progress.update(f'{count_objects(session.folder)} objects')
-        if phase == 'run' and time.monotonic() - since > limit:
-            if limit > timeout:
-                stop(process)
-                break
-            # Only the kernel at first: kunit.py has yet to write the log.
+        if phase == 'run' and time.monotonic() - since > session.machine.timeout + GRACE:
+            # Only the kernel: kunit.py has yet to write the log.
             outcome.timed_out = True
-            limit += GRACE
             signal_all(descendants(process.pid), signal.SIGKILL)
     if tail and not quiet:
         say(tail.decode(errors='replace'))
+    process.stdout.close()
     outcome.status = process.wait()
     enter('done')
     outcome.error = outcome.error or last

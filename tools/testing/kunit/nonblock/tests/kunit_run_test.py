@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import unittest
+from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 from nonblock.kernel import kunit_run
-from nonblock.tests.fixtures import ScratchTest, write
+from nonblock.tests.fixtures import ScratchTest, quiet, write
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import UML
 
@@ -49,6 +51,19 @@ class ReplayTest(ScratchTest):
         with mock.patch.object(kunit_run, '_call', kunit):
             kunit_run.run(self.session(tree=self.scratch / 'linux'))
         self.assertEqual(log.read_text(encoding='utf-8'), 'ok 1 each_claims_its_own\n')
+
+
+class HangTest(ScratchTest):
+    def test_kunit_py_does_not_stop_it(self) -> None:
+        """The kernel is killed, and kunit.py writes the log."""
+        write(self.scratch, {'log': 'KTAP version 1\n'})
+        session = self.session(replace(UML, timeout=1))
+        with quiet() as output, mock.patch.object(kunit_run, 'GRACE', 0), \
+                mock.patch.dict(os.environ, {'FAKE': 'wait', 'FAKE_LOG': f'{self.scratch}/log'}):
+            outcome = kunit_run.run(session)
+        self.assertEqual((outcome.built, outcome.timed_out), (True, True))
+        child = next(line for line in output.getvalue().splitlines() if line.startswith('child'))
+        self.assertFalse(Path(f'/proc/{child.split()[1]}').exists())
 
 
 class EnvironmentTest(unittest.TestCase):
