@@ -151,7 +151,6 @@ class Ratio:
     name: str
     ours: float
     other: float                # the fixes; or, of what must be linear, ours with few
-    spread: float               # of the boots, in relation to the median: the larger one
     limit: float
 
     @property
@@ -171,19 +170,15 @@ def limit_of(name: str) -> float:
     return NONBLOCKING_GOAL if 'nonblocking' in name else GOAL
 
 
-def spread(values: list[float]) -> float:
-    return (max(values) - min(values)) / statistics.median(values)
-
-
 def ratios(boots: dict[str, list[Measured]]) -> list[Ratio]:
     """Of the medians, for all that each boot of both sides has."""
     found = []
     for name in NAMES:
         if any(name not in boot.values for side in SIDES for boot in boots[side]):
             continue
-        values = {side: [boot.values[name] for boot in boots[side]] for side in SIDES}
-        ours, other = (statistics.median(values[side]) for side in (OURS, FIXES))
-        found.append(Ratio(name, ours, other, max(map(spread, values.values())), limit_of(name)))
+        ours, other = (statistics.median(boot.values[name] for boot in boots[side])
+                       for side in (OURS, FIXES))
+        found.append(Ratio(name, ours, other, limit_of(name)))
     return found
 
 
@@ -195,7 +190,7 @@ def linear(results: Iterable[Ratio]) -> list[Ratio]:
         few = ours.get(name.replace(f'_{MANY}', f'_{FEW}'))
         if name.endswith(f'_{MANY}') and few:
             found.append(Ratio(f'{name.removesuffix(f"_{MANY}")}_linear', many.ours / MANY,
-                               few.ours / FEW, many.spread, LINEAR))
+                               few.ours / FEW, LINEAR))
     return found
 
 
@@ -207,10 +202,9 @@ def judge_ratios(results: list[Ratio], verdict: Verdict) -> None:
 
 
 def as_text(results: list[Ratio]) -> str:
-    rows = [['', 'fixes', 'ours', 'ratio', 'goal', 'spread']]
+    rows = [['', 'fixes', 'ours', 'ratio', 'goal']]
     rows += [[result.name, f'{result.other:.1f}', f'{result.ours:.1f}', f'{result.ratio:.3f}',
-              f'{result.limit:.2f}', f'{result.spread:.4f}']
-             + ([] if result.good else ['FAILED']) for result in results]
+              f'{result.limit:.2f}', *([] if result.good else ['FAILED'])] for result in results]
     return (f'{as_table(rows)}\nIn instructions; of what is called linear, for one notifier of '
             f'{FEW} and of {MANY}.')
 
