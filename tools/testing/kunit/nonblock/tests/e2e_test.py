@@ -293,8 +293,8 @@ class RunTest(ScratchTest):
         write(self.scratch, {'linux': FAKE_LINUX, 'gen_init_cpio': '#!/bin/sh\ncat "$1"\n'})
         # The real table is about the real programs.
         path = self.repo / 'tools/testing/kunit/nonblock/verbs/e2e.py'
-        text, count = re.subn(r'E2E = Suite\(\'e2e\', SELFTEST, \(\n.*?\n\)\)\n',
-                              'E2E = Suite("e2e", SELFTEST, '
+        text, count = re.subn(r'E2E = Suite\(SELFTEST, \(\n.*?\n\)\)\n',
+                              'E2E = Suite(SELFTEST, '
                               '(TestBoot("a", "one"), TestBoot("b", "two")))\n',
                               path.read_text(), flags=re.DOTALL)
         self.assertEqual(count, 1)

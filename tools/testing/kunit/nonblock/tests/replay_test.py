@@ -127,7 +127,7 @@ class EndToEndTest(ReplayTest):
         session = replace(self.session(replace(self.machine, timeout=timeout)), jobs=jobs)
         with quiet() as output, \
                 mock.patch.object(kunit_run, 'build', return_value=Outcome(built=True)):
-            verdict = e2e.run_suite(session, Suite('e2e', SELFTEST, self.boots))
+            verdict = e2e.run_suite(session, Suite(SELFTEST, self.boots))
         self.output = output.getvalue()
         return verdict
 

@@ -59,7 +59,7 @@ def files(session: Session) -> dict[str, Path]:
 # On 6.12 hmm-tests takes huge pages, and does not make any.
 HUGE_PAGES = ' hugepages=8'
 
-DRIVERS = Suite('drivers', f'{SELFTEST}/drivers', (
+DRIVERS = Suite(f'{SELFTEST}/drivers', (
     TestBoot('drivers', 'drivers', memory=320),
     TestBoot('hmm-tests', 'run', ('/hmm-tests',), peer=HMM_TESTS, memory=2048,
              kernel=TestBoot.kernel + HUGE_PAGES),

@@ -85,7 +85,6 @@ KUNIT_MODULES = ('lib/kunit/kunit.ko', 'lib/kunit/report-test.ko')
 @dataclass(frozen=True)
 class Suite:
     """Test programs, and the boots that they take."""
-    name: str                               # the verb
     folder: str                             # of the programs, in the tree
     boots: tuple[TestBoot, ...]
     # What else has to be in the initramfs: paths there, and of what is copied
@@ -98,7 +97,7 @@ def race(name: str, variant: str, kernel: str = Boot.kernel) -> TestBoot:
 
 
 # The longest first: see run_boots().
-E2E = Suite('e2e', SELFTEST, (
+E2E = Suite(SELFTEST, (
     race('race', 'one_thread'),
     race('race-threads', 'several_threads'),
     # The probe changes nothing for the others.
