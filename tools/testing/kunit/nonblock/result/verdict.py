@@ -103,27 +103,21 @@ def read_skip_rules(path: Path = SKIP_RULES) -> list[SkipRule]:
 
 # What failed with reason
 
-@dataclass(frozen=True)
-class FailureRule:
-    case: str           # suite.case
-    message: str        # a regular expression, for the message of its failed expectation
-
-
-def read_failure_rules(path: Path = FAILURE_RULES) -> list[FailureRule]:
-    return [FailureRule(*parts) for parts in read_rules(path, 'suite.case | message')]
+def read_failure_rules(path: Path = FAILURE_RULES) -> dict[str, str]:
+    """Of each suite.case a regular expression, for the message of its failed expectation."""
+    return {case: message for case, message in read_rules(path, 'suite.case | message')}
 
 
 def green_cases(repo: Path) -> list[Case]:
     """All but those that fail by design. These are not built by default."""
-    red = {rule.case for rule in read_failure_rules()}
+    red = read_failure_rules()
     return [case for case in expected_cases(repo) if str(case) not in red]
 
 
-def claim_failures(log: Log, rules: list[FailureRule]) -> None:
+def claim_failures(log: Log, rules: Mapping[str, str]) -> None:
     """Those that fail as they should have passed; if they pass, they have failed."""
-    wanted = {rule.case: rule.message for rule in rules}
     for result in log.of(2):
-        message = wanted.get(str(result))
+        message = rules.get(str(result))
         if message is None:
             continue
         if result.status == PASSED:

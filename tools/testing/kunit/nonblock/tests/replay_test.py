@@ -214,7 +214,7 @@ class ModulesTest(ReplayTest):
         with quiet() as output:
             verdict = modules.run_loads([boot], self.session(replace(self.machine,
                                                                      timeout=timeout)),
-                                        self.CASES, [], [])
+                                        self.CASES, [], {})
         self.output = output.getvalue()
         return verdict
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from nonblock.common import EXIT_TREE, Failure
 from nonblock.kernel.boot import run_tool
 from nonblock.kernel.session import Session
-from nonblock.result.verdict import (Case, FailureRule, Verdict, read_failure_rules,
-                                     scan_source)
+from nonblock.result.verdict import Case, Verdict, read_failure_rules, scan_source
 from nonblock.tree.hooks import candidates, read_hooks, touched_files, try_patches
 from nonblock.verbs import modules
 
@@ -65,7 +64,7 @@ def run(session: Session) -> Verdict:
     for unit in units:
         mend(session.repo, session.tree, unit, after)
     total = Verdict()
-    for folder, rules in (before, read_failure_rules(FAILURES)), (after, list[FailureRule]()):
+    for folder, rules in (before, read_failure_rules(FAILURES)), (after, dict[str, str]()):
         build(session, folder, units)
         load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
             f'{folder.name}/{unit}_test.ko' for unit in units)), tuple(units))

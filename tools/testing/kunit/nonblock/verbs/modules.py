@@ -25,8 +25,8 @@ from nonblock.kernel.machine import UML_MODULES, Machine
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import FAILED, Log, parse_log
-from nonblock.result.verdict import (Case, FailureRule, SkipRule, Verdict, claim_failures,
-                                     expected_cases, judge, read_failure_rules, read_skip_rules,
+from nonblock.result.verdict import (Case, SkipRule, Verdict, claim_failures, expected_cases,
+                                     judge, read_failure_rules, read_skip_rules,
                                      scan_source)
 from nonblock.verbs import BUILD, Verb, driver_units, guide
 
@@ -84,7 +84,7 @@ def add_messages(log: Log) -> None:
 
 def judge_load(load: Load, session: Session, cases: list[Case], lines: list[str],
                status: int, timed_out: bool, rules: list[SkipRule],
-               failures: list[FailureRule]) -> Verdict:
+               failures: dict[str, str]) -> Verdict:
     log = parse_log(lines)
     claim_failures(log, failures)
     add_messages(log)
@@ -98,7 +98,7 @@ def judge_load(load: Load, session: Session, cases: list[Case], lines: list[str]
 
 
 def run_loads(loads: Sequence[Load], session: Session, cases: list[Case], rules: list[SkipRule],
-              failures: list[FailureRule]) -> Verdict:
+              failures: dict[str, str]) -> Verdict:
     """Put the modules of all of them into one initramfs, boot each, and judge."""
     um, total = session.folder, Verdict()
     programs = build_programs(session.tree, um, SELFTEST)
@@ -117,7 +117,7 @@ def run_loads(loads: Sequence[Load], session: Session, cases: list[Case], rules:
 def run_suites(session: Session) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
     cases, failures = expected_cases(session.repo), read_failure_rules()
-    unknown = {rule.case for rule in failures} - {str(case) for case in cases}
+    unknown = failures.keys() - {str(case) for case in cases}
     if unknown:
         raise Failure(EXIT_TREE, f'expected-failures has {", ".join(sorted(unknown))}, and no '
                       'such test is in the sources')
@@ -175,7 +175,7 @@ def run_driver(session: Session, folder: Path) -> Verdict:
     run_tool(f'building {folder}', command)
     load = Load('driver', ('lib/kunit/kunit.ko', *map(str, driver_modules(folder))),
                 tuple({case.suite for case in cases}))
-    return run_loads([load], session, cases, [ANY_SKIP], [])
+    return run_loads([load], session, cases, [ANY_SKIP], {})
 
 
 def driver_folder(options: Options) -> Path:
