@@ -74,7 +74,11 @@ busybox-static is the shell for the commands of the guide" ;;
 busybox-static is the shell for the commands of the guide
 quilt reads hooks/series
 python3-yaml reads what CI systems run
-libxml2-utils checks the JUnit XML" ;;
+libxml2-utils checks the JUnit XML
+mypy checks the runner
+pyflakes3 likewise
+pycodestyle likewise
+shellcheck checks this" ;;
 	esac
 	case $purpose in
 		audit | test | test-all) needed="$needed
@@ -93,10 +97,6 @@ gcc-s390x-linux-gnu likewise
 sparse checks it
 python3-ply is for checkpatch.pl
 python3-git likewise
-mypy checks the runner
-pyflakes3 likewise
-pycodestyle likewise
-shellcheck checks this
 python3-sphinx shows the guide
 python3-yaml is for the kernel'\''s documentation" ;;
 	esac

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Callable, Iterator, TypeVar
 
 from nonblock.verbs.check_whole import Checks, checkpatch
-from nonblock.common import EXIT_TREE, REPO, Failure, as_failure, capture, say
+from nonblock.common import EXIT_TREE, REPO, Failure, as_failure, say
 from nonblock.kernel.session import each_kernel, find_base, locked
 from nonblock.options import Options
 from nonblock.tree.hooks import touched_files
@@ -27,8 +27,6 @@ from nonblock.result.verdict import Verdict, green_cases, read_skip_rules
 from nonblock.verbs import BUILD, Verb
 
 T = TypeVar('T')
-
-KUNIT = Path(__file__).resolve().parents[2]
 
 
 class Check(Checks):
@@ -127,31 +125,10 @@ class Check(Checks):
         return True
 
 
-# The runner itself
-
-# Not minded: pycodestyle's own exceptions, and the tabs of C code in a string.
-STYLE = 'E121,E123,E126,E226,E24,E704,W503,W504,E101,W191'
-
-
-def check_runner() -> Verdict:
-    """What the runner is written in."""
-    verdict = Verdict()
-    for command in (['mypy', '--strict', 'nonblock'], ['pyflakes3', 'nonblock'],
-                    ['pycodestyle', '--max-line-length=100', f'--ignore={STYLE}', 'nonblock'],
-                    ['shellcheck', 'nonblock/packages.sh',
-                     'nonblock/kernel/tcg/qemu-system-x86_64']):
-        say(f'$ {command[0]} ...')
-        result = capture(command, KUNIT)
-        output = (result.stdout + result.stderr).strip() or 'failed'
-        verdict.note(command[0], '\n    '.join(['', *output.splitlines()[-20:]])
-                     if result.returncode else '')
-    return verdict
-
-
 def check(options: Options) -> Verdict:
     """The series on each kernel, or on the one that was asked for."""
     cases, rules = green_cases(REPO), read_skip_rules()
-    total = check_runner()
+    total = Verdict()
     for chosen in each_kernel(options):
         try:
             base = find_base(chosen)
