@@ -20,7 +20,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, Failure,
                              as_failure, hush)
-from nonblock.kernel.session import check_kdir, check_machine
+from nonblock.kernel.session import check_machine, find_base
 from nonblock.options import FLAGS, VARIABLES, Options
 from nonblock.result.output import Output
 from nonblock.result.verdict import report
@@ -143,8 +143,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         output.begin()
         options = given.options()
         check_machine(options)
-        if 'KVER' in given.verb.variables:
-            check_kdir(options, 'V' in given.verb.variables)
+        if options.kdir and 'KVER' in given.verb.variables:
+            find_base(options)      # is it a tree?
         given.verb.check(options)
         if only_check:
             return 0

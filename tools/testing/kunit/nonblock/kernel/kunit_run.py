@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from nonblock.common import Progress, say
-from nonblock.kernel.session import KUNIT, Session
+from nonblock.kernel.session import Session
 from nonblock.options import VARIABLES
+from nonblock.tree.source import KUNIT
 
 # kunit.py stops the kernel itself after the machine's timeout. If that fails, we do.
 GRACE = 30

@@ -64,23 +64,10 @@ class Session:
 
 # The base
 
-KUNIT = 'tools/testing/kunit/kunit.py'
-
-
 def find_base(options: Options) -> Base:
     if options.kdir:
         return from_kdir(options.kdir, REPO / 'build')
     return from_debian(options.kver or DEFAULT_KVER, options.update)
-
-
-def check_kdir(options: Options, runs: bool) -> None:
-    """Whether this is a tree that a kernel can be built from, and run if it shall."""
-    if not options.kdir:
-        return
-    base = find_base(options)
-    if runs and not (base.path / KUNIT).is_file():
-        raise Failure(EXIT_USAGE, f'KDIR={options.kdir}: has no {KUNIT}, which builds the kernels '
-                      'and runs them. Is it whole?')
 
 
 def each_kernel(options: Options) -> list[Options]:

@@ -20,6 +20,8 @@ from nonblock.common import (EXIT_MACHINE, EXIT_SOURCE, EXIT_USAGE, Failure, cap
 
 DEFAULT_KVER = '6.12'
 FLOOR = (6, 12)
+# Builds the kernels, and runs them
+KUNIT = 'tools/testing/kunit/kunit.py'
 
 # Debian's kernels, and the suites to look in; none means those that the
 # system uses anyway, because every supported Debian release has it.
@@ -78,6 +80,9 @@ def from_kdir(text: str, build: Path) -> Base:
         raise Failure(EXIT_USAGE, f'KDIR={text}: this is Linux {release}, and the suites need '
                       f'{FLOOR[0]}.{FLOOR[1]} or newer: they use KUnit\'s user-memory API '
                       '(kunit_vm_mmap), which older kernels do not have.')
+    if not (path / KUNIT).is_file():
+        raise Failure(EXIT_USAGE, f'KDIR={text}: has no {KUNIT}, which builds the kernels and runs '
+                      'them. Is it whole?')
     label = re.sub(r'[^A-Za-z0-9._-]', '_', path.name)
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     return Base(f'kdir-{label}-{digest}', path, str(path), release, False)
