@@ -140,8 +140,8 @@ class JudgeTest(MatrixTest):
         self.assertEqual(str(verdict), '32 passed, 12 failed, 22 skipped')
 
     def test_no_cell_at_all(self) -> None:
-        self.assertEqual(self.judge('KTAP version 1', 'KTAP version 1')[0],
-                         'FAILED: no kernel has run a cell')
+        """The command then says that nothing was tested."""
+        self.assertEqual(self.judge('KTAP version 1', 'KTAP version 1'), ['0 passed, 0 failed'])
 
 
 class PageTest(MatrixTest):
@@ -195,7 +195,7 @@ class FrontDoorTest(ScratchTest):
     def test_build_error(self) -> None:
         result = self.matrix('build error')
         self.assert_error(result, 5, 'mainline: FAILED build: mm/foo.c:3:1')
-        self.assertEqual(result.stdout.splitlines()[-1], '0 passed, 3 failed')
+        self.assertEqual(result.stdout.splitlines()[-1], '0 passed, 2 failed')
 
     def test_mainline_patch_does_not_fit(self) -> None:
         write(self.repo, {'tools/testing/kunit/nonblock/verbs/mainline.patch':

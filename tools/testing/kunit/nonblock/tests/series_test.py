@@ -284,10 +284,6 @@ class FilesTest(SeriesTest):
     def test_file_of_no_hook(self) -> None:
         self.refuse_files('\tmm/tests/\n', ':1: mm/tests/', 'which hook')
 
-    def test_missing(self) -> None:
-        (self.repo / FILES).unlink()
-        self.refuse(FILES, 'is missing')
-
 
 class RepositoryTest(unittest.TestCase):
     """The repository's own hooks and files."""

@@ -56,11 +56,7 @@ class Attempt:
 
 def read_hooks(repo: Path) -> list[Hook]:
     """The hooks in their order."""
-    try:
-        lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
-    except FileNotFoundError:
-        raise Failure(EXIT_TREE, f'{repo / SERIES} is missing: it lists the hooks, one a line'
-                      ) from None
+    lines = (repo / SERIES).read_text(encoding='utf-8').splitlines()
     found: list[Hook] = []
     topic, prepared = '', True
     for number, line in enumerate(lines, 1):

@@ -35,11 +35,7 @@ NOBODY = 'Nobody <nobody@example.invalid>'
 def read_files(repo: Path) -> dict[str, list[str]]:
     """The repository's files that each hook brings along; all of them, each once."""
     overlay, series = overlay_files(repo), [hook.name for hook in read_hooks(repo)]
-    try:
-        lines = (repo / FILES).read_text(encoding='utf-8').splitlines()
-    except FileNotFoundError:
-        raise Failure(EXIT_TREE, f'{repo / FILES} is missing: it says which hook brings which '
-                      'files of the repository') from None
+    lines = (repo / FILES).read_text(encoding='utf-8').splitlines()
     named = {line.split('#')[0].strip() for line in lines}
     found: dict[str, list[str]] = {}
     takes: dict[str, str] = {}

@@ -128,8 +128,6 @@ def judge_cells(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
     """Counts our cells. Of mainline's only those matter that have no result."""
     verdict = Verdict()
     cells = all_cells(kernels)
-    if not cells:
-        verdict.fail('', 'no kernel has run a cell')
     for kernel in kernels:
         for name, run in kernel.runs.items():
             where, part = f'{kernel.base.name} {name}', Verdict()
