@@ -14,8 +14,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Optional
 
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, capture, say, tool_failure
@@ -35,10 +34,7 @@ def run_tool(what: str, command: list[str | Path]) -> None:
         raise tool_failure(EXIT_BUILD, what, result.stderr)
 
 
-NO_LINKS: Mapping[str, str] = MappingProxyType({})
-
-
-def initramfs_list(files: Mapping[str, Path], links: Mapping[str, str] = NO_LINKS) -> str:
+def initramfs_list(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
     """For gen_init_cpio: these files, in folders that they need, symbolic links, and a console."""
     folders = {str(parent) for path in [*files, *links, '/dev/null', '/tmp/null']
                for parent in Path(path).parents} - {'/'}
@@ -58,9 +54,9 @@ def build_programs(tree: Path, um: Path, folder: str, cross: str = '') -> Path:
 
 
 def build_initramfs(um: Path, files: Mapping[str, Path],
-                    links: Mapping[str, str] = NO_LINKS) -> None:
+                    links: Optional[Mapping[str, str]] = None) -> None:
     contents = um / 'initramfs.list'
-    contents.write_text(initramfs_list(files, links), encoding='utf-8')
+    contents.write_text(initramfs_list(files, links or {}), encoding='utf-8')
     with open(um / 'initramfs.cpio', 'wb') as output:
         result = subprocess.run([um / 'usr/gen_init_cpio', contents], stdout=output,
                                 stderr=subprocess.PIPE, text=True, check=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Iterator, Mapping, Optional
 
 from nonblock.kernel import sanitizer
@@ -193,10 +192,10 @@ class Verdict:
         self.tests += other.tests
 
     def tell(self, session: Session, suite: str = '',
-             seconds: Mapping[str, float] = MappingProxyType({})) -> Verdict:
+             seconds: Optional[Mapping[str, float]] = None) -> Verdict:
         """Of which kernel, machine and configuration it is, and how long each phase took."""
         about = {**session.about, **{f'{name}_seconds': f'{value:.1f}'
-                                     for name, value in seconds.items()}}
+                                     for name, value in (seconds or {}).items()}}
         for test in self.tests:
             test.about, test.suite = test.about or about, test.suite or suite
         return self

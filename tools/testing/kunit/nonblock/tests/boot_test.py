@@ -17,7 +17,7 @@ from nonblock.kernel.machine import UML_E2E, Machine
 
 class InitramfsTest(unittest.TestCase):
     def test_folders_of_files(self) -> None:
-        self.assertEqual(initramfs_list({'/a/b/c': Path('/x'), '/d': Path('/y')}), '''\
+        self.assertEqual(initramfs_list({'/a/b/c': Path('/x'), '/d': Path('/y')}, {}), '''\
 dir /a 0755 0 0
 dir /a/b 0755 0 0
 dir /dev 0755 0 0
