@@ -88,14 +88,6 @@ def uml(smp: int) -> Machine:
     return UML if smp == 1 else uml_suites(smp)
 
 
-def uml_has_smp(tree: Path) -> bool:
-    try:
-        kconfig = (tree / 'arch/um/Kconfig').read_text(encoding='utf-8')
-    except OSError:
-        return False
-    return 'config SMP\n' in kconfig
-
-
 # All others
 
 @dataclass(frozen=True)
@@ -156,13 +148,18 @@ def qemu(arch: str, smp: int, rt: bool) -> Machine:
                    '' if arch in ('x86_64', 'i386') and kvm_works() else str(TCG), arch=arch)
 
 
+def kconfig_has(tree: Path, arch: str, pattern: str) -> bool:
+    """Whether the Kconfig of that architecture, by the kernel's name for it, has such a line."""
+    path = tree / f'arch/{arch}/Kconfig'
+    return path.is_file() and bool(re.search(pattern, path.read_text(encoding='utf-8'), re.M))
+
+
+def uml_has_smp(tree: Path) -> bool:
+    return kconfig_has(tree, 'um', '^config SMP$')
+
+
 def has_rt(tree: Path, arch: str) -> bool:
-    """Whether that tree has PREEMPT_RT there."""
-    try:
-        kconfig = (tree / f'arch/{ARCHES[arch].kernel or arch}/Kconfig').read_text(encoding='utf-8')
-    except OSError:
-        return False
-    return re.search(r'^\s+select ARCH_SUPPORTS_RT\b', kconfig, re.MULTILINE) is not None
+    return kconfig_has(tree, ARCHES[arch].kernel or arch, r'^\s+select ARCH_SUPPORTS_RT\b')
 
 
 def qemu_e2e(arch: str, smp: int, rt: bool) -> Machine:

@@ -2,8 +2,7 @@
 """The one reader of test results in a kernel log, of any of those who print them.
 
 KUnit prints KTAP, maybe with a time stamp: suites at indent 0, cases at 4, parameters at 8.
-The kselftest harness prints TAP, and the name of each test as it begins. Other selftests
-print TAP alone. A log may have all of them.
+The kselftest harness prints TAP, and the name of each test as it begins. A log may have both.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Result:
 
 @dataclass
 class Log:
-    results: list[Result] = field(default_factory=list)     # of KTAP, and of TAP alone
+    results: list[Result] = field(default_factory=list)     # of KTAP
     tests: list[Result] = field(default_factory=list)       # of the harness
     open: list[str] = field(default_factory=list)   # suite and case without a result yet
     open_test: str = ''                             # the same of the harness
@@ -71,7 +70,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.log = Log()
-        self.tap = False            # the harness, or another one without KTAP
+        self.tap = False            # the harness
         self.prefix: Optional[int] = None       # a time stamp's width
         self.last = 0               # number of a parameter
         self.count = 0              # of a suite: parameters, and cases without
