@@ -20,6 +20,13 @@ from nonblock.tree.prepare import overlay_files
 # At the end of what foo.patch changes at the begin
 THREE = diff('mm/foo.c', FOO_C, FOO_C.replace('int line17;', 'int line17 = 17;'))
 
+MAINTAINERS = r'''
+print "Some One <one\@example.org> (maintainer:MEMORY (MANAGEMENT))\n";
+print "Some Two <two\@example.org> (reviewer:MEMORY (MANAGEMENT))\n";
+print "linux-mm\@kvack.org (open list:MEMORY (MANAGEMENT))\n";
+print "Three <three\@example.org> (supporter:" . scalar(@ARGV) . ")\n";
+'''
+
 HOOKS = {
     'hooks/series': '# topic one\nold.patch\nfoo.patch\n'
                     '# if mm/foo.c has something: none.patch\n# topic two\nfiles.patch\n'
@@ -144,7 +151,7 @@ class WriteTest(SeriesTest):
             self.assertEqual([line.rpartition('/series/')[2] for line in
                               output.getvalue().splitlines() if line.startswith('    git am')],
                              commands)
-        self.assertIn('/series/three: 1 patches and a cover letter\n',
+        self.assertIn('/series/three: 1 patches and a cover letter, 1 lines added\n',
                       output.getvalue())
 
     def test_one_topic_leaves_the_others_there(self) -> None:
@@ -185,6 +192,21 @@ class WriteTest(SeriesTest):
         text = self.written['two'][1].read_text()
         self.assertIn('+++ b/mm/tests/.kunitconfig', text)
         self.assertNotIn('fake_kunit.c', text)
+
+    def test_recipients(self) -> None:
+        """In the cover letter alone; the script gets all patches."""
+        write(self.kernel, {'scripts/get_maintainer.pl': MAINTAINERS})
+        self.assertIn('To: Some One <one@example.org>,\n Three <three@example.org>\n'
+                      'Cc: Some Two <two@example.org>,\n linux-mm@kvack.org\n'
+                      'Subject: [PATCH 0/2] mm: foo\n', self.cover('one'))
+        self.assertNotIn('one@example.org', self.written['one'][1].read_text())
+
+    def test_no_recipients(self) -> None:
+        self.assertNotIn('\nTo: ', self.cover('one'))
+        self.assertIn('no scripts/get_maintainer.pl', self.output)
+        write(self.kernel, {'scripts/get_maintainer.pl': 'die "no idea\\n";\n'})
+        self.assertNotIn('\nTo: ', self.cover('one'))
+        self.assertIn('get_maintainer.pl: no idea: no To: and Cc:', self.output)
 
     def test_the_same_again_whatever_the_configuration(self) -> None:
         before = self.contents()

@@ -173,6 +173,23 @@ class Git:
              '-m', subject, '-m', body)
 
 
+def recipients(base: Base, patches: list[Path]) -> dict[str, list[str]]:
+    """To: and Cc: of the cover letter, as the kernel's own script has them."""
+    script = base.path / 'scripts/get_maintainer.pl'
+    found: dict[str, list[str]] = {'To': [], 'Cc': []}
+    if not script.is_file():
+        say(f'{base.origin} has no scripts/get_maintainer.pl: no To: and Cc:')
+        return found
+    result = capture(['perl', script, '--roles', '--no-rolestats', '--no-git', '--no-git-fallback',
+                      *patches], base.path)
+    if result.returncode:
+        say(f'get_maintainer.pl: {(result.stderr or result.stdout).strip()}: no To: and Cc:')
+    for line in result.stdout.splitlines():
+        if match := re.match(r'(.*\S) \((maintainer|supporter)?[^()]*(?:\(.*\))?[^()]*\)$', line):
+            found['To' if match[2] else 'Cc'].append(match[1])
+    return found
+
+
 class Writer:
     """Writes the topics of one kernel, one after the other."""
 
@@ -229,6 +246,12 @@ class Writer:
                  '-o', output, f'-{count}')
         return sorted(output.iterdir())
 
+    def address(self, cover: Path, *patches: Path) -> None:
+        headers = ''.join(f'{name}: ' + ',\n '.join(people) + '\n' for name, people in
+                          recipients(self.base, list(patches)).items() if people)
+        text = cover.read_text(encoding='utf-8')
+        cover.write_text(text.replace('\nSubject: ', f'\n{headers}Subject: ', 1), encoding='utf-8')
+
 
 def join(path: Path, written: dict[str, list[Path]]) -> None:
     path.write_bytes(b''.join(patch.read_bytes() for patches in written.values()
@@ -255,6 +278,8 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
             raise Failure(failure.code, f'topic {topic.name}, on {on}: {failure}') from None
         if count:
             written[topic.name] = writer.format(topic, count, list(written), output / topic.name)
+            if name in ('', topic.name):
+                writer.address(*written[topic.name])
         else:
             say(f'topic {topic.name}: nothing in it is for {base.origin}')
     final.mkdir(exist_ok=True)
@@ -275,11 +300,16 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     return {one: [final / one / path.name for path in paths] for one, paths in written.items()}
 
 
+def added_lines(patch: Path) -> int:
+    return len(re.findall(r'^\+(?!\+\+ )', patch.read_text(encoding='utf-8'), re.MULTILINE))
+
+
 def series(repo: Path, base: Base, name: str) -> None:
     written = write_series(repo, base, name)
     where = Path(os.path.relpath(repo / 'build' / base.name / 'series', repo))
     for topic, paths in written.items():
-        say(f'{where}/{topic}: {len(paths) - 1} patches and a cover letter')
+        say(f'{where}/{topic}: {len(paths) - 1} patches and a cover letter, '
+            f'{sum(map(added_lines, paths[1:]))} lines added')
         for path in paths[1:]:
             say(f'    {path.name}')
     if not written:
