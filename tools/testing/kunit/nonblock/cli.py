@@ -2,7 +2,7 @@
 """The command line of each verb. An option that is not given is taken from the environment.
 
 There each has the name of the Makefile's variable: --kver is KVER. What they mean is in
-help.txt, which `make help` and --help show.
+help.txt, for `make help` and for --help.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
@@ -34,29 +35,40 @@ HELP = Path(__file__).with_name('help.txt')
 MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 
-def help_text() -> str:
-    """What `make help` shows."""
-    return re.sub('(?m)^#:? ?', '', HELP.read_text(encoding='utf-8').partition('\n')[2])
+def texts() -> dict[str, str]:
+    """Of each verb and variable, by its name, what help.txt says."""
+    found: dict[str, str] = {}
+    for line in HELP.read_text(encoding='utf-8').splitlines():
+        if match := re.match(r'#:   (?:make )?([\w-]+)(?:=(\S+))? +(\S.*)', line):
+            name = match[1]
+            text = match[3].removeprefix('with that: ')
+            found[name] = f'{found[name]}; {match[2]}: {text}' if name in found else text
+        elif match := re.match(r'#: {12,}(\S.*)', line):
+            found[name] += ' ' + match[1]
+    return found
 
 
 def parser_of(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
+    known = texts()
     parser = argparse.ArgumentParser(
-        prog='nonblock', epilog=f'{help_text()}\n{EXIT_CODES}',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='The verbs of make. KVER=7.3 is --kver=7.3 here, or in the environment.')
+        prog='nonblock', epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Prepare a kernel tree with the hooks and suites, run kunit.py in it, and sum '
+        'up.\nVERB --help has the options, which are variables of the environment as well.')
     commands = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for verb in verbs:
         one = commands.add_parser(
-            verb.name, epilog=verb.exit_codes, allow_abbrev=False,
-            description='What it does, and what these mean, is in --help without VERB.',
+            verb.name, help=re.split('[:.] ', known[verb.name])[0], epilog=verb.exit_codes,
+            description=textwrap.fill(known[verb.name], 80), allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         for name in verb.variables:
+            text = f'{known[name]} [{name}]'.replace('%', '%%')
             if name == 'LOG':
-                one.add_argument(name, nargs='*')
+                one.add_argument(name, nargs='*', help=text)
             elif name in FLAGS or name == 'JSON' and 'JUNIT' not in verb.variables:
-                one.add_argument(f'--{name.lower()}', dest=name, action='store_const', const='1')
+                one.add_argument(f'--{name.lower()}', dest=name, action='store_const', const='1',
+                                 help=text)
             else:
-                one.add_argument(f'--{name.lower()}', dest=name)
+                one.add_argument(f'--{name.lower()}', dest=name, help=text)
     return parser
 
 
@@ -104,9 +116,10 @@ class Given:
                     raise Failure(EXIT_USAGE, f'{name}={text}: want 0 or 1')
                 values[field.name] = text == '1'
             elif isinstance(field.default, int):
+                number = default.get(field.name, field.default)
                 if text and (not text.isdecimal() or int(text) < 1):
                     raise Failure(EXIT_USAGE, f'{name}={text}: want a number, 1 or more')
-                values[field.name] = int(text or default[field.name])
+                values[field.name] = int(text or number)
             else:
                 values[field.name] = os.path.expanduser(text)
         return Options(**values)
