@@ -49,7 +49,7 @@ class StepTest(unittest.TestCase):
         verdict = self.run_steps(Step('one', passes), Step('two', passes))
         self.assertEqual(str(verdict), f'{1 + 4 * len(TESTED)} passed, 0 failed')
         for kver in TESTED:
-            self.assertIn(f'== two on {kver}\n', self.shown)
+            self.assertIn(f' s  two on {kver}\n', self.shown)
 
     def test_a_failure_does_not_end_it(self) -> None:
         verdict = self.run_steps(Step('one', fails), Step('two', passes))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Callable, Iterable
@@ -124,11 +125,14 @@ def run_step(step: Step, options: Options) -> Verdict:
 
 def run_steps(steps: Iterable[Step], options: Options,
               kernels: Iterable[str] = tuple(SUITES)) -> Verdict:
-    total = unit_tests.run(options.jobs)
+    since, total = time.monotonic(), unit_tests.run(options.jobs)
+    times = [f'{time.monotonic() - since:5.0f} s  the runner\'s own tests']
     for kver in kernels:
         for step in (step for step in steps if kver in step.kernels):
+            since = time.monotonic()
             total.add(run_step(step, replace(options, kver=kver)))
-    say('== total')
+            times.append(f'{time.monotonic() - since:5.0f} s  {step.title} on {kver}')
+    say('\n'.join(['== where the time went', *times, '== total']))
     return total
 
 
