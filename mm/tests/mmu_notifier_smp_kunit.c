@@ -17,6 +17,7 @@
 #include <linux/debug_locks.h>
 #include <linux/err.h>
 #include <linux/errno.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/mmap_lock.h>
@@ -27,6 +28,7 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/wait.h>
 
 #include "mmu_notifier_fake_kunit.h"
 
@@ -325,6 +327,7 @@ static void who_comes_in_a_pass_waits(struct kunit *test)
  * @other: its notifier
  * @mine: that of this task
  * @lock: held by the other's callback, if that may block
+ * @queue: for who sleeps in an odd state
  */
 struct two_passes {
 	struct kunit *test;
@@ -335,6 +338,7 @@ struct two_passes {
 	struct fake other;
 	struct fake mine;
 	struct mutex lock;	/* nothing but itself */
+	struct wait_queue_head queue;
 };
 
 static void other_stays(void *data)
@@ -405,6 +409,7 @@ static struct two_passes *two_passes_create(struct kunit *test, bool blockable,
 	KUNIT_ASSERT_NOT_NULL(test, two);
 	two->test = test;
 	mutex_init(&two->lock);
+	init_waitqueue_head(&two->queue);
 	init_completion(&two->begun);
 	init_completion(&two->go);
 	two->other_blockable = blockable;
@@ -484,6 +489,202 @@ static void contention_is_backed_off_from(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test, KUNIT_EXPECT_EQ(test, -EAGAIN, my_pass(two, false)));
 	two_passes_end(two, other);
 	KUNIT_EXPECT_EQ(test, 0, my_pass(two, false));
+}
+
+/* The fixtures tell passes of this task from those of others. */
+
+static void lock_for_hold(void *data)
+{
+	struct two_passes *two = data;
+
+	mutex_lock(&two->lock);
+}
+
+static void unlock_for_hold(void *data)
+{
+	struct two_passes *two = data;
+
+	mutex_unlock(&two->lock);
+}
+
+static void begin_and_sleep(void *data)
+{
+	struct two_passes *two = data;
+
+	complete(&two->begun);
+	schedule_timeout_uninterruptible(2);
+}
+
+static void fixture_pass(void *data)
+{
+	struct two_passes *two = data;
+
+	kunit_mmu_notifier_blockable_pass(two->test, two->start, PAGE_SIZE);
+}
+
+/* This task sleeps as well, but not in a pass. */
+static void other_sleeper_does_not_get_lock(struct kunit *test)
+{
+	struct two_passes *two = two_passes_create(test, true, NULL);
+
+	two->other.at_start = begin_and_sleep;
+	kunit_mmu_notifier_hold(test, lock_for_hold, unlock_for_hold, two);
+	helper_wait(helper_start(test, 1, fixture_pass, two));
+	KUNIT_EXPECT_TRUE(test, mutex_is_locked(&two->lock));
+	kunit_mmu_notifier_release(test);
+}
+
+/* Nobody waits for a lock in this state. That of PREEMPT_RT's spinlocks is another such one. */
+static void sleep_in_odd_state(void *data)
+{
+	struct two_passes *two = data;
+	DECLARE_WAITQUEUE(wait, current);
+
+	add_wait_queue(&two->queue, &wait);
+	set_current_state(TASK_PARKED);
+	complete(&two->begun);
+	schedule();
+	remove_wait_queue(&two->queue, &wait);
+	complete(&two->go);
+}
+
+static void wake_from_odd_state(void *data)
+{
+	struct two_passes *two = data;
+
+	wait_for_completion(&two->begun);
+	do {
+		schedule_timeout_uninterruptible(3);
+		__wake_up(&two->queue, TASK_PARKED, 1, NULL);
+	} while (!completion_done(&two->go));
+}
+
+static void odd_sleeper_does_not_get_lock(struct kunit *test)
+{
+	struct two_passes *two = two_passes_create(test, true, sleep_in_odd_state);
+	struct helper *other = helper_start(test, 1, wake_from_odd_state, two);
+
+	kunit_mmu_notifier_hold(test, lock_for_hold, unlock_for_hold, two);
+	kunit_mmu_notifier_blockable_pass(test, two->start + PAGE_SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, mutex_is_locked(&two->lock));
+	kunit_mmu_notifier_release(test);
+	two_passes_end(two, other);
+}
+
+/* Long enough for the holder of the lock to look */
+static void be_about_to_sleep(void *data)
+{
+	const unsigned long end = jiffies + HZ / 10;
+
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	while (time_before(jiffies, end))
+		cpu_relax();
+	__set_current_state(TASK_RUNNING);
+}
+
+static void who_does_not_sleep_yet_does_not_get_lock(struct kunit *test)
+{
+	struct two_passes *two;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+
+	two = two_passes_create(test, false, be_about_to_sleep);
+	kunit_mmu_notifier_hold(test, lock_for_hold, unlock_for_hold, two);
+	KUNIT_EXPECT_EQ(test, 0, kunit_mmu_notifier_nonblock_pass(test, two->start + PAGE_SIZE,
+								  PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, mutex_is_locked(&two->lock));
+	kunit_mmu_notifier_release(test);
+}
+
+static void let_other_begin(void *data)
+{
+	struct two_passes *two = data;
+
+	complete(&two->go);
+	wait_for_completion(&two->begun);
+}
+
+static void pass_when_told(void *data)
+{
+	struct two_passes *two = data;
+
+	wait_for_completion(&two->go);
+	other_pass(two);
+}
+
+/* On the same CPU: it would not wait long for another one. */
+static void fixture_waits_for_others_pass(struct kunit *test)
+{
+	struct two_passes *two = two_passes_create(test, true, let_other_begin);
+	struct helper *other = helper_start(test, 0, pass_when_told, two);
+
+	two->other.at_start = begin_and_sleep;
+	kunit_mmu_notifier_blockable_pass(test, two->start + PAGE_SIZE, PAGE_SIZE);
+	two_passes_end(two, other);
+}
+
+/* May not sleep */
+static void spin_during_others_passes(void *data)
+{
+	struct two_passes *two = data;
+
+	complete(&two->go);
+	while (!completion_done(&two->begun))
+		cpu_relax();
+}
+
+/* The second is backed off from. */
+static void passes_when_told(void *data)
+{
+	struct two_passes *two = data;
+
+	wait_for_completion(&two->go);
+	KUNIT_EXPECT_EQ(two->test, 0, whole_pass(true, two->start));
+	KUNIT_EXPECT_EQ(two->test, -EAGAIN, whole_pass(false, two->start));
+	complete(&two->begun);
+}
+
+static int mine_backs_off(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	return mmu_notifier_range_blockable(range) ? 0 : -EAGAIN;
+}
+
+static const struct mmu_notifier_ops mine_backs_off_ops = {
+	.invalidate_range_start = mine_backs_off,
+};
+
+/* A notifier of the expectation's own backs off, and from the passes of this task only. */
+static void others_passes_are_not_watched(struct kunit *test)
+{
+	struct mmu_notifier *mine = kunit_kzalloc(test, sizeof(*mine), GFP_KERNEL);
+	struct two_passes *two;
+	struct helper *other;
+	const char *message;
+
+	KUNIT_ASSERT_NOT_NULL(test, mine);
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+
+	two = two_passes_create(test, false, spin_during_others_passes);
+	two->other.at_start = NULL;
+	two->other.error = -EAGAIN;
+	other = helper_start(test, 1, passes_when_told, two);
+	message = kunit_mmu_notifier_check_pass(test, two->start + PAGE_SIZE, PAGE_SIZE,
+						KUNIT_MMU_NOTIFIER_UNWOUND);
+	KUNIT_EXPECT_STREQ(test, message ?: "", "");
+	two_passes_end(two, other);
+
+	reinit_completion(&two->go);
+	reinit_completion(&two->begun);
+	memset(two->mine.starts, 0, sizeof(two->mine.starts));
+	kunit_mmu_notifier_register(test, mine, &mine_backs_off_ops);
+	other = helper_start(test, 1, passes_when_told, two);
+	message = kunit_mmu_notifier_check_ignores(test, two->start + PAGE_SIZE, PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, message);
+	KUNIT_EXPECT_PTR_EQ_MSG(test, strstr(message, "mine_backs_off "), message, "%s", message);
+	two_passes_end(two, other);
 }
 
 /*
@@ -773,6 +974,11 @@ static struct kunit_case mmu_notifier_smp_cases[] = {
 	KUNIT_CASE(others_nonblock_is_not_mine),
 	KUNIT_CASE(others_blockable_is_not_mine),
 	KUNIT_CASE(contention_is_backed_off_from),
+	KUNIT_CASE(other_sleeper_does_not_get_lock),
+	KUNIT_CASE(odd_sleeper_does_not_get_lock),
+	KUNIT_CASE(who_does_not_sleep_yet_does_not_get_lock),
+	KUNIT_CASE(fixture_waits_for_others_pass),
+	KUNIT_CASE(others_passes_are_not_watched),
 	KUNIT_CASE_SLOW(all_at_once),
 	{}
 };
