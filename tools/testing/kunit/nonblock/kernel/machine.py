@@ -88,6 +88,19 @@ def uml(smp: int) -> Machine:
     return UML if smp == 1 else uml_suites(smp)
 
 
+# For what UML does not show: in which ways one kernel can be another, all at once
+WAYS = {'no-atomic-sleep': ('DEBUG_ATOMIC_SLEEP=n',),
+        'smp': ('SMP=y', 'NR_CPUS=2', 'UML_TIME_TRAVEL_SUPPORT=n')}
+
+
+def uml_otherwise(tree: Path) -> tuple[Machine, tuple[str, ...]]:
+    """That kernel, and its ways."""
+    ways = tuple(way for way in WAYS if way != 'smp' or uml_has_smp(tree))
+    build = UML.build + tuple(f'--kconfig_add=CONFIG_{option}' for way in ways
+                              for option in WAYS[way])
+    return Machine('um-otherwise', build, uml(2 if 'smp' in ways else 1).run, 600), ways
+
+
 # All others
 
 @dataclass(frozen=True)

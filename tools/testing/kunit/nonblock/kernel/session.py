@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,12 @@ class Session:
         """Another tree of the same base."""
         base = replace(self.base, name=f'{self.base.name}-{suffix}')
         return replace(self, base=base, tree=self.repo / 'build' / base.name / 'linux')
+
+    @property
+    def at_once(self) -> int:
+        """How many boots there are CPUs for."""
+        cpus = re.search(r'(?:ncpus=|-smp )(\d+)', ' '.join(self.machine.run))
+        return max(self.jobs // (int(cpus[1]) if cpus else 1), 1)
 
 
 # The base

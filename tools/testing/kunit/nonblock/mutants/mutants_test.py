@@ -6,19 +6,20 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from typing import Sequence
 
 from nonblock.common import Failure
-from nonblock.kernel.machine import UML
+from nonblock.kernel.machine import UML, WAYS
 from nonblock.kernel.session import Session
 from nonblock.mutants import edits, hand, show
 from nonblock.mutants.build import (CHOICE, FIRST, NAME, Kernel, blame, with_choices,
                                     with_edit)
 from nonblock.mutants.reader import functions
-from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store, judge_all
-from nonblock.mutants.show import (CRASHED, EXPLAINED, FAILED, HUNG, LEFT, SAME, SURVIVED,
-                                   Result)
+from nonblock.mutants.judge import MARK, judge_all, marked
+from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store
+from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
 from nonblock.result.verdict import scan_source
 from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, write
 from nonblock.tree.source import Base
@@ -300,6 +301,8 @@ class HandTest(unittest.TestCase):
         for key, why in hand.read_equivalents(EQUIVALENTS).items():
             self.assertRegex(key, r'^\S+ @ \S+: ')
             self.assertRegex(why, r'\.$')
+            if mark := MARK.match(why):
+                self.assertIn(mark[1], WAYS)
 
 
 class VerdictTest(unittest.TestCase):
@@ -307,18 +310,19 @@ class VerdictTest(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         path = Path(self.folder.name)
-        (path / 'um').mkdir()
-        (path / 'um/.config').write_text('CONFIG_X=y\n', encoding='utf-8')
         base = Base('6.12', path, 'a test', '6.12.5', True)
         self.job = Job(Session(path, base, UML, path / 'linux'), [], [],
                        texts={'program.c': PROGRAM})
         self.mutants = all_mutants()[:4]
         self.store = Store(self.job)
 
-    def judge(self, outcomes: list[str], equivalents: dict[str, str]) -> tuple[int, int, str]:
+    def judge(self, outcomes: list[str], equivalents: dict[str, str],
+              there: str = '') -> tuple[int, int, str]:
         for mutant, outcome in zip(self.mutants, outcomes):
             self.store.note(mutant, Result(outcome, 'by'))
-        verdict, rows = judge_all(self.job, self.mutants, self.store, equivalents)
+        elsewhere = {mutant.key: Result(there, 'by') for mutant in
+                     marked(self.mutants, self.store, equivalents, ('smp',)) if there}
+        verdict, rows = judge_all(self.mutants, self.store, equivalents, elsewhere)
         self.assertIn('program.c', show.as_html(rows, self.job.texts))
         self.assertIn('"edit"', show.as_json(rows))
         return verdict.passed, verdict.failed, show.summary(rows, 1)
@@ -332,8 +336,31 @@ class VerdictTest(unittest.TestCase):
         passed, failed, text = self.judge([FAILED, FAILED, SURVIVED, SAME],
                                           {self.mutants[2].key: 'Because.'})
         self.assertEqual((3, 0), (passed, failed))
-        self.assertIn('1 change nothing', text)
-        self.assertEqual('explained', EXPLAINED)
+        self.assertIn('1 are explained', text)
+
+    def test_another_kernel_must_show_what_it_is_said_to(self) -> None:
+        claim, outcomes = {self.mutants[2].key: '[smp] Because.'}, [FAILED, FAILED, SURVIVED, SAME]
+        for there in (FAILED, CRASHED, HUNG):
+            passed, failed, text = self.judge(outcomes, claim, there)
+            self.assertEqual((3, 0), (passed, failed))
+            self.assertIn('1 only another kernel shows, 0 are explained', text)
+        for there in (SURVIVED, SAME):
+            passed, failed, text = self.judge(outcomes, claim, there)
+            self.assertEqual((2, 1), (passed, failed))
+            self.assertIn('1 survive', text)
+
+    def test_what_no_kernel_is_there_for_is_explained(self) -> None:
+        for claim, there in (('[no-cpu] Because.', SURVIVED), ('Not on [smp] at all.', SURVIVED),
+                             ('[smp] Because.', '')):
+            passed, failed, text = self.judge([FAILED, FAILED, SURVIVED, SAME],
+                                              {self.mutants[2].key: claim}, there)
+            self.assertEqual((3, 0), (passed, failed))
+            self.assertIn('0 only another kernel shows, 1 are explained', text)
+
+    def test_only_survivors_go_to_another_kernel(self) -> None:
+        self.judge([FAILED, SURVIVED, SURVIVED, SAME], {})
+        claims = {mutant.key: '[smp] Because.' for mutant in self.mutants}
+        self.assertEqual(self.mutants[1:3], marked(self.mutants, self.store, claims, ('smp',)))
 
     def test_explained_but_killed(self) -> None:
         passed, failed, _ = self.judge([FAILED] * 4, {self.mutants[0].key: 'Because.'})
@@ -341,18 +368,19 @@ class VerdictTest(unittest.TestCase):
 
     def test_the_kernel_lasts_as_long(self) -> None:
         self.assertFalse(self.store.has_kernel(self.mutants))
-        program = Path(self.folder.name) / 'um/.config'
+        program = Path(self.folder.name) / 'program'
+        program.touch()
         self.store.keep(program, {mutant.key: 7 for mutant in self.mutants[:2]})
         self.assertTrue(Store(self.job).has_kernel(self.mutants[:2]))
         self.assertFalse(Store(self.job).has_kernel(self.mutants[:3]))
 
     def test_results_last_until_something_changes(self) -> None:
-        self.store.note(self.mutants[0], Result(FAILED, 'by', 1.5, 2))
-        self.assertEqual({self.mutants[0].key: Result(FAILED, 'by', 1.5, 2)},
+        self.store.note(self.mutants[0], Result(FAILED, 'by', 1.5))
+        self.assertEqual({self.mutants[0].key: Result(FAILED, 'by', 1.5)},
                          Store(self.job).results)
-        config = Path(self.folder.name) / 'um/.config'
-        config.write_text('CONFIG_X=n\n', encoding='utf-8')
-        self.assertEqual({}, Store(self.job).results)
+        other = replace(UML, build=(*UML.build, '--kconfig_add=CONFIG_X=y'))
+        self.assertEqual({}, Store(replace(self.job, session=replace(
+            self.job.session, machine=other))).results)
 
 
 # A kernel that fails a test with mutant 2, hangs with 3, panics with 4, and ends too soon with 5

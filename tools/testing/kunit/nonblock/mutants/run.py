@@ -19,25 +19,26 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Iterator
 
-from nonblock.common import EXIT_BUILD, EXIT_USAGE, Failure, Progress, say, write_atomically
+from nonblock.common import EXIT_BUILD, Failure, Progress, say, write_atomically
 from nonblock.kernel import kunit_run
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.session import Session
-from nonblock.mutants import edits, hand, show
+from nonblock.mutants import edits, hand
 from nonblock.mutants.build import Kernel, with_edit
 from nonblock.mutants.edits import Mutant
-from nonblock.mutants.show import (CRASHED, EXPLAINED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result)
+from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
 from nonblock.result.ktap import parse_log
-from nonblock.result.verdict import Case, SkipRule, Verdict, judge
+from nonblock.result.verdict import Case, SkipRule, judge
 from nonblock.tree.hooks import touched_files
 from nonblock.tree.prepare import overlay_files
 
 HERE = Path(__file__).resolve().parent
 # What is always compiled, and has the choice
 DEFINES = 'mm/mmu_notifier.c'
-# CONFIG_DETECT_HUNG_TASK, of a task that waits for ever
-BLOCKED = b' blocked for more than '
+# A test failed, or CONFIG_DETECT_HUNG_TASK tells of a task that waits for ever.
+OVER = re.compile(rb'^ +not ok | blocked for more than ', re.MULTILINE)
 OTHER_CODE = 'other code, and no test fails'
 MUTANTS, EQUIVALENTS = HERE / 'mutants', HERE / 'equivalents'
 # New files of the series that are neither tests nor what only tests use
@@ -119,10 +120,10 @@ class Boots:
         self._places: queue.Queue[int] = queue.Queue()
         self._stopped = threading.Event()
         self._processes: set[subprocess.Popen[bytes]] = set()
-        for place in range(job.session.jobs):
+        for place in range(job.session.at_once):
             self._places.put(place)
-        # A boot needs half a second.
-        self.timeout = 10
+        # For the time that it computes, of which a boot on UML needs half a second
+        self.timeout = job.session.machine.timeout // 10
 
     def boot(self, program: Path, number: int = 0) -> Result:
         place = self._places.get()
@@ -150,10 +151,10 @@ class Boots:
             self._places.put(place)
 
     def _has_ended(self, process: subprocess.Popen[bytes], log: Path) -> bool:
-        """By itself; not if a task waits for ever, which the kernel tells of at once."""
+        """By itself; not if it has said enough."""
         # Time that it computes: the machine may have other things to do.
         end = time.monotonic() + 10 * self.timeout
-        while time.monotonic() < end and BLOCKED not in log.read_bytes() and \
+        while time.monotonic() < end and not OVER.search(log.read_bytes()) and \
                 computed(process.pid) < self.timeout:
             try:
                 process.wait(0.5)
@@ -175,7 +176,7 @@ class Boots:
         first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
         what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
                 CRASHED if first.startswith('CRASH ') else FAILED)
-        return Result(what, first, seconds, verdict.failed)
+        return Result(what, first, seconds)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -187,16 +188,16 @@ class Store:
     """The results so far, for as long as nothing has changed that they depend on."""
 
     def __init__(self, job: Job):
-        self._path = job.session.build / 'mutants-results.json'
+        session = job.session
+        self._path = session.build / f'mutants-results-{session.machine.folder}.json'
         self._lock = threading.Lock()
-        digest = hashlib.sha256(f'{job.session.base.release}\n'.encode())
-        for name in [*overlay_files(job.session.repo), *job.session.hooks]:
-            digest.update((job.session.repo / name).read_bytes())
-        digest.update((job.session.config).read_bytes())
+        digest = hashlib.sha256(repr((session.base.release, session.machine)).encode())
+        for name in [*overlay_files(session.repo), *session.hooks]:
+            digest.update((session.repo / name).read_bytes())
         self._digest = digest.hexdigest()
         self.results: dict[str, Result] = {}
         # One kernel with many of them, and by which number it chooses each
-        self.program = job.session.build / 'mutants-linux'
+        self.program = session.build / f'mutants-linux-{session.machine.folder}'
         self.numbers: dict[str, int] = {}
         try:
             saved = json.loads(self._path.read_text(encoding='utf-8'))
@@ -294,6 +295,14 @@ def compare_code(job: Job, kernel: Kernel, survivors: list[Mutant], store: Store
         list(pool.map(compare, enumerate(survivors, 1)))
 
 
+@contextlib.contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Tells how long it took."""
+    start = time.monotonic()
+    yield
+    say(f'time: {what} {time.monotonic() - start:.0f} s')
+
+
 def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
     def left() -> list[Mutant]:
         return [mutant for mutant in mutants if mutant.key not in store.results]
@@ -303,10 +312,11 @@ def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
     with contextlib.ExitStack() as stack:
         @functools.cache
         def kernel() -> Kernel:
-            outcome = kunit_run.build(job.session)
-            if not outcome.built:
-                raise Failure(EXIT_BUILD, outcome.error)
-            found = Kernel(job.session)
+            with stage(f'build of {job.session.machine.folder}'):
+                outcome = kunit_run.build(job.session)
+                if not outcome.built:
+                    raise Failure(EXIT_BUILD, outcome.error)
+                found = Kernel(job.session)
             stack.callback(shutil.rmtree, found.path, ignore_errors=True)
             for mutant in left():
                 if not found.has(mutant.file):
@@ -317,58 +327,25 @@ def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
             return [mutant for mutant in left() if mutant.edit.site.kind != 'own']
 
         if not store.has_kernel(choosable()):
-            build_all(job, kernel(), choosable(), store)
+            built = kernel()
+            with stage('compiling the edits'):
+                build_all(job, built, choosable(), store)
         if choosable():
-            first = boots.boot(store.program)
-            if first.outcome != SURVIVED:
-                raise Failure(EXIT_BUILD, f'without an edit, the suites fail: {first.by}')
-            boot_all(boots, choosable(), store, job.session.jobs)
+            with stage('boots'):
+                first = boots.boot(store.program)
+                if first.outcome != SURVIVED:
+                    raise Failure(EXIT_BUILD, f'without an edit, the suites fail: {first.by}')
+                boot_all(boots, choosable(), store, job.session.at_once)
         if survivors := [mutant for mutant in mutants if mutant.key in store.results and
                          store.results[mutant.key].outcome == SURVIVED and
                          not store.results[mutant.key].by]:
-            compare_code(job, kernel(), survivors, store)
-        for mutant in left():
-            result = boot_own(job, kernel(), boots, mutant)
-            store.note(mutant, replace(result, by=OTHER_CODE) if result.outcome == SURVIVED
-                       else result)
-
-
-# The verdict
-
-def judge_all(job: Job, mutants: list[Mutant], store: Store,
-              equivalents: dict[str, str]) -> tuple[Verdict, list[tuple[Mutant, Result]]]:
-    verdict, rows = Verdict(), []
-    for mutant in mutants:
-        result = store.results[mutant.key]
-        why = equivalents.get(mutant.key)
-        if why is not None and result.outcome == SURVIVED:
-            result = Result(EXPLAINED, why, result.seconds)
-        rows.append((mutant, result))
-        if result.outcome == SURVIVED:
-            verdict.fail(mutant.key, f'line {mutant.line}', word='SURVIVED')
-        elif why is not None and result.outcome in (FAILED, CRASHED, HUNG):
-            verdict.fail(mutant.key, f'is in {EQUIVALENTS.name}, but: {result.by}')
-        elif result.outcome != SAME:
-            verdict.ok(mutant.key)
-    return verdict, rows
-
-
-def judge_mutants(job: Job) -> Verdict:
-    """Up to the verdict, which the caller prints."""
-    start = time.monotonic()
-    mutants, trouble = find_mutants(job)
-    if not mutants:
-        raise Failure(EXIT_USAGE, f'ONLY={job.only}: no edit has this in its file, function or '
-                      'text')
-    store = Store(job)
-    run_mutants(job, mutants, store)
-    verdict, rows = judge_all(job, mutants, store, hand.read_equivalents(EQUIVALENTS))
-    for line in trouble:
-        verdict.fail(line)
-    say(show.as_text(rows))
-    for name, text in (('mutants.json', show.as_json(rows)),
-                       ('mutants.html', show.as_html(rows, job.texts))):
-        write_atomically(job.session.build / name, text)
-        say(f'also in {(job.session.build / name).relative_to(job.session.repo)}')
-    say(show.summary(rows, time.monotonic() - start))
-    return verdict
+            built = kernel()
+            with stage('comparing the code'):
+                compare_code(job, built, survivors, store)
+        if left():
+            built = kernel()
+            with stage('kernels of their own'):
+                for mutant in left():
+                    result = boot_own(job, built, boots, mutant)
+                    store.note(mutant, replace(result, by=OTHER_CODE)
+                               if result.outcome == SURVIVED else result)

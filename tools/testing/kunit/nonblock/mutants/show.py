@@ -12,6 +12,7 @@ from nonblock.mutants.edits import Mutant, squeeze
 
 FAILED, CRASHED, HUNG = KILLED = 'a test failed', 'crashed', 'hung'
 SURVIVED, EXPLAINED, SAME, LEFT = 'survived', 'explained', 'not counted', 'not run'
+ELSEWHERE = 'another kernel'            # shows it
 
 
 @dataclass
@@ -19,7 +20,6 @@ class Result:
     outcome: str
     by: str = ''                # the first test that failed; or why it is not counted
     seconds: float = 0
-    tests: int = 0              # how many failed
 
 
 Rows = list[tuple[Mutant, Result]]
@@ -60,8 +60,8 @@ def summary(rows: Rows, seconds: float) -> str:
     same = Counter(result.by for _, result in rows if result.outcome == SAME)
     counted = len(rows) - number[SAME]
     return (f'{counted} mutants: {number[FAILED]} fail a test, {number[CRASHED]} crash the kernel, '
-            f'{number[HUNG]} hang, {number[EXPLAINED]} change nothing that a test could see, '
-            f'{number[SURVIVED]} survive. Not counted: ' +
+            f'{number[HUNG]} hang, {number[ELSEWHERE]} only another kernel shows, '
+            f'{number[EXPLAINED]} are explained, {number[SURVIVED]} survive. Not counted: ' +
             (', '.join(f'{count} ({why})' for why, count in same.items()) or 'none') +
             f'. {seconds:.0f} s')
 
@@ -70,7 +70,7 @@ def as_json(rows: Rows) -> str:
     return json.dumps({'counts': counts(rows), 'mutants': [
         {'file': mutant.file, 'line': mutant.line, 'function': mutant.edit.site.function,
          'rule': mutant.edit.rule, 'edit': mutant.what, 'outcome': result.outcome,
-         'by': result.by, 'failed': result.tests} for mutant, result in rows]}, indent=1) + '\n'
+         'by': result.by} for mutant, result in rows]}, indent=1) + '\n'
 
 
 STYLE = '''body { font: 14px sans-serif; margin: 2em }

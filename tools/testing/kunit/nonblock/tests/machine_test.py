@@ -89,6 +89,7 @@ class UmlTest(ScratchTest):
         machines += [machine.clang(one) for one in machines]
         machines += [machine.sanitized(one, name) for name in machine.SANITIZERS
                      for one in machines]
+        machines.append(machine.uml_otherwise(self.kernel)[0])
         kernels = {(one.folder, one.build) for one in machines}
         self.assertEqual(len({folder for folder, _ in kernels}), len(kernels))
         for one in machines:
@@ -106,6 +107,16 @@ class UmlTest(ScratchTest):
         self.assertFalse(machine.uml_has_smp(self.kernel))
         write(self.kernel, {'arch/um/Kconfig': 'config SMP\n\tbool "x"\n'})
         self.assertTrue(machine.uml_has_smp(self.kernel))
+
+    def test_the_other_uml_has_what_there_is(self) -> None:
+        for kconfig, run in (('config UML\n', machine.UML.run),
+                             ('config SMP\n', machine.uml(2).run)):
+            write(self.kernel, {'arch/um/Kconfig': kconfig})
+            other, ways = machine.uml_otherwise(self.kernel)
+            self.assertEqual('smp' in ways, '--kconfig_add=CONFIG_SMP=y' in other.build)
+            self.assertIn('--kconfig_add=CONFIG_DEBUG_ATOMIC_SLEEP=n', other.build)
+            self.assertEqual(run, other.run)
+        self.assertEqual(tuple(machine.WAYS), ways)
 
 
 class ArchTest(ScratchTest):

@@ -231,12 +231,6 @@ def missing_tests(expected: dict[str, list[str]], ran: dict[str, set[str]]) -> V
 
 # All of it
 
-def at_once(session: Session) -> int:
-    """How many boots there are CPUs for."""
-    cpus = re.search(r'(?:ncpus=|-smp )(\d+)', ' '.join(session.machine.run))
-    return max(session.jobs // (int(cpus[1]) if cpus else 1), 1)
-
-
 def run_boots(session: Session, boots: Sequence[TestBoot]) -> Iterator[tuple[TestBoot, Booted]]:
     """Several at once; each as soon as it is over."""
     def run_one(boot: TestBoot) -> tuple[TestBoot, Booted]:
@@ -245,7 +239,7 @@ def run_boots(session: Session, boots: Sequence[TestBoot]) -> Iterator[tuple[Tes
 
     # In real time they sleep the most, and need no CPU of their own.
     sleepers = sum(not boot.time_travel for boot in boots) if session.machine.time_travels else 0
-    with ThreadPoolExecutor(at_once(session) + sleepers) as pool:
+    with ThreadPoolExecutor(session.at_once + sleepers) as pool:
         futures = [pool.submit(run_one, boot) for boot in boots]
         try:
             for future in as_completed(futures):

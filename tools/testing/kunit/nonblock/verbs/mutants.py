@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import prepared
-from nonblock.mutants.run import Job, judge_mutants
+from nonblock.mutants.judge import judge_mutants
+from nonblock.mutants.run import Job
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, green_cases, read_skip_rules
 from nonblock.verbs import BUILD, Verb

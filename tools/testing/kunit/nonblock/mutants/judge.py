@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""In which kernels the edits are tried, one after the other, and what is said of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+
+from nonblock.common import EXIT_USAGE, Failure, say, write_atomically
+from nonblock.kernel.machine import uml_otherwise
+from nonblock.mutants import hand, show
+from nonblock.mutants.edits import Mutant
+from nonblock.mutants.run import EQUIVALENTS, Job, Store, find_mutants, run_mutants
+from nonblock.mutants.show import ELSEWHERE, EXPLAINED, KILLED, SAME, SURVIVED, Result, Rows
+from nonblock.result.verdict import Verdict
+
+# A sentence that begins so is a claim, which is tried if there is such a kernel.
+MARK = re.compile(r'\[([\w-]+)\] ')
+
+
+def marked(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
+           ways: tuple[str, ...]) -> list[Mutant]:
+    """Those that survived, and that a kernel of one of these ways is said to show."""
+    found = []
+    for mutant in mutants:
+        mark = MARK.match(equivalents.get(mutant.key, ''))
+        if mark and mark[1] in ways and store.results[mutant.key].outcome == SURVIVED:
+            found.append(mutant)
+    return found
+
+
+def run_elsewhere(job: Job, mutants: list[Mutant], store: Store,
+                  equivalents: dict[str, str]) -> dict[str, Result]:
+    """What becomes of the marked ones in the other kernel."""
+    machine, ways = uml_otherwise(job.session.tree)
+    there = marked(mutants, store, equivalents, ways)
+    if not there:
+        return {}
+    say(f'another kernel ({", ".join(ways)}), for what only that shows')
+    other = replace(job, session=replace(job.session, machine=machine))
+    results = Store(other)
+    run_mutants(other, there, results)
+    return {mutant.key: results.results[mutant.key] for mutant in there}
+
+
+def judge_one(result: Result, why: str, there: Result | None) -> Result:
+    """What became of a mutant in all kernels."""
+    if not why or result.outcome != SURVIVED:
+        return result
+    if not there:
+        return replace(result, outcome=EXPLAINED, by=why)
+    mark = MARK.match(why)
+    assert mark
+    if there.outcome in KILLED:
+        return replace(there, outcome=ELSEWHERE, by=f'{mark[1]}: {there.by}')
+    return replace(result, by=f'not seen with {mark[1]}: {there.by}')
+
+
+def judge_all(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
+              elsewhere: dict[str, Result]) -> tuple[Verdict, Rows]:
+    verdict, rows = Verdict(), []
+    for mutant in mutants:
+        why = equivalents.get(mutant.key, '')
+        result = judge_one(store.results[mutant.key], why, elsewhere.get(mutant.key))
+        rows.append((mutant, result))
+        if result.outcome == SURVIVED:
+            verdict.fail(mutant.key, f'line {mutant.line}: {result.by}', word='SURVIVED')
+        elif why and result.outcome in KILLED:
+            verdict.fail(mutant.key, f'is in {EQUIVALENTS.name}, but: {result.by}')
+        elif result.outcome != SAME:
+            verdict.ok(mutant.key)
+    return verdict, rows
+
+
+def judge_mutants(job: Job) -> Verdict:
+    """Up to the verdict, which the caller prints."""
+    start = time.monotonic()
+    mutants, trouble = find_mutants(job)
+    if not mutants:
+        raise Failure(EXIT_USAGE, f'ONLY={job.only}: no edit has this in its file, function or '
+                      'text')
+    store, equivalents = Store(job), hand.read_equivalents(EQUIVALENTS)
+    run_mutants(job, mutants, store)
+    verdict, rows = judge_all(mutants, store, equivalents,
+                              run_elsewhere(job, mutants, store, equivalents))
+    for line in trouble:
+        verdict.fail(line)
+    say(show.as_text(rows))
+    for name, text in (('mutants.json', show.as_json(rows)),
+                       ('mutants.html', show.as_html(rows, job.texts))):
+        write_atomically(job.session.build / name, text)
+        say(f'also in {(job.session.build / name).relative_to(job.session.repo)}')
+    say(show.summary(rows, time.monotonic() - start))
+    return verdict
