@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import unittest
 from dataclasses import replace
 
@@ -44,6 +46,15 @@ class ParseTest(unittest.TestCase):
     def test_no_end(self) -> None:
         boot = bench.read_boot(LOG.replace('bench: end\n', '').splitlines())
         self.assertEqual(boot.trouble, 'it did not come to its end')
+
+
+class InitTest(unittest.TestCase):
+    def test_it_compiles(self) -> None:
+        if not shutil.which('gcc'):
+            self.skipTest('no gcc here')
+        result = subprocess.run(['gcc', '-fsyntax-only', '-Wall', '-Werror',
+                                 bench.HERE / 'bench_src/bench.c'], text=True, capture_output=True)
+        self.assertEqual(result.stderr, '')
 
 
 class JudgeTest(unittest.TestCase):

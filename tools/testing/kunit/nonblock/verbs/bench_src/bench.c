@@ -77,8 +77,8 @@ static void load(char **argv)
 	int fd = open(MODULE, O_RDONLY | O_CLOEXEC);
 	char text[256] = "";
 
-	for (; *arguments; arguments++) {
-		strncat(text, *arguments, sizeof(text) - strlen(text) - 1);
+	for (; *argv; argv++) {
+		strncat(text, *argv, sizeof(text) - strlen(text) - 1);
 		strncat(text, " ", sizeof(text) - strlen(text) - 1);
 	}
 	if (fd < 0 || syscall(SYS_finit_module, fd, text, 0))
