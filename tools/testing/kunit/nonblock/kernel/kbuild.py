@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Single objects of a kernel in any configuration, built without the rest.
 
-kunit.py builds whole kernels. To compare what the compiler says of some files, or the
-code that it makes of them, make is called here without it.
+kunit.py builds whole kernels. To read what the compiler says of some files, or to compare
+the code that it makes of them, make is called here without it.
 """
 
 from __future__ import annotations

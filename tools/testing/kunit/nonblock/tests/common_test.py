@@ -43,7 +43,7 @@ class CleanTest(ScratchTest):
         super().setUp()
         self.build = self.repo / 'build'
         write(self.build, {'one/linux/Makefile': '', f'one/{LOCK}': '', f'two/{LOCK}': '',
-                           'two/um/linux': '', 'matrix.json': '{}'})
+                           'two/um/linux': '', 'file': ''})
 
     def test_all_goes(self) -> None:
         clean(self.build)

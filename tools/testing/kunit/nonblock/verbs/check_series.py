@@ -2,11 +2,11 @@
 """make check-series: does each topic of the series build and pass, patch by patch?
 
 On a pristine tree, in git, of each kernel, for each topic: git am of the topics that it
-depends on, then of one of its patches after the other. After each the objects that the
-topic touches are built with W=1 in each of the configurations below, without a warning:
-mainline has none in these files. Then a kernel is built and booted, with the suites that
-it has by then. Last, all topics are applied in their order, and what can be
-checked of the whole is.
+depends on, then of one of its patches after the other. checkpatch reads each, and the
+objects that the topic touches are built with W=1 in each configuration of series_build.py,
+without a warning: mainline has none in these files. Then a kernel is built and booted, with
+the suites that it has by then. Last, all topics are applied in their order, and what can
+be checked of the whole is.
 """
 
 from __future__ import annotations

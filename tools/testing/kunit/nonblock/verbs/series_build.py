@@ -56,7 +56,7 @@ CONFIGS = (
 @dataclass
 class SeriesBuilder(Builder):
     """One configuration."""
-    trouble: str = ''           # the tree without the series cannot even be configured
+    trouble: str = ''           # ahead of the topic it cannot even be configured
 
     def begin(self, files: Iterable[str], symbols: set[str]) -> None:
         self.trouble = self.configure(symbols)
