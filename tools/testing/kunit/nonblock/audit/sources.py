@@ -128,11 +128,6 @@ class Sources:
                 for name in re.findall(r'\(\*(\w+)\)|(\w+)(?:\[.*\])?\s*$', part.strip())[:1]
                 for name in (name[0] or name[1],)]
 
-    # Who has notifiers
-
-    def mention(self, pattern: str, folders: Iterable[str]) -> list[str]:
-        return self.grep(pattern, folders)
-
     def option(self, source: str) -> str:
         """The option of the configuration that builds a file, as its Makefiles have it."""
         path, option = source[:-2] + '.o', ''

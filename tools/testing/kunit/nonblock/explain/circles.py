@@ -21,7 +21,6 @@ from .symbols import NONBLOCK, RANGE_MAP, RECLAIM as RECLAIM_MAP, Symbol
 # What is taught to lockdep once, so that a circle is seen whoever comes first
 PRIMED = re.compile(r'dma_resv_lockdep|__dma_fence_might_wait|\w*_taints_mutex|'
                     r'fs_reclaim_taints_\w+|might_lock\w*|i915_gem_shrinker_\w+')
-BOOT = re.compile(r'kernel_init\w*|start_kernel|do_one_initcall|x86_64_start_kernel')
 # What stands nearer than who allocates, faults or unmaps
 PLUMBING = re.compile(
     r'(__)?k[mz]alloc\w*|(__)?kmem_cache_\w+|(__)?kv?m?alloc\w*|slab_\w+|___?slab\w*|'

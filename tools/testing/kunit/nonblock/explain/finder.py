@@ -55,7 +55,6 @@ class Finder:
         self._open: dict[str, list[Report]] = {}    # by caller: several if they are mixed
         self._waiting: dict[str, list[Report]] = {}     # likewise: those that may go on
         self._refused: dict[str, tuple[Refused, int]] = {}  # with the WARNs that it had
-        self._dropping = False
         self._done: list[Report] = []
 
     def busy(self) -> bool:

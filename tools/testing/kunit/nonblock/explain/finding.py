@@ -78,10 +78,10 @@ def find_callback(path: list[Symbol], number: Optional[int]) -> Optional[Symbol]
     return path[0] if path and number != 0 else None
 
 
-def mixed_callbacks(frames: list[Symbol], count: int = 2) -> list[Symbol]:
+def mixed_callbacks(frames: list[Symbol]) -> list[Symbol]:
     """Of several mixed traces: what may be the callbacks, those next to the core."""
     path = split_trace(frames)[1]
-    return list(dict.fromkeys(path))[:count]
+    return list(dict.fromkeys(path))[:2]
 
 
 def stands_in(report: Report) -> str:

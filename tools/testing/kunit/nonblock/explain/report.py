@@ -21,7 +21,7 @@ HELD = re.compile(r'(?:(\d+) locks? held by (.{1,40})/(\d+):|'
 NONE_HELD = re.compile(r'no locks held by |INFO: lockdep is turned off')
 TRYING = re.compile(r'(\S.{0,40})/(\d+)(?: \[HC.*\])? is trying to (?:acquire(?: lock)?|lock):')
 HOLDING = re.compile(r'but task is already holding lock:|and this task is already holding:')
-CONTEXT = re.compile(r'in_atomic\(\): (\d+), .*?(?:non_block: (\d+), )?pid: (\d+), name: (.+)')
+CONTEXT = re.compile(r'in_atomic\(\): \d+, .*?(?:non_block: (\d+), )?pid: (\d+), name: (.+)')
 RUNNING = re.compile(r'CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.{1,40}?) '
                      r'(?:Kdump: loaded )?(?:Not tainted|Tainted:)')
 CALL_TRACE = re.compile(r'Call [Tt]race:|^Backtrace:')
@@ -69,7 +69,6 @@ class Report:
     held_count: Optional[int] = None    # how many it says there are
     links: list[Link] = field(default_factory=list)
     non_block: Optional[int] = None
-    atomic: Optional[int] = None
     pointer: Optional[Symbol] = None    # where the CPU was
     back: Optional[Symbol] = None       # where it would have returned to
     returned: Optional[tuple[Symbol, list[int]]] = None
@@ -80,7 +79,6 @@ class Report:
     owner: str = ''             # of the lock that the task waits for
     rt: bool = False
     section: str = ''           # what comes next: 'wanted', 'holding', 'links', 'trace'
-    tasked: bool = False        # the trace has <TASK>, so must have </TASK>
     ended: bool = False
     foreign: int = 0            # lines of others since its own last one
     dropped: bool = False
@@ -152,8 +150,6 @@ class Report:
             return not self.ended
         if '</TASK>' in text and self.section == 'trace':
             self.ended = True
-        elif '<TASK>' in text and self.section == 'trace':
-            self.tasked = True
         elif link := find_link(text):
             self.links.append(Link(*link))
             self.section = 'links'
@@ -181,9 +177,8 @@ class Report:
             self.returned = (to_symbol(AT_SYMBOL.search(text)) or Symbol('?'),
                              [int(match[number]) for number in range(1, 5)])
         elif match := CONTEXT.search(text):
-            self.atomic = int(match[1])
-            self.non_block = int(match[2]) if match[2] else None
-            self.task = f'{match[4]}/{match[3]}'
+            self.non_block = int(match[1]) if match[1] else None
+            self.task = f'{match[3]}/{match[2]}'
         elif match := TRYING.search(text):
             self.task, self.section = f'{match[1]}/{match[2]}', 'wanted'
         elif HOLDING.search(text):
@@ -232,5 +227,5 @@ def find_task(text: str) -> str:
     if match := RUNNING.search(text) if 'PID: ' in text else None:
         return f'{match[2]}/{match[1]}'
     if match := CONTEXT.search(text) if 'in_atomic()' in text else None:
-        return f'{match[4]}/{match[3]}'
+        return f'{match[3]}/{match[2]}'
     return ''
