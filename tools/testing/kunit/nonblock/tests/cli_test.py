@@ -8,11 +8,12 @@ import io
 import re
 import unittest
 
-from nonblock.cli import VERBS, main, read
+from nonblock.cli import VERBS, main, read, texts
 from nonblock.common import EXIT_CODES, EXIT_USAGE, Failure
 from nonblock.options import VARIABLES
 from nonblock.options import Options
 from nonblock.tests.fixtures import HERE, quiet
+from nonblock.tree.source import SUITES
 from nonblock.verbs import Verb
 
 
@@ -81,6 +82,9 @@ class HelpTest(unittest.TestCase):
             self.assertRegex(text, rf'(?m)^    {verb.name}\s+\w')
         self.assertIn(EXIT_CODES, text)
 
+    def test_each_kernel_is_named(self) -> None:
+        self.assertEqual(set(re.findall(r'\b\d+\.\d+\b', texts()['KVER'])), set(SUITES))
+
     def test_the_exit_codes_are_documented(self) -> None:
         common = (HERE / 'common.py').read_text(encoding='utf-8')
         for number in re.findall(r'^EXIT_[A-Z]+ = (\d+)', common, re.MULTILINE):
@@ -127,7 +131,9 @@ class MainTest(unittest.TestCase):
         self.assertTrue(errors.getvalue().startswith('error: KVER=5.4: there is no such kernel'))
 
     def test_table(self) -> None:
-        self.assertEqual(len({verb.name for verb in VERBS}), len(VERBS))
+        text = '\n'.join(path.read_text(encoding='utf-8') for path in HERE.glob('verbs/*.py'))
+        self.assertEqual(sorted(re.findall(r"(?m)^\w+ = Verb\('([\w-]+)'", text)),
+                         sorted(verb.name for verb in VERBS))
         for verb in VERBS:
             self.assertIsInstance(verb, Verb)
             self.assertLessEqual(set(verb.variables), set(VARIABLES))

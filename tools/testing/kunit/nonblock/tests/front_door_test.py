@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nonblock.cli import VERBS
 from nonblock.common import EXIT_USAGE, LOCK, lock
 from nonblock.options import VARIABLES
 from nonblock.tests.fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
@@ -171,6 +172,10 @@ class RunTest(FrontDoorTest):
         exported = re.search(r'^export (.*)$', makefile, re.MULTILINE)
         assert verbs and exported
         self.assertEqual(tuple(exported[1].split()), VARIABLES)
+        self.assertEqual(sorted(verbs[1].split()),
+                         sorted(['help', 'driver', *(verb.name for verb in VERBS)]))
+        for verb in verbs[1].split():
+            self.assertRegex(makefile, rf'(?m)^(?:[\w-]+ )*{verb}(?: [\w-]+)*:')
         for word in [f'make {verb}' for verb in verbs[1].split()] + exported[1].split():
             self.assertRegex('\n'.join(shown), rf'(?m)^  {word}\b')
 
