@@ -30,8 +30,8 @@ SUITES = (*REPORTS, 'SAMPLE_MMU_NOTIFIER')
 ANY_KVM = {'VIRTUALIZATION': 'y', 'KVM': 'y'}
 KVM = {**ANY_KVM, 'KVM_AMD': 'y'}
 NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
-              **dict.fromkeys(REPORTS, 'n')}
-NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', **dict.fromkeys(SUITES, 'n')}
+              **dict.fromkeys(('KUNIT_REPORT', *REPORTS), 'n')}
+NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_REPORT': 'n', **dict.fromkeys(SUITES, 'n')}
 MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'TEST_MMU_NOTIFIER': 'm', **dict.fromkeys(SUITES, 'm'),
            'SAMPLE_MMU_NOTIFIER_WRONG': 'm'}
 NO_NOTIFIER = {'MMU_NOTIFIER': 'n', 'MMU_NOTIFIER_NONBLOCK_PROBE': 'n', 'TEST_MMU_NOTIFIER': 'n',
