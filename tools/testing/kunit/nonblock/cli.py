@@ -25,6 +25,7 @@ from nonblock.kernel.session import check_machine, find_base
 from nonblock.options import FLAGS, VARIABLES, Options
 from nonblock.result.output import Output
 from nonblock.result.verdict import report
+from nonblock.tree.source import check_kver
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
                             matrix, modules, mutants, run, series, test, tree)
 
@@ -156,6 +157,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         output.begin()
         options = given.options()
         check_machine(options)
+        if options.kver:
+            check_kver(options.kver)
         if options.kdir and 'KVER' in given.verb.variables:
             find_base(options)      # is it a tree?
         given.verb.check(options)

@@ -150,10 +150,14 @@ def cache_dir() -> Path:
     return Path(top).expanduser().absolute() / 'mmu-notifier-nonblock'
 
 
-def from_debian(kver: str, update: bool) -> Base:
+def check_kver(kver: str) -> None:
     if kver not in SUITES:
         raise Failure(EXIT_USAGE, f'KVER={kver}: there is no such kernel here. Known: '
                       f'{", ".join(SUITES)}; for another one give its source, KDIR=/path/to/linux.')
+
+
+def from_debian(kver: str, update: bool) -> Base:
+    check_kver(kver)
     package = f'linux-source-{kver}'
     cache = cache_dir()
     with lock(cache / 'lock', f'the cache {cache}'):
