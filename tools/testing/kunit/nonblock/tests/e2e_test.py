@@ -8,6 +8,7 @@ import re
 import unittest
 import xml.etree.ElementTree as xml
 from dataclasses import replace
+from pathlib import Path
 
 from nonblock.verbs import e2e
 from nonblock.kernel.boot import SELFTEST
@@ -305,27 +306,31 @@ class RunTest(ScratchTest):
                                 FAKE_UM=str(self.scratch), **variables)
         return self.result.stdout.splitlines()
 
+    def others(self) -> set[str]:
+        """What is not in the build folder."""
+        return {str(path) for path in self.repo.rglob('*') if '__pycache__' not in path.parts
+                and path.relative_to(self.repo).parts[0] != 'build'}
+
     def test_passed(self) -> None:
-        lines = self.run_fake()
+        path, before = self.scratch / 'junit.xml', self.others()
+        lines = self.run_fake(JUNIT=str(path))
         self.assertEqual(self.result.returncode, 0, self.result.stderr)
         self.assertEqual(lines[-1], '4 passed, 0 failed')
         log = next(line.split()[-1] for line in lines if line.startswith('boot b: 2 passed'))
         self.assertTrue((self.repo / log).exists())
+        self.assertEqual(self.others(), before)
+        self.assertEqual(os.listdir(self.kernel / 'tools/testing'), ['kunit'])
+        self.for_programs(path)
+        # And again
+        self.assertEqual(self.run_fake()[-1], '4 passed, 0 failed')
 
-    def test_for_programs(self) -> None:
-        path = self.scratch / 'junit.xml'
-        self.run_fake(JUNIT=str(path))
-        self.assertEqual(self.result.returncode, 0, self.result.stderr)
+    def for_programs(self, path: Path) -> None:
         found = {(case.get('classname'), case.get('name')): case.get('time')
                  for case in xml.parse(path).iter('testcase')}
         self.assertEqual(sorted(found), [('a', 'global.one'), ('a', 'log'), ('b', 'global.two'),
                                          ('b', 'log')])
         # That of the log is the time of the boot.
         self.assertEqual([name for (_, name), time in found.items() if time], 2 * ['log'])
-
-    def test_again(self) -> None:
-        self.run_fake()
-        self.assertEqual(self.run_fake()[-1], '4 passed, 0 failed')
 
     def test_build_error(self) -> None:
         lines = self.run_fake('build error')
@@ -347,12 +352,3 @@ class RunTest(ScratchTest):
         self.assert_error(self.result, EXIT_FAILED)
         self.assertEqual(lines[-2:], ['MISSING three: global.three: no boot has run it',
                                       '4 passed, 1 failed'])
-
-    def test_nothing_outside_build_is_written(self) -> None:
-        def others() -> set[str]:
-            return {str(path) for path in self.repo.rglob('*') if '__pycache__' not in path.parts
-                    and path.relative_to(self.repo).parts[0] != 'build'}
-        before = others()
-        self.run_fake()
-        self.assertEqual(others(), before)
-        self.assertEqual(os.listdir(self.kernel / 'tools/testing'), ['kunit'])

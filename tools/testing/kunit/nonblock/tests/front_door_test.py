@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,25 +14,22 @@ import sys
 from pathlib import Path
 
 from nonblock.cli import VERBS
-from nonblock.common import EXIT_USAGE, LOCK, lock
+from nonblock.common import EXIT_HANG, EXIT_USAGE, LOCK, lock
 from nonblock.options import VARIABLES
-from nonblock.tests.fixtures import FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts, write
+from nonblock.tests.fixtures import (DATA, FOO_PATCH, HERE, TOP, ScratchTest, in_private_mounts,
+                                     write)
+from nonblock.tests.output_test import FilesTest
+from nonblock.tree.source import from_kdir
 
-LOGS = HERE / 'tests/test_data'
 
-
-class FrontDoorTest(ScratchTest):
-    def setUp(self) -> None:
-        super().setUp()
-        self.copy_runner()
-
+class FrontDoorTest(FilesTest):
     def run_fake(self, what: str, log: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """`make run` with the small kernel, whose kunit.py does as it is told."""
-        return self.make('run', KDIR=str(self.kernel), FAKE=what,
-                         FAKE_LOG=str(LOGS / f'{log}.log'), **variables)
+        return self.make('run', **self.variables(what, log), **variables)
 
     def build_folder(self) -> Path:
-        return next((self.repo / 'build').iterdir())
+        """Of that kernel"""
+        return self.repo / 'build' / from_kdir(str(self.kernel), self.repo / 'build').name
 
 
 def heed_interrupts() -> None:
@@ -41,10 +39,37 @@ def heed_interrupts() -> None:
 
 class RunTest(FrontDoorTest):
     def test_passed(self) -> None:
-        result = self.run_fake('passed', 'passed')
+        """And in the same tree once more"""
+        result = self.run_fake('passed', 'passed', JOBS='3')
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout.splitlines()[-1], '4 passed, 0 failed')
         self.assertNotIn('\033', result.stdout)
+        self.assert_written(0, 'second/mutex', 'kdir-', 'build_seconds', 'run_seconds')
+        self.works_by_hand(next(line[2:] for line in result.stdout.splitlines()
+                                if line.startswith('$ ')))
+        self.run_with_edit()
+        # The log must not be taken for this one's.
+        result = self.run_fake('build error', 'passed')
+        self.assert_error(result, 5)
+        self.assert_written(5, 'mm/foo.c:3:1: error')
+        last = result.stdout.splitlines()[-3:]
+        self.assertRegex(last[0], r"^FAILED build of .*: mm/foo.c:3:1: error: expected ';'")
+        self.assertEqual(last[2], '0 passed, 1 failed')
+
+    def works_by_hand(self, command: str) -> None:
+        self.assertIn('--jobs=3', command)
+        log = self.build_folder() / 'um/test.log'
+        log.unlink()
+        subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL, cwd='/',
+                       env=self.environment(FAKE='passed', FAKE_LOG=str(DATA / 'passed.log')))
+        self.assertTrue(log.exists())
+
+    def run_with_edit(self) -> None:
+        """What was edited by hand is told with the verdict."""
+        write(self.build_folder() / 'linux', {'mm/foo.c': 'int by_hand;\n'})
+        result = self.run_fake('passed', 'passed')
+        self.assertRegex(result.stdout, r'\nnote: edited by hand in build/\S+/linux, and kept: '
+                         r'mm/foo\.c\. .*\n4 passed, 0 failed\n$')
 
     def test_failed(self) -> None:
         result = self.run_fake('failed', 'failed')
@@ -53,30 +78,14 @@ class RunTest(FrontDoorTest):
             'FAILED fake.many:second/mutex: EXPECTATION FAILED at mm/tests/fake.c:31',
             'FAILED fake.two: ASSERTION FAILED at mm/tests/fake.c:40',
             '2 passed, 2 failed'])
+        self.assert_written(1, 'EXPECTATION FAILED at mm/tests/fake.c:31', 'reports == 0 (0x0)')
 
     def test_hang(self) -> None:
         result = self.run_fake('hang', 'hang')
         self.assert_error(result, 6)
         self.assertEqual(result.stdout.splitlines()[-2:], [
             'HANG fake.two: no result within 120 s', '3 passed, 1 failed'])
-
-    def test_build_error(self) -> None:
-        self.run_fake('passed', 'passed')       # its log must not be taken for the next one's
-        result = self.run_fake('build error', 'passed')
-        self.assert_error(result, 5)
-        last = result.stdout.splitlines()[-2:]
-        self.assertRegex(last[0], r"^FAILED build of .*: mm/foo.c:3:1: error: expected ';'")
-        self.assertEqual(last[1], '0 passed, 1 failed')
-
-    def test_the_printed_command_works_by_hand(self) -> None:
-        result = self.run_fake('passed', 'passed', JOBS='3')
-        command = next(line[2:] for line in result.stdout.splitlines() if line.startswith('$ '))
-        self.assertIn('--jobs=3', command)
-        log = self.build_folder() / 'um/test.log'
-        log.unlink()
-        subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL, cwd='/',
-                       env=self.environment(FAKE='passed', FAKE_LOG=str(LOGS / 'passed.log')))
-        self.assertTrue(log.exists())
+        self.assert_written(EXIT_HANG, 'no result within 120 s')
 
     def test_raw_output(self) -> None:
         result = self.run_fake('passed', 'passed', V='1')
@@ -89,20 +98,15 @@ class RunTest(FrontDoorTest):
         self.assertIn('FAKE_LOG=', result.stdout)
         self.assertNotRegex(result.stdout, r'(?m)^(MAKEFLAGS|MAKELEVEL|V|KDIR)=')
 
-    def test_edit_by_hand_is_told_with_the_verdict(self) -> None:
-        self.make('tree', KDIR=str(self.kernel))
-        write(self.build_folder() / 'linux', {'mm/foo.c': 'int by_hand;\n'})
-        result = self.run_fake('passed', 'passed')
-        self.assertRegex(result.stdout, r'\nnote: edited by hand in build/\S+/linux, and kept: '
-                         r'mm/foo\.c\. .*\n4 passed, 0 failed\n$')
-
-    def test_clean_beside_a_run(self) -> None:
-        self.make('tree', KDIR=str(self.kernel))
+    def test_clean(self) -> None:
         folder = self.build_folder()
+        write(folder, {'linux/Makefile': ''})
         with lock(folder / LOCK, 'it'):
             self.assert_error(self.make('clean'), 2, f'build/{folder.name}: process ',
                               'Nothing was removed')
         self.assertTrue((folder / 'linux/Makefile').exists())
+        self.make('clean')
+        self.assertFalse((self.repo / 'build').exists())
 
     def test_interrupted(self) -> None:
         env = self.environment(KDIR=str(self.kernel), FAKE='wait', PYTHONUNBUFFERED='1')
@@ -120,9 +124,8 @@ class RunTest(FrontDoorTest):
                          Path(f'/proc/{child}/stat').read_text())
 
     def test_two_runs_at_once(self) -> None:
-        self.make('tree', KDIR=str(self.kernel))
+        write(self.build_folder(), {'lock': 'process 1 (run)'})
         lock = self.build_folder() / 'lock'
-        lock.write_text('process 1 (run)')
         with subprocess.Popen(['flock', lock, 'sh', '-c', 'echo; read line'], text=True,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
             assert holder.stdin and holder.stdout
@@ -136,11 +139,6 @@ class RunTest(FrontDoorTest):
                 holder.stdin.write('\n')
                 holder.stdin.close()
                 self.assertIn('tree: build/', second.stdout.read())
-
-    def test_clean(self) -> None:
-        self.make('tree', KDIR=str(self.kernel))
-        self.make('clean')
-        self.assertFalse((self.repo / 'build').exists())
 
     def test_driver_is_modules(self) -> None:
         show = 'PYTHON=echo "$$DRIVER, $${DIR-none}:"'
@@ -190,16 +188,15 @@ class BadInputTest(FrontDoorTest):
             self.assertIn(part, result.stderr)
 
     def test_no_such_kernel(self) -> None:
-        self.assert_error(self.make('tree', KVER='5.4'), 2, 'KVER=5.4', '6.12, 7.2, 7.3', 'KDIR=')
+        self.refuse('tree', 'KVER=5.4', '6.12, 7.2, 7.3', 'KDIR=', KVER='5.4')
 
     def test_kdir_is_no_kernel(self) -> None:
-        self.assert_error(self.make('tree', KDIR='hooks'), 2, str(self.repo / 'hooks'),
-                          'not a kernel source tree')
+        with contextlib.chdir(self.repo):
+            self.refuse('tree', str(self.repo / 'hooks'), 'not a kernel source tree', KDIR='hooks')
 
     def test_kdir_too_old(self) -> None:
         write(self.kernel, {'Makefile': 'VERSION = 6\nPATCHLEVEL = 1\n'})
-        self.assert_error(self.make('run', KDIR=str(self.kernel)), 2, str(self.kernel), '6.1',
-                          '6.12')
+        self.refuse('run', str(self.kernel), '6.1', '6.12', KDIR=str(self.kernel))
 
     def test_kver_and_kdir(self) -> None:
         self.refuse('tree', 'KVER=7.3', f'KDIR={self.kernel}', KVER='7.3',
@@ -239,18 +236,17 @@ class BadInputTest(FrontDoorTest):
             path.chmod(0o755)
         (self.kernel / 'tools/testing/kunit/kunit.py').unlink()
         (self.scratch / 'empty').mkdir()
-        programs = f'{apt.parent}:{os.environ["PATH"]}'
+        result = self.make('modules', PATH=f'{apt.parent}:{os.environ["PATH"]}', DRIVER='/no/such')
+        self.assert_error(result, 2, 'DRIVER=/no/such', 'no Kbuild')
+        self.assertNotIn('INSTALLED', result.stdout)
         for verb, variables, parts in (
-                ('modules', {'DRIVER': '/no/such'}, ('DRIVER=/no/such', 'no Kbuild')),
                 ('audit', {'DRIVER': str(self.scratch / 'empty')}, ('empty', 'no Kbuild')),
                 ('audit', {'BASELINE': '/no/such'}, ('BASELINE=/no/such', 'no such file')),
                 ('run', {'KDIR': str(self.kernel)}, (f'KDIR={self.kernel}', 'kunit.py')),
                 ('e2e', {'SMP': '99'}, ('SMP=99',)),
                 ('run', {'KDIR': '/no/such'}, ('KDIR=/no/such', 'no folder'))):
             with self.subTest(verb, **variables):
-                result = self.make(verb, PATH=programs, **variables)
-                self.assert_error(result, 2, *parts)
-                self.assertNotIn('INSTALLED', result.stdout)
+                self.refuse(verb, *parts, **variables)
         self.assertFalse((self.repo / 'build').exists())
 
     def test_no_such_variable(self) -> None:
@@ -278,8 +274,9 @@ class BadWeatherTest(FrontDoorTest):
     def test_no_network(self) -> None:
         if not shutil.which('apt-get'):
             self.skipTest('no apt-get here')
-        closed = 'http://127.0.0.1:9'
-        result = self.make('tree', http_proxy=closed, https_proxy=closed)
+        closed, config = 'http://127.0.0.1:9', self.scratch / 'apt.conf'
+        config.write_text('Acquire::Retries "0";')      # apt would wait in between
+        result = self.make('tree', http_proxy=closed, https_proxy=closed, APT_CONFIG=str(config))
         self.assert_error(result, 4, 'cannot find linux-source-6.12', 'network', 'KDIR=')
         self.assertEqual([path for path in (self.scratch / 'cache').rglob('linux-source*')], [])
 

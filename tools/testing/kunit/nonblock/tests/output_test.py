@@ -15,7 +15,7 @@ import unittest
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from nonblock.common import EXIT_BUILD, EXIT_CODES, EXIT_HANG, EXIT_USAGE
+from nonblock.common import EXIT_CODES, EXIT_HANG, EXIT_USAGE
 from nonblock.result.ktap import Result
 from nonblock.result.output import Output, name_of
 from nonblock.result.verdict import Test, Verdict
@@ -109,7 +109,7 @@ class PageTest(FormatTest):
         self.assertEqual(documented, re.findall(r'^  (\d+)  (.*)$', EXIT_CODES, re.MULTILINE))
 
 
-class EndTest(ScratchTest):
+class FilesTest(ScratchTest):
     """However it ends, there is a whole file that says so, and none of an earlier run."""
 
     def setUp(self) -> None:
@@ -133,21 +133,9 @@ class EndTest(ScratchTest):
         self.assertEqual({path.name for path in self.scratch.iterdir() if path.is_file()},
                          {self.junit.name, self.json.name})
 
-    def test_passed(self) -> None:
-        self.make('run', **self.variables('passed', 'passed'))
-        self.assert_written(0, 'second/mutex', 'kdir-', 'build_seconds', 'run_seconds')
 
-    def test_failed(self) -> None:
-        self.make('run', **self.variables('failed', 'failed'))
-        self.assert_written(1, 'EXPECTATION FAILED at mm/tests/fake.c:31', 'reports == 0 (0x0)')
-
-    def test_hang(self) -> None:
-        self.make('run', **self.variables('hang', 'hang'))
-        self.assert_written(EXIT_HANG, 'no result within 120 s')
-
-    def test_build_error(self) -> None:
-        self.make('run', **self.variables('build error', 'passed'))
-        self.assert_written(EXIT_BUILD, 'mm/foo.c:3:1: error')
+class EndTest(FilesTest):
+    """Other ends are in front_door_test.py."""
 
     def test_refused(self) -> None:
         given = self.variables('passed', 'passed')
