@@ -17,10 +17,6 @@ from .reader import Reader
 from .unpack import Unpacker
 
 STDIN = 'standard input'
-EXIT_CODES = """exit codes:
-  0  nothing found
-  1  found: a callback, or the core, does what it may not
-  2  a log could not be read, or what it reports could not be told"""
 
 
 def watched(lines: Iterator[str], name: str) -> Iterator[str]:

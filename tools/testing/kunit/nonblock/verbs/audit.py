@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make audit: a static verdict on every callback."""
+"""make audit: a static verdict on every callback.
+
+What does it is imported where it is called, so that the other verbs start sooner.
+"""
 
 from __future__ import annotations
 
-from nonblock.audit import cli, selftest
 from nonblock.common import REPO
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import prepared
@@ -14,10 +16,12 @@ from nonblock.verbs import TREE, Verb
 
 
 def check(options: Options) -> None:
+    from nonblock.audit import cli
     cli.find_paths(options.driver, options.baseline)
 
 
 def audit(options: Options) -> int:
+    from nonblock.audit import cli
     with prepared(options, UML) as session:
         return cli.run(session.tree, session.build, session.jobs, f'Linux {session.base.release}',
                        options.driver, options.baseline, overlay_files(REPO))
@@ -25,6 +29,7 @@ def audit(options: Options) -> int:
 
 def of_known_drivers(options: Options) -> Verdict:
     """For make test: what it says of drivers that are known, and of what the suites do."""
+    from nonblock.audit import selftest
     with prepared(options, UML) as session:
         return selftest.run(REPO, session.tree, session.build, session.jobs)
 

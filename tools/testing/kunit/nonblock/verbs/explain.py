@@ -6,9 +6,13 @@ from __future__ import annotations
 import sys
 
 from nonblock.common import EXIT_USAGE, Failure
-from nonblock.explain import cli
 from nonblock.options import Options
 from nonblock.verbs import Verb
+
+EXIT_CODES = """exit codes:
+  0  nothing found
+  1  found: a callback, or the core, does what it may not
+  2  a log could not be read, or what it reports could not be told"""
 
 
 def explain(options: Options) -> int:
@@ -16,9 +20,11 @@ def explain(options: Options) -> int:
         raise Failure(EXIT_USAGE, f'JSON={options.json}: want 0 or 1')
     if options.modules and not options.vmlinux:
         print(f'note: MODULES={options.modules}: only with VMLINUX', file=sys.stderr, flush=True)
+    # Here, so that the other verbs start sooner
+    from nonblock.explain import cli
     return cli.run(options.log, options.json == '1', options.vmlinux,
                    options.modules if options.vmlinux else '', options.kdir)
 
 
 VERB = Verb('explain', explain, ('LOG', 'JSON', 'VMLINUX', 'MODULES', 'KDIR'), strict=False,
-            exit_codes=cli.EXIT_CODES)
+            exit_codes=EXIT_CODES)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Callable, Iterable
 
 from nonblock.common import REPO, Failure, as_failure, say
-from nonblock.explain.kinds import KNOWN, reworded
 from nonblock.kernel.session import Impossible, find_base, locked
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
@@ -48,6 +47,7 @@ def hook_tests(options: Options) -> Verdict:
 
 def known_texts(options: Options) -> Verdict:
     """Does this kernel still print what `make explain` looks for?"""
+    from nonblock.explain.kinds import KNOWN, reworded      # see verbs/explain.py
     missing = reworded(find_base(options).path)
     verdict = Verdict()
     for one in KNOWN:
