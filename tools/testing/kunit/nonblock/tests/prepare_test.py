@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import unittest
 import unittest.mock
+from typing import Optional
 
 from nonblock.tree import prepare as tree_module
 from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure, take_remarks
@@ -337,16 +338,18 @@ class InterruptTest(TreeTest):
             with self.assertRaises(KeyboardInterrupt):
                 self.prepare()
 
-    def finish(self) -> None:
-        """The next run makes the tree what a fresh one would be."""
-        self.prepare()
-        contents = self.contents()
-        left = {path.name for path in self.tree.parent.iterdir()}
-        self.assertEqual(left, {'linux', 'manifest.json', 'stage'})
+    def fresh(self) -> dict[str, str]:
         shutil.rmtree(self.tree.parent)
         self.prepare()
-        self.assertEqual(contents, self.contents())
+        return self.contents()
+
+    def finish(self, wanted: Optional[dict[str, str]] = None) -> None:
+        """The next run makes the tree what a fresh one would be."""
+        self.prepare()
         self.assertNotIn('by hand', self.output)
+        left = {path.name for path in self.tree.parent.iterdir()}
+        self.assertEqual(left, {'linux', 'manifest.json', 'stage'})
+        self.assertEqual(self.contents(), wanted or self.fresh())
 
     def test_first_copy(self) -> None:
         self.interrupt('capture', 1)
@@ -369,12 +372,13 @@ class InterruptTest(TreeTest):
             self.prepare()
             steps = copy.call_count
         self.assertGreater(steps, 5)
+        wanted = self.fresh()
         for step in range(1, steps + 1):
             with self.subTest(step=step):
                 shutil.rmtree(self.repo)
                 shutil.copytree(self.scratch / 'saved', self.repo, copy_function=shutil.copy2)
                 self.interrupt('copy', step)
-                self.finish()
+                self.finish(wanted)
 
     def test_a_file_that_came_and_went(self) -> None:
         self.prepare()
