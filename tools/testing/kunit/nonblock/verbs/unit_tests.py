@@ -11,8 +11,8 @@ from nonblock.kernel import kunit_run
 from nonblock.result.verdict import Verdict
 
 PACKAGE = REPO / 'tools/testing/kunit/nonblock'
-# What takes the longest, and is begun with: it starts the whole runner again and again.
-LONGEST = ('front_door_test', 'guard_test', 'command_test', 'hooks_test')
+# What takes the longest, and is begun with
+LONGEST = ('mutants_test', 'front_door_test', 'style_test', 'prepare_test', 'reader_test')
 
 
 def modules() -> list[str]:
