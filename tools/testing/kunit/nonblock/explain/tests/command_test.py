@@ -44,7 +44,7 @@ class CommandTest(ScratchTest):
             self.assertIn('in 112 lines of standard input', piped.stdout)
 
     def test_what_is_for_others_is_only_noted(self) -> None:
-        result = self.make_explain(LOG=INNOCENT, ARCH='arm64', JOBS='many', MODULES='/no')
+        result = self.command(LOG=INNOCENT, ARCH='arm64', JOBS='many', MODULES='/no')
         self.assertEqual(result.returncode, 0)
         self.assertEqual(result.stderr.splitlines(), [
             'note: JOBS=many: "explain" does not take it; "run", "e2e", "modules", '
@@ -67,7 +67,7 @@ class CommandTest(ScratchTest):
         self.assertIn('LOG=/no/such: No such file', result.stderr)
         self.assertIn(f'== {FOUND}', result.stdout)
         self.assertIn(f'== {INNOCENT}', result.stdout)
-        result = self.make_explain(LOG=f'{FOUND} {INNOCENT}')
+        result = self.command(LOG=f'{FOUND} {INNOCENT}')
         self.assertEqual(result.returncode, 1)
         self.assertIn(f'== {INNOCENT}', result.stdout)
 
@@ -75,7 +75,7 @@ class CommandTest(ScratchTest):
         path = self.scratch / 'a log'
         shutil.copy(FOUND, path)
         self.assertEqual(split_paths(str(path)), [str(path)])
-        self.assertEqual(self.make_explain(LOG=str(path)).returncode, 1)
+        self.assertEqual(self.command(LOG=str(path)).returncode, 1)
 
     def test_home_folder(self) -> None:
         """A shell leaves ~ in LOG=~/log to the one who reads it."""
