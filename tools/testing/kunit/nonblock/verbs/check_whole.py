@@ -11,7 +11,7 @@ from typing import Callable, Iterable
 
 from nonblock.kernel import kunit_run
 from nonblock.common import EXIT_BUILD, capture, say
-from nonblock.kernel.kbuild import ERROR, Config, read_warnings
+from nonblock.kernel.kbuild import ERROR, PROBE, Config, read_warnings
 from nonblock.kernel.kconfig import as_config, read_config
 from nonblock.kernel.machine import Machine
 from nonblock.kernel.session import Session
@@ -180,6 +180,8 @@ class Checks:
     def write_kunitconfig(self) -> Path:
         """Of the suites' options those that the tree has by now, and one suite that it has."""
         symbols = self.checkout.symbols()
+        if 'KUNIT_MMU_NOTIFIER_TEST' not in symbols:
+            symbols.discard(PROBE)
         wanted = read_config(self.repo / KUNITCONFIG_FOLDER / KUNITCONFIG)
         path = self.checkout.folder / 'topic.config'
         path.write_text(as_config({name: value for name, value in wanted.items()
