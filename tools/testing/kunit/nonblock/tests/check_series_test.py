@@ -233,6 +233,8 @@ class TopicTest(ScratchTest):
         """The next topic begins from the kernel as it was, which is not copied again."""
         check = self.check('two', self.log('list-kunit-test', 'fake'))
         self.assertIn('git add of all files', self.output)
+        # git was killed.
+        write(check.tree, {'.git/index.lock': ''})
         self.run_topic(check, 'one')
         self.assertNotIn('git add of all files', self.output)
         self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],

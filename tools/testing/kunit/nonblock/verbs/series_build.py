@@ -99,7 +99,9 @@ class Checkout:
         marker = self.folder / 'base'
         if (self.base.immutable or self.copied) and marker.exists() and \
                 marker.read_text(encoding='utf-8') == str(self.base.path):
+            # Of a run that was interrupted
             shutil.rmtree(self.path / '.git/rebase-apply', ignore_errors=True)
+            (self.path / '.git/index.lock').unlink(missing_ok=True)
             self.git('checkout', '-q', '--force', '-B', 'series', 'pristine')
             self.git('clean', '-q', '-ffdx')
             return
