@@ -94,8 +94,11 @@ def build(texts: Sequence[str], folder: Path) -> list[bool]:
     good = [(folder / f'{number}.o').exists() for number in range(len(texts))]
     calls = [f'main_{number}' for number, compiles in enumerate(good) if compiles]
     (folder / 'program.c').write_text('\n'.join([
-        '#include <stdlib.h>', *(f'int {call}(int, char **);' for call in calls),
-        'int main(int argc, char **argv)', '{', '\tswitch (atoi(argv[1])) {',
+        '#include <stdlib.h>', '#include <sys/time.h>',
+        *(f'int {call}(int, char **);' for call in calls),
+        'int main(int argc, char **argv)', '{',
+        '\tsetitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_usec = 100000 }, NULL);',
+        '\tswitch (atoi(argv[1])) {',
         *(f'\tcase {call.removeprefix("main_")}: return {call}(argc - 1, argv + 1);'
           for call in calls), '\t}', '\tabort();', '}', '']), encoding='utf-8')
     subprocess.run([*options, '-o', 'program', 'program.c',
@@ -107,8 +110,8 @@ def build(texts: Sequence[str], folder: Path) -> list[bool]:
 def run(folder: Path, *arguments: object) -> str:
     """What it says; that it does not end is an answer, too."""
     # Time that it computes: the machine may have other things to do.
-    done = subprocess.run(['prlimit', '--cpu=1', folder / 'program', *map(str, arguments)],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([folder / 'program', *map(str, arguments)], capture_output=True,
+                          text=True, check=False)
     return f'{done.returncode} {done.stdout}'
 
 
