@@ -584,6 +584,9 @@ static void op_radix_tree_insert(gfp_t gfp)
 	.blockable_interval = DEADLOCK | SLEEP_IN_SPINLOCK
 #define ALLOCATOR(op)	OP(op), .gfp = GFP_KERNEL, .nonblock = RECLAIM, DEADLOCKS
 #define KMALLOC(how)	.name = "kmalloc/" #how, .run = op_kmalloc, .gfp = how
+/* In a scope, of memalloc_nofs_save() for example */
+#define SCOPED(how, flag)						\
+	.name = "kmalloc/memalloc_" #how, .run = op_kmalloc, .gfp = GFP_KERNEL, .scope = flag
 
 static const struct mn_op wrong_ops[] = {
 	{ OP(mutex_lock), .nonblock = LOCK },
@@ -639,10 +642,8 @@ static const struct mn_op wrong_ops[] = {
 	{ KMALLOC(GFP_NOIO), .nonblock = RECLAIM, DEADLOCKS },
 	{ KMALLOC(GFP_KERNEL | __GFP_NORETRY), .nonblock = RECLAIM, DEADLOCKS },
 	{ KMALLOC(GFP_KERNEL | __GFP_NOFAIL), .nonblock = RECLAIM, DEADLOCKS },
-	{ KMALLOC(GFP_KERNEL), .name = "kmalloc/memalloc_nofs", .scope = PF_MEMALLOC_NOFS,
-	  .nonblock = RECLAIM, DEADLOCKS },
-	{ KMALLOC(GFP_KERNEL), .name = "kmalloc/memalloc_noio", .scope = PF_MEMALLOC_NOIO,
-	  .nonblock = RECLAIM, DEADLOCKS },
+	{ SCOPED(nofs, PF_MEMALLOC_NOFS), .nonblock = RECLAIM, DEADLOCKS },
+	{ SCOPED(noio, PF_MEMALLOC_NOIO), .nonblock = RECLAIM, DEADLOCKS },
 
 	{ OP(kmalloc_in_raw_spin_lock), .nonblock = RECLAIM,
 	  .blockable_range = DEADLOCK | MIGHT_SLEEP,
@@ -717,7 +718,7 @@ static const struct mn_op limit_ops[] = {
 	{ OP(mutex_trylock_spinning) },
 	{ OP(yield) },
 	{ KMALLOC(GFP_KERNEL | __GFP_NOLOCKDEP) },
-	{ KMALLOC(GFP_KERNEL), .name = "kmalloc/memalloc_noreclaim", .scope = PF_MEMALLOC },
+	{ SCOPED(noreclaim, PF_MEMALLOC) },
 };
 
 /**
