@@ -31,11 +31,12 @@ ANY_KVM = {'VIRTUALIZATION': 'y', 'KVM': 'y'}
 KVM = {**ANY_KVM, 'KVM_AMD': 'y'}
 NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
               **dict.fromkeys(('KUNIT_REPORT', *REPORTS), 'n')}
-NO_KUNIT = {'KUNIT': 'n', 'KUNIT_DEBUGFS': 'n', 'KUNIT_REPORT': 'n', **dict.fromkeys(SUITES, 'n')}
+NO_KUNIT = dict.fromkeys(('KUNIT', 'KUNIT_DEBUGFS', 'KUNIT_MMU_NOTIFIER', 'KUNIT_REPORT', *SUITES),
+                         'n')
 MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'TEST_MMU_NOTIFIER': 'm', **dict.fromkeys(SUITES, 'm'),
            'SAMPLE_MMU_NOTIFIER_WRONG': 'm'}
-NO_NOTIFIER = {'MMU_NOTIFIER': 'n', 'MMU_NOTIFIER_NONBLOCK_PROBE': 'n', 'TEST_MMU_NOTIFIER': 'n',
-               **dict.fromkeys(SUITES[1:], 'n')}
+NO_NOTIFIER = dict.fromkeys(('MMU_NOTIFIER', 'MMU_NOTIFIER_NONBLOCK_PROBE', 'TEST_MMU_NOTIFIER',
+                             'KUNIT_MMU_NOTIFIER', *SUITES[1:]), 'n')
 
 CONFIGS = (
     Config('um', 'um'),
