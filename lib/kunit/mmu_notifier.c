@@ -183,14 +183,17 @@ static void kunit_mmu_notifier_set_pass(struct kunit *test, enum kunit_mmu_notif
 {
 	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
 
-	if (holder)
+	if (holder) {
+		/* Pairs with kunit_mmu_notifier_tester_sleeps_in(). */
 		smp_store_release(&holder->pass, (holder->pass | PASS_MASK) + 1 + pass);
+	}
 }
 
 /* If that is for the lock, it sleeps for ever. Not for a spinlock of PREEMPT_RT's. */
 static enum kunit_mmu_notifier_in
 kunit_mmu_notifier_tester_sleeps_in(struct kunit_mmu_notifier_holder *holder)
 {
+	/* Pairs with kunit_mmu_notifier_set_pass(): who is in that pass is on the run queue. */
 	unsigned int pass = smp_load_acquire(&holder->pass);
 
 	if (READ_ONCE(holder->tester->on_rq) ||
