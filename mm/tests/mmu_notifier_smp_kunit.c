@@ -659,22 +659,28 @@ static const struct mmu_notifier_ops mine_backs_off_ops = {
 static void others_passes_are_not_watched(struct kunit *test)
 {
 	struct mmu_notifier *mine = kunit_kzalloc(test, sizeof(*mine), GFP_KERNEL);
+	struct fake *paired = kunit_kzalloc(test, sizeof(*paired), GFP_KERNEL);
 	struct two_passes *two;
 	struct helper *other;
 	const char *message;
 
 	KUNIT_ASSERT_NOT_NULL(test, mine);
+	KUNIT_ASSERT_NOT_NULL(test, paired);
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "needs two CPUs");
 
 	two = two_passes_create(test, false, spin_during_others_passes);
 	two->other.at_start = NULL;
 	two->other.error = -EAGAIN;
+	fake_subscribe(test, paired, RANGE_WITH_END, two->start, PAGE_SIZE);
 	other = helper_start(test, 1, passes_when_told, two);
 	message = kunit_mmu_notifier_check_pass(test, two->start + PAGE_SIZE, PAGE_SIZE,
 						KUNIT_MMU_NOTIFIER_UNWOUND);
 	KUNIT_EXPECT_STREQ(test, message ?: "", "");
 	two_passes_end(two, other);
+	/* Who is backed off from is called at the end twice. */
+	KUNIT_EXPECT_EQ(test, paired->starts[BLOCKABLE], 1);
+	KUNIT_EXPECT_EQ(test, paired->ends[BLOCKABLE], 1);
 
 	reinit_completion(&two->go);
 	reinit_completion(&two->begun);
