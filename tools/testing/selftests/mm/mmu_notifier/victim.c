@@ -335,5 +335,5 @@ void victim_end(struct victim *victim)
 /* An extra pass comes ahead of each that may block, if this was booted so. */
 bool probe_is_on(void)
 {
-	return read_number(PROBE "probability", "") == 100;
+	return read_number("/proc/cmdline", "mmu_notifier_nonblock_probe=") > 0;
 }
