@@ -13,7 +13,6 @@ is faster than the 4 s of a second one, but the first run is the one that a newc
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Optional
+from typing import Callable, Iterable, Optional, Sequence
 
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
@@ -192,17 +191,17 @@ def copy_files(base: Base, names: Iterable[str], target: Path) -> None:
         raise tool_failure(EXIT_TREE, f'copying {base.origin}', result.stderr)
 
 
-@dataclass
-class Manifest:
-    """What the tree was made of."""
-    base: str = ''              # its path
-    files: dict[str, list[int]] = field(default_factory=dict)   # of the base: what lstat() says
-    stage: dict[str, str] = field(default_factory=dict)         # digests
-    times: dict[str, int] = field(default_factory=dict)         # of the base's files put later
-    pending: list[str] = field(default_factory=list)    # old or new: it was interrupted there
+def signature(path: Path) -> list[int]:
+    """What changes with the file; empty if there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_mode]
 
-    def sources(self) -> dict[str, object]:
-        return {**self.files, **self.stage, **dict.fromkeys(self.pending, 'pending')}
+
+# Made of nobody knows what: it is new, or a run was interrupted while it changed that.
+UNKNOWN = ['?', None]
 
 
 class Preparer:
@@ -215,15 +214,10 @@ class Preparer:
         self.patch = patch          # on top of the others
         self.build = repo / 'build' / base.name
         self.tree = self.build / 'linux'
-        self.manifest = Manifest()
-        # A file without a tree would be about another one.
-        if self.tree.is_dir():
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                self.manifest = Manifest(**json.loads(
-                    (self.build / 'manifest.json').read_text(encoding='utf-8')))
-
-    def _save(self) -> None:
-        write_atomically(self.build / 'manifest.json', json.dumps(vars(self.manifest)))
+        self.state = self.build / 'made.json'
+        # Of each file of the tree, what it was made of, and its signature since
+        self.made: dict[str, Sequence[object]] = {}
+        self.sources: dict[str, Path] = {}      # of the files as they shall be
 
     def prepare(self) -> list[str]:
         """Returns the hooks that were applied."""
@@ -234,96 +228,83 @@ class Preparer:
         self.build.mkdir(parents=True, exist_ok=True)
         say_what_is_left_out(self.repo)
         stage = fill_stage(self.repo, self.base, self.build / 'stage', self.topics, self.patch)
-        if not self.tree.is_dir():
+        self.sources = {name: self.base.path / name for name in source_files(self.base)}
+        if not self._read_state():
             self._copy_base()
-        if changed := self._install(stage):
-            say(f'{changed} files of the tree brought up to date')
+        self.sources |= {name: stage.path / name for name in stage.files}
+        self._install({name: digest(path) if name in stage.files else signature(path)
+                       for name, path in self.sources.items()})
         shutil.rmtree(self.build / REJECTED, ignore_errors=True)
-        where = os.path.relpath(self.tree, self.repo)
-        if edited := [name for name in sorted(self.manifest.sources()) if self._is_edited(name)]:
-            remark(f'note: edited by hand in {where}, and kept: {", ".join(edited)}. Remove that '
-                   'folder to start afresh.')
-        say(f'tree: {where} ({self.base.origin}, {len(stage.hooks)} hooks, '
-            f'{len(overlay_files(self.repo))} files)')
+        say(f'tree: {os.path.relpath(self.tree, self.repo)} ({self.base.origin}, '
+            f'{len(stage.hooks)} hooks, {len(overlay_files(self.repo))} files)')
         return stage.hooks
 
-    def _signatures(self) -> dict[str, list[int]]:
-        if self.base.immutable and self.manifest.base == str(self.base.path):
-            return self.manifest.files
-        say(f'looking through {self.base.origin} ...')
-        found = {}
-        for name in source_files(self.base):
-            status = (self.base.path / name).lstat()
-            found[name] = [status.st_size, status.st_mtime_ns, status.st_mode]
-        return found
+    def _read_state(self) -> bool:
+        """Whether there is a tree, and it is known what it was made of."""
+        try:
+            self.made = json.loads(self.state.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            return False
+        return self.tree.is_dir()
+
+    def _save(self) -> None:
+        write_atomically(self.state, json.dumps(self.made))
 
     def _copy_base(self) -> None:
         """The first copy: into a temporary folder, so that none is ever taken for whole."""
         temporary = self.build / 'linux.tmp'
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (self.tree, temporary):
+            shutil.rmtree(folder, ignore_errors=True)
         temporary.mkdir()
-        self.manifest = Manifest(str(self.base.path), self._signatures())
-        copy_files(self.base, self.manifest.files, temporary)
+        copy_files(self.base, self.sources, temporary)
+        self.made = {name: [signature(path), signature(temporary / name)]
+                     for name, path in self.sources.items()}
         self._save()
         temporary.rename(self.tree)
 
-    def _install(self, stage: Stage) -> int:
+    def _install(self, wanted: dict[str, object]) -> None:
         """Install what differs, but never over an edit made by hand in the tree."""
-        old, source = self.manifest, {name: stage.path / name for name in stage.files}
-        new = Manifest(str(self.base.path), self._signatures(),
-                       {name: digest(path) for name, path in source.items()}, dict(old.times))
-        before, after = old.sources(), new.sources()
-        changes = [name for name in before.keys() | after.keys()
-                   if before.get(name) != after.get(name)
-                   and not same(source.get(name, self.base.path / name), self.tree / name)]
-        for name in sorted(changes):
-            if self._is_edited(name):
-                raise self._conflict(name)
+        stale = [name for name in wanted.keys() | self.made.keys()
+                 if self.made.get(name, UNKNOWN)[0] != wanted.get(name)]
+        changes = sorted(name for name in stale if not self._is_right(name))
+        edited = sorted(name for name, (_, since) in self.made.items()
+                        if since not in (None, signature(self.tree / name))
+                        and not self._is_right(name))
+        where = os.path.relpath(self.tree, self.repo)
+        if both := [name for name in edited if name in changes]:
+            raise Failure(EXIT_TREE, f'{where}/{both[0]} was edited by hand, and would now have to '
+                          f'change for another reason. Save your edits, remove {where}, and run '
+                          'this again.')
+        if edited:
+            remark(f'note: edited by hand in {where}, and kept: {", ".join(edited)}. Remove that '
+                   'folder to start afresh.')
         if changes:
-            # If this is interrupted, the next run must know of these.
-            old.pending = sorted({*old.pending, *changes})
+            self.made |= dict.fromkeys(changes, UNKNOWN)
             self._save()
+            say(f'{len(changes)} files of the tree are brought up to date')
         # What goes may be in the way.
-        for name in sorted(changes, key=lambda name: (name in after, name)):
-            self._put(source.get(name, self.base.path / name), name)
-            if name in new.files and name not in source:
-                new.times[name] = (self.tree / name).lstat().st_mtime_ns
-        self.manifest = new
-        if new != old:
+        for name in sorted(changes, key=lambda name: name in wanted):
+            self._put(name)
+        for name in stale:
+            if name in wanted:
+                self.made[name] = [wanted[name], signature(self.tree / name)]
+            else:
+                del self.made[name]
+        if stale:
             self._save()
-        return len(changes)
 
-    def _is_edited(self, name: str) -> bool:
-        """Whether it is other in the tree than it was made."""
-        made, path = self.manifest, self.tree / name
-        if name in made.pending:
-            return False
-        if name in made.stage:
-            return digest(path) != made.stage[name]
-        known = [*made.files.get(name, [])[1:2], made.times.get(name, 0)]
-        try:
-            time = os.lstat(path).st_mtime_ns
-        except FileNotFoundError:
-            return name in made.files
-        # Whole seconds, because not every file system keeps finer ones.
-        return time // 10**9 not in [one // 10**9 for one in known] and \
-            not same(self.base.path / name, path)
+    def _source(self, name: str) -> Path:
+        return self.sources.get(name, self.base.path / name)
 
-    def _conflict(self, name: str) -> Failure:
-        target = os.path.relpath(self.tree / name, self.repo)
-        why = ('was edited by hand, and would now have to change for another reason'
-               if self.manifest.files else
-               'would have to change, and nothing tells whether it was edited by hand: another '
-               'version of the runner has prepared this tree')
-        return Failure(EXIT_TREE, f'{target} {why}. Save your edits, remove '
-                       f'{os.path.relpath(self.tree, self.repo)}, and run this again.')
+    def _is_right(self, name: str) -> bool:
+        return same(self._source(name), self.tree / name)
 
-    def _put(self, source: Path, name: str) -> None:
-        """Make the tree's file like the source, at once; or remove it."""
+    def _put(self, name: str) -> None:
+        """Make the tree's file like its source, at once; or remove it."""
         target = self.tree / name
-        if os.path.lexists(source):
+        if os.path.lexists(self._source(name)):
             temporary = self.build / 'file.tmp'
-            copy(source, temporary)
+            copy(self._source(name), temporary)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
             return
