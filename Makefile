@@ -7,7 +7,7 @@ RUNNER := tools/testing/kunit/nonblock
 # The runner reads these from its environment: a path with a blank or a quote
 # in it then needs no quoting here. It also knows the defaults, so that it can
 # tell a KVER that was asked for from none.
-export KVER KDIR JOBS V UPDATE ARCH SMP RT SAN LLVM DRIVER TOPIC LOG VMLINUX MODULES JSON BASELINE JUNIT ONLY
+export KVER KDIR JOBS V ARCH SMP RT SAN LLVM DRIVER TOPIC LOG VMLINUX MODULES JSON BASELINE JUNIT ONLY
 
 # What packages.sh installs something for
 MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) \

@@ -13,7 +13,6 @@ class Options:
     kdir: str = ''
     jobs: int = 1
     v: bool = False
-    update: bool = False
     arch: str = 'um'
     smp: int = 1
     rt: bool = False

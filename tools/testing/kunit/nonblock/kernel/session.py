@@ -74,7 +74,7 @@ class Session:
 def find_base(options: Options) -> Base:
     if options.kdir:
         return from_kdir(options.kdir, REPO / 'build')
-    return from_debian(options.kver or DEFAULT_KVER, options.update)
+    return from_debian(options.kver or DEFAULT_KVER)
 
 
 def each_kernel(options: Options) -> list[Options]:

@@ -316,12 +316,6 @@ class BaseTest(TreeTest):
         self.assertEqual(self.changed_since(before), {'mm/bar.c'})
         self.assertIn('6.12.6-1', self.output)
 
-    def test_build_products_are_no_source(self) -> None:
-        write(self.kernel, {'mm/foo.o': '', '.config': '', 'include/generated/autoconf.h': ''})
-        self.prepare()
-        for name in ('mm/foo.o', '.config', 'include/generated'):
-            self.assertFalse((self.tree / name).exists(), name)
-
 
 class InterruptTest(TreeTest):
     def interrupt(self, function: str, after: int) -> None:

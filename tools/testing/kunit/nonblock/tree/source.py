@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 from nonblock.common import (EXIT_MACHINE, EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock,
                              say, tool_failure)
@@ -32,6 +30,8 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 # On these all is tested; on the others `make test` tests the hooks and the suites.
 TESTED = ('6.12', '7.3')
+# For the suites that the system does not use
+MIRROR = 'http://deb.debian.org/debian'
 # The same keyring under its older and its newer name.
 KEYRINGS = ('/usr/share/keyrings/debian-archive-keyring.gpg',
             '/usr/share/keyrings/debian-archive-keyring.pgp')
@@ -83,23 +83,14 @@ def from_kdir(text: str, build: Path) -> Base:
     if not (path / KUNIT).is_file():
         raise Failure(EXIT_USAGE, f'KDIR={text}: has no {KUNIT}, which builds the kernels and runs '
                       'them. Is it whole?')
+    # What kbuild goes by, too
+    if git_files(path) is None and any((path / name).exists()
+                                       for name in ('.config', 'include/config')):
+        raise Failure(EXIT_USAGE, f'KDIR={text}: something was built there, and there is no git to '
+                      'tell what is source. Give a tree that is clean ("make mrproper"), or git.')
     label = re.sub(r'[^A-Za-z0-9._-]', '_', path.name)
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     return Base(f'kdir-{label}-{digest}', path, str(path), release, False)
-
-
-def source_files(base: Base) -> list[str]:
-    """All files of the source, without what a build has left in the tree."""
-    if base.immutable:
-        found = [os.path.relpath(os.path.join(folder, name), base.path)
-                 for folder, folders, names in os.walk(base.path)
-                 for name in names + [d for d in folders
-                                      if os.path.islink(os.path.join(folder, d))]]
-    else:
-        found = _tracked_files(base.path) or _unignored_files(base.path)
-    # git also lists tracked files that were deleted, and nested repositories.
-    return sorted(name for name in set(found)
-                  if os.path.islink(base.path / name) or os.path.isfile(base.path / name))
 
 
 # Options that keep git from writing to a repository, from asking helpers,
@@ -108,39 +99,26 @@ GIT = ('git', '-c', 'core.fsmonitor=false', '-c', 'core.untrackedCache=false',
        '-c', 'core.excludesFile=/dev/null', '-c', 'safe.directory=*')
 
 
-def _git(arguments: list[str | Path], cwd: Path) -> Optional[list[str]]:
+def git_files(path: Path) -> Optional[list[str]]:
+    """What git calls the source: tracked files, and those it would add. None without git."""
+    if not (path / '.git').exists():
+        return None             # not to find a repository further up
     env = {**{k: v for k, v in os.environ.items() if not k.startswith('GIT_')},
            'GIT_OPTIONAL_LOCKS': '0'}
-    result = capture([*GIT, *arguments], cwd, env)
+    result = capture([*GIT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+                     path, env)
     return result.stdout.split('\0')[:-1] if result.returncode == 0 else None
 
 
-def _tracked_files(path: Path) -> Optional[list[str]]:
-    """What git calls the source: tracked files and those it would add."""
-    if not (path / '.git').exists():
-        return None             # not to find a repository further up
-    return _git(['ls-files', '-z', '--cached', '--others', '--exclude-standard'], path)
-
-
-# Debian's linux-source has a .gitignore that hides everything at the top
-# ("/*") and no longer makes the usual exceptions from ".*". There, what a
-# build leaves at the top is told by name.
-UNHIDE = ('!/*', '!.gitignore', '!.kunitconfig', '/.*', '/linux', '/vmlinux*', '/vmlinuz',
-          '/System.map', '/Module.symvers', '/modules.*', '/compile_commands.json',
-          '*.o', '*.a', '*.ko', '*~')
-
-
-def _unignored_files(path: Path) -> list[str]:
-    """The source of a tree without git, by the .gitignore files in it."""
-    with tempfile.TemporaryDirectory() as scratch:
-        capture(['git', 'init', '-q', '--template=', scratch])
-        work: list[str | Path] = [f'--git-dir={scratch}/.git', f'--work-tree={path}']
-        hidden = _git([*work, 'check-ignore', '-q', 'Makefile'], path) is not None
-        unhide = [f'--exclude={pattern}' for pattern in UNHIDE] if hidden else []
-        found = _git([*work, 'ls-files', '-z', '--others', *unhide, '--exclude-standard'], path)
-    if not found:
-        raise Failure(EXIT_SOURCE, f'git cannot list the files of {path}. Can you read all of it?')
-    return found
+def source_files(base: Base) -> list[str]:
+    """All files of the source. Without git, it is one that nothing was built in."""
+    found = git_files(base.path)
+    if found is None:
+        found = [os.path.relpath(os.path.join(folder, name), base.path)
+                 for folder, folders, names in os.walk(base.path) for name in names + folders]
+    # No folders. git also lists tracked files that were deleted, and nested repositories.
+    return sorted(name for name in set(found)
+                  if os.path.islink(base.path / name) or os.path.isfile(base.path / name))
 
 
 # Debian's packages
@@ -156,7 +134,7 @@ def check_kver(kver: str) -> None:
                       f'{", ".join(SUITES)}; for another one give its source, KDIR=/path/to/linux.')
 
 
-def from_debian(kver: str, update: bool) -> Base:
+def from_debian(kver: str) -> Base:
     check_kver(kver)
     package = f'linux-source-{kver}'
     cache = cache_dir()
@@ -165,138 +143,70 @@ def from_debian(kver: str, update: bool) -> Base:
         for stale in cache.glob('*.tmp'):
             say(f'removing {stale}, left over by an interrupted run')
             shutil.rmtree(stale)
-        path = None if update else _newest(cache, package)
-        if path is None:
-            path = _unpack(_download(cache, kver, update))
+        found = sorted(cache.glob(package + '_*'))
+        # A package is from a run that could not unpack it.
+        path = next((one for one in found if one.is_dir()), None) or \
+            _unpack(found[-1] if found else _download(cache, package, SUITES[kver] or ('',)))
     return Base(kver, path, path.name.replace('_', ' '), read_version(path)[1], True)
 
 
-def _newest(cache: Path, package: str) -> Optional[Path]:
-    """The newest unpacked source of this package that the cache has."""
-    def compare(one: Path, other: Path) -> int:
-        older = capture(['dpkg', '--compare-versions', one.name.split('_')[1], 'lt',
-                         other.name.split('_')[1]]).returncode == 0
-        return -1 if older else 1
-    found = [path for path in cache.glob(package + '_*') if path.is_dir()]
-    return max(found, key=functools.cmp_to_key(compare)) if found else None
+def _apt(folder: Path, suite: str) -> dict[str, str]:
+    """The environment of apt with lists of its own: no root, nothing of the system's changes."""
+    for name in ('empty', 'lists/partial', 'archives/partial'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / 'status').touch()
+    dump = capture(['apt-config', 'dump'])
+    if dump.returncode != 0:
+        raise tool_failure(EXIT_MACHINE, 'apt-config dump', dump.stderr)
+    # How to reach the mirrors (proxies and so on) is kept. Hooks that run
+    # after an update are not: they are for the system's lists. Nor are
+    # additional indices that nothing here reads.
+    kept = [line for line in dump.stdout.splitlines()
+            if line.startswith('Acquire::') and 'IndexTargets' not in line]
+    settings = {
+        'Dir::State': folder, 'Dir::State::lists': folder / 'lists',
+        'Dir::State::status': folder / 'status', 'Dir::Cache': folder,
+        'Dir::Cache::archives': folder / 'archives',
+        'Dir::Etc::main': folder / 'empty/none', 'Dir::Etc::parts': folder / 'empty',
+        # As root apt would fetch as a user who cannot write to our cache.
+        'APT::Sandbox::User': 'root',
+        'Acquire::Languages': 'none',
+        'Acquire::IndexTargets::deb-src::Sources::DefaultEnabled': 'false',
+    }
+    if suite:
+        keyring = next(filter(os.path.exists, KEYRINGS), KEYRINGS[0])
+        (folder / 'private.sources').write_text(
+            f'Types: deb\nURIs: {MIRROR}\nSuites: {suite}\nComponents: main\n'
+            f'Signed-By: {keyring}\n', encoding='utf-8')
+        settings['Dir::Etc::sourcelist'] = folder / 'private.sources'
+        settings['Dir::Etc::sourceparts'] = folder / 'empty'
+    kept += [f'{key} "{value}";' for key, value in settings.items()]
+    (folder / 'apt.conf').write_text('\n'.join(kept) + '\n', encoding='utf-8')
+    return {**os.environ, 'APT_CONFIG': str(folder / 'apt.conf'), 'LC_ALL': 'C'}
 
 
-class Apt:
-    """apt with lists and a cache of our own: no root, nothing of the system's changes."""
-
-    def __init__(self, folder: Path, sources: Optional[str] = None):
-        self.folder = folder
-        for name in ('empty', 'lists/partial', 'archives/partial'):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / 'status').touch()
-        dump = capture(['apt-config', 'dump'])
-        if dump.returncode != 0:
-            raise tool_failure(EXIT_MACHINE, 'apt-config dump', dump.stderr)
-        # How to reach the mirrors (proxies and so on) is kept. Hooks that run
-        # after an update are not: they are for the system's lists. Nor are
-        # additional indices that nothing here reads.
-        kept = [line for line in dump.stdout.splitlines()
-                if line.startswith('Acquire::') and 'IndexTargets' not in line]
-        settings = {
-            'Dir::State': folder, 'Dir::State::lists': folder / 'lists',
-            'Dir::State::status': folder / 'status', 'Dir::Cache': folder,
-            'Dir::Cache::archives': folder / 'archives',
-            'Dir::Etc::main': folder / 'empty/none', 'Dir::Etc::parts': folder / 'empty',
-            # As root apt would fetch as a user who cannot write to our cache.
-            'APT::Sandbox::User': 'root',
-            'Acquire::Languages': 'none',
-            'Acquire::IndexTargets::deb-src::Sources::DefaultEnabled': 'false',
-        }
-        if sources is not None:
-            (folder / 'private.sources').write_text(sources, encoding='utf-8')
-            settings['Dir::Etc::sourcelist'] = folder / 'private.sources'
-            settings['Dir::Etc::sourceparts'] = folder / 'empty'
-        kept += [f'{key} "{value}";' for key, value in settings.items()]
-        (folder / 'apt.conf').write_text('\n'.join(kept) + '\n', encoding='utf-8')
-        self.env = {**os.environ, 'APT_CONFIG': str(folder / 'apt.conf'), 'LC_ALL': 'C'}
-
-    def get(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return capture(['apt-get', *arguments], self.folder, self.env)
-
-    def find(self, package: str) -> tuple[Optional[tuple[str, int]], str]:
-        """Name and size of the package's file; and what went wrong."""
-        update = self.get('update', '-q')
-        found = self.get('download', '-q', '--print-uris', package)
-        match = re.search(r"^'\S+' (\S+) (\d+) \S+$", found.stdout, re.MULTILINE)
-        # A third-party source that is down does not matter if it is found.
-        return ((match[1], int(match[2])), '') if match else (None, update.stderr + found.stderr)
-
-
-def _download(cache: Path, kver: str, update: bool) -> Path:
-    """Fetch the newest package; the returned file is one that apt has verified."""
-    package = f'linux-source-{kver}'
-    waiting = sorted(cache.glob(f'{package}_*.deb'), key=lambda path: path.stat().st_mtime)
-    if waiting and not update:
-        return waiting[-1]      # downloaded by a run that could not unpack it
+def _download(cache: Path, package: str, suites: Sequence[str]) -> Path:
+    """Fetch the package from the first suite that has it; apt has verified what is returned."""
+    hint = 'It needs the network once. If a kernel source is at hand, use KDIR=/path/to/linux.'
     if shutil.which('apt-get') is None:
-        raise Failure(EXIT_SOURCE, f'KVER={kver} is a Debian package, and this system has no '
-                      'apt-get. Use KDIR=/path/to/linux.')
-    say(f'looking for Debian\'s {package} ...')
-    system = Apt(cache / 'apt-system')
-    if not SUITES[kver]:
-        apt = system
-        found, trouble = apt.find(package)
-    else:
-        apt, found, trouble = _find_in_suites(cache, system, package, SUITES[kver])
-    if found is None:
-        raise Failure(EXIT_SOURCE, _not_found(package, kver, trouble))
-    name, size = urllib.parse.unquote(found[0]), found[1]
-    unpacked = cache / name.rsplit('_', 1)[0]
-    if unpacked.is_dir() or (cache / name).exists():
-        say(f'{unpacked.name.replace("_", " ")} is the newest, and in the cache')
-        return cache / name
-    folder = cache / 'download.tmp'
+        raise Failure(EXIT_SOURCE, f'{package} is a Debian package, and this system has no '
+                      f'apt-get. {hint}')
+    folder, trouble = cache / 'download.tmp', ''
     folder.mkdir()
-    say(f'downloading {name} ({size >> 20} MB) ...')
-    # It shows by itself how far it is.
-    result = subprocess.run(['apt-get', 'download', package], cwd=folder, env=apt.env, text=True,
-                            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    if result.returncode:
-        raise tool_failure(EXIT_SOURCE, f'downloading {name}', result.stderr)
-    files = list(folder.glob('*.deb'))
-    if len(files) != 1:
-        raise Failure(EXIT_SOURCE, f'apt-get download {package} left no package behind')
-    files[0].rename(cache / name)
-    folder.rmdir()
-    return cache / name
-
-
-def _find_in_suites(cache: Path, system: Apt, package: str, suites: tuple[str, ...]
-                    ) -> tuple[Apt, Optional[tuple[str, int]], str]:
-    """Look in other suites of the Debian mirror that the system uses."""
-    keyring = next((path for path in KEYRINGS if os.path.exists(path)), None)
-    if keyring is None:
-        raise Failure(EXIT_MACHINE, f'{KEYRINGS[0]} is missing, without which no download can be '
-                      'verified. As root: apt-get install debian-archive-keyring')
-    update = system.get('update', '-q')
-    targets = system.get('indextargets', '--format',
-                         '$(CREATED_BY)|$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)')
-    mirrors = [line.split('|')[4] for line in targets.stdout.splitlines()
-               if line.startswith('Packages|Debian|Debian|main|')]
-    if not mirrors:
-        return system, None, update.stderr or 'The system\'s apt sources have no Debian mirror.'
-    trouble = ''
     for suite in suites:
-        say(f'looking in {suite} ...')
-        apt = Apt(cache / f'apt-{suite}',
-                  f'Types: deb\nURIs: {mirrors[0]}\nSuites: {suite}\n'
-                  f'Components: main\nSigned-By: {keyring}\n')
-        found, trouble = apt.find(package)
-        if found is not None:
-            return apt, found, ''
-    return apt, None, trouble
-
-
-def _not_found(package: str, kver: str, trouble: str) -> str:
-    lines = [line.strip() for line in trouble.splitlines() if line.startswith(('E:', 'W:', 'The'))]
-    return (f'apt cannot find {package}:\n    ' + '\n    '.join(lines[:3]) +
-            f'\nKVER={kver} needs the network once, and a Debian mirror in the system\'s apt '
-            'sources. If a source of yours is at hand, use KDIR=/path/to/linux.')
+        say(f'looking for Debian\'s {package} {f"in {suite} " if suite else ""}...')
+        env = _apt(cache / f'apt-{suite or "system"}', suite)
+        # A third-party source that is down does not matter if it is found.
+        trouble = capture(['apt-get', 'update', '-q'], folder, env).stderr
+        # It shows by itself how far it is.
+        result = subprocess.run(['apt-get', 'download', package], cwd=folder, env=env, text=True,
+                                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        trouble += result.stderr
+        for deb in folder.glob('*.deb'):
+            deb = deb.rename(cache / urllib.parse.unquote(deb.name))
+            folder.rmdir()
+            return deb
+    raise tool_failure(EXIT_SOURCE, f'downloading {package}', f'{trouble}\n{hint}')
 
 
 def _unpack(deb: Path) -> Path:

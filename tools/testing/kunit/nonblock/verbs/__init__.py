@@ -11,7 +11,7 @@ from nonblock.options import Options
 from nonblock.result.verdict import Verdict
 
 # Variables: what each verb takes that prepares a tree, and builds; and what chooses a machine
-TREE = ('KVER', 'KDIR', 'UPDATE')
+TREE = ('KVER', 'KDIR')
 BUILD = (*TREE, 'JOBS', 'V', 'JUNIT', 'JSON')
 MACHINE = ('ARCH', 'SMP', 'RT', 'SAN', 'LLVM')
 

@@ -153,6 +153,6 @@ def quick(options: Options) -> Verdict:
     return run_steps(steps, options, (kernel,))
 
 
-VERB = Verb('test', test, ('UPDATE', 'JOBS', 'V', 'JUNIT', 'JSON'))
+VERB = Verb('test', test, ('JOBS', 'V', 'JUNIT', 'JSON'))
 ALL = Verb('test-all', test_all, VERB.variables)
 QUICK_VERB = Verb('test-quick', quick, ('KVER', *VERB.variables))
