@@ -94,7 +94,6 @@ clang-19 compiles the kernel, too
 gcc-aarch64-linux-gnu likewise
 gcc-arm-linux-gnueabihf likewise
 gcc-s390x-linux-gnu likewise
-sparse checks it
 python3-ply is for checkpatch.pl
 python3-git likewise
 python3-sphinx shows the guide

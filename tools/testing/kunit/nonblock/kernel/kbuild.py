@@ -79,11 +79,6 @@ __ask:
 '''
 
 
-# Cannot be on where nothing selects MMU_NOTIFIER: before the topics with tests of it, only
-# KVM does. Whether its file is compiled in any configuration is looked at by itself.
-PROBE = 'MMU_NOTIFIER_NONBLOCK_PROBE'
-
-
 @dataclass
 class Builder:
     """One configuration, which is built in a folder next to the tree."""
@@ -115,7 +110,7 @@ class Builder:
             return 'olddefconfig: ' + output.strip()
         got = read_config(config)
         ours = {name for name, value in wanted.items()
-                if value in 'ym' or name in self.config.options} - {PROBE}
+                if value in 'ym' or name in self.config.options}
         wrong = [f'{name} is {got.get(name, "n")} and not {wanted[name]}' for name in sorted(ours)
                  if got.get(name, 'n') != wanted[name]]
         return '; '.join(wrong)

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import os
 import unittest
-from contextlib import nullcontext
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
-from nonblock.verbs import check_whole
-from nonblock.verbs.check_series import Check
-from nonblock.verbs.check_whole import Skipped, checkpatch, doc_warnings, sparse_warnings
+from nonblock.verbs import check_series
+from nonblock.verbs.check_series import (CONFIGS, PROBE, Check, checkpatch, doc_warnings,
+                                         for_config, is_built, never_built)
 from nonblock.tests.fixtures import FOO_PATCH, ScratchTest, diff, quiet, write
 from nonblock.kernel.kbuild import Builder, Config, base_options
-from nonblock.verbs.series_build import CONFIGS, SeriesBuilder, is_built, never_built
 from nonblock.tree.source import Base
 from nonblock.result.verdict import expected_cases
 
@@ -48,21 +46,6 @@ class OutputTest(unittest.TestCase):
         files = ['Documentation/mm/error.rst']
         self.assertEqual(doc_warnings('reading sources... mm/error\n', files, TREE), [])
 
-    def test_sparse(self) -> None:
-        self.assertEqual(sparse_warnings('  CC      mm/foo.o\n  CHECK   /tree/mm/foo.c\n', TREE),
-                         set())
-        output = ('  CHECK   /tree/mm/foo.c\n/tree/mm/foo.c:8:1: warning: context imbalance\n'
-                  'mm/foo.c:9:1: error: undefined\n')
-        self.assertEqual(sparse_warnings(output, TREE),
-                         {'mm/foo.c: context imbalance', 'mm/foo.c:N:N: error: undefined'})
-
-    def test_sparse_that_did_not_run(self) -> None:
-        with self.assertRaisesRegex(Skipped, '^C=2 specified, but sparse is not available or not'):
-            sparse_warnings('/tree/Makefile:1311: C=2 specified, but sparse is not available or '
-                            'not up to date\n  CC      mm/foo.o\n', TREE)
-        self.assertEqual(sparse_warnings('  CC      mm/foo.o\n', TREE),
-                         {'sparse has looked at nothing: CC      mm/foo.o'})
-
     def test_every_configuration_has_a_name_and_a_folder(self) -> None:
         folders = {Builder(config, TREE, 1).out for config in CONFIGS}
         self.assertEqual(len(folders), len(CONFIGS))
@@ -79,76 +62,67 @@ class OutputTest(unittest.TestCase):
 class CheckTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
-        self.check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1, [], [])
+        self.check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1)
 
     def test_each_check_counts_once(self) -> None:
-        def skipped() -> tuple[int, str]:
-            raise Skipped('no sparse')
-
         with quiet() as output:
-            for name, answer in (('a', lambda: (3, '')), ('b', lambda: (3, 'no')), ('c', skipped),
-                                 ('d', lambda: (0, ''))):
-                self.check.one(name, answer)
+            for name, answer in (('a', (3, '')), ('b', (3, 'no')), ('d', (0, ''))):
+                self.check.one(name, lambda: answer)
         verdict = self.check.verdict
-        self.assertEqual((verdict.passed, verdict.skipped), (1, 1))
+        self.assertEqual(verdict.passed, 1)
         self.assertEqual(verdict.lines, ['FAILED 7.3: b: no',
                                          'FAILED 7.3: d: has looked at nothing'])
         self.assertEqual(output.getvalue().splitlines(), [
-            '== 7.3: a', 'ok: 3 looked at', '== 7.3: b', 'FAILED 7.3: b: no', '== 7.3: c',
-            'SKIPPED 7.3: c: no sparse', '== 7.3: d', 'FAILED 7.3: d: has looked at nothing'])
+            '== 7.3: a', 'ok: 3 looked at', '== 7.3: b', 'FAILED 7.3: b: no', '== 7.3: d',
+            'FAILED 7.3: d: has looked at nothing'])
 
     def test_nothing_to_look_at(self) -> None:
         """Where what should be looked at is not there, no tool complains."""
         ok = CompletedProcess[str]([], 0, '', '')
         section = '+MM TESTS\n'
-        with mock.patch.object(check_whole, 'capture', return_value=ok), \
-                mock.patch.object(self.check.checkout, 'git', return_value=section), \
-                mock.patch.object(self.check.checkout, 'without_series', nullcontext):
-            self.check.checkout.folder.mkdir(parents=True)
+        with mock.patch.object(check_series, 'capture', return_value=ok), \
+                mock.patch.object(self.check, 'git', return_value=section):
             for found in (self.check.html_docs(['mm/foo.c']), self.check.maintainers([]),
-                          self.check.kernel_doc(['mm/Kconfig']), self.check.selftests()):
+                          self.check.kernel_doc(['mm/Kconfig'])):
                 self.assertEqual(found, (0, ''))
 
 
 class TreeTest(ScratchTest):
-    def builder(self) -> SeriesBuilder:
-        """Of a kernel whose compiler says what is in the file."""
+    def setUp(self) -> None:
+        """A kernel whose compiler says what is in the file."""
+        super().setUp()
         write(self.kernel, {
             'Makefile': 'olddefconfig syncconfig: ; @echo "# nothing"\n'
                         'mm/foo.o: ; @echo "  CC      $@"; sh mm/foo.c\n',
             'mm/Makefile': 'obj-y += foo.o\n', 'mm/foo.c': 'echo ok\n'})
-        builder = SeriesBuilder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
-        write(builder.out, {'include/config/auto.conf': ''})
-        builder.begin(['mm/foo.c'], set())
-        self.assertEqual(builder.trouble, '')
-        return builder
+        self.builder = Builder(Config('test', 'um', {'FOO': 'y'}), self.kernel, 1)
+        write(self.builder.out, {'include/config/auto.conf': ''})
 
-    def test_a_warning_is_a_failure(self) -> None:
-        builder = self.builder()
-        self.assertEqual(builder.check(['mm/foo.c'], None), (1, ''))
+    def test_a_warning_is_told(self) -> None:
+        self.assertEqual(self.builder.build(['mm/foo.c']), (1, '', set()))
         write(self.kernel, {'mm/foo.c': 'echo mm/foo.c:9:2: warning: new\n'})
-        self.assertEqual(builder.check(['mm/foo.c'], None), (1, 'mm/foo.c: new'))
+        self.assertEqual(self.builder.build(['mm/foo.c']), (1, '', {('mm/foo.c', 'new')}))
 
     def test_a_file_that_nothing_builds(self) -> None:
-        builder = self.builder()
         write(self.kernel, {'mm/never.c': '', 'tools/never.c': ''})
         names = ['mm/foo.c', 'mm/gone.c', 'tools/never.c']
-        self.assertEqual(never_built(self.kernel, [builder], names), '')
-        # One that could not be configured is not asked.
-        other = SeriesBuilder(Config('other', 'um', {}), self.kernel, 1)
-        other.trouble = 'no compiler'
-        self.assertEqual(never_built(self.kernel, [builder, other], [*names, 'mm/never.c']),
+        self.assertEqual(never_built(self.kernel, [self.builder], names), '')
+        self.assertEqual(never_built(self.kernel, [self.builder], [*names, 'mm/never.c']),
                          'mm/never.c')
 
     def test_build_error(self) -> None:
-        builder = self.builder()
         write(self.kernel, {'mm/foo.c': 'echo "mm/foo.c:1:2: error: no" >&2; exit 1\n'})
-        self.assertEqual(builder.check(['mm/foo.c'], None), (1, 'mm/foo.c:1:2: error: no'))
+        self.assertEqual(self.builder.build(['mm/foo.c'])[:2], (1, 'mm/foo.c:1:2: error: no'))
 
     def test_an_option_that_is_not_as_it_should_be(self) -> None:
-        builder = self.builder()
         write(self.kernel, {'Makefile': 'olddefconfig syncconfig: ; @echo > $(O)/.config\n'})
-        self.assertEqual(builder.check(['mm/foo.c'], {'FOO'}), (0, 'FOO is n and not y'))
+        self.assertEqual(self.builder.configure({'FOO'}), 'FOO is n and not y')
+
+    def test_the_probe_where_it_can_be(self) -> None:
+        um, kvm = Config('um', 'um'), Config('arm64', 'arm64', {'KVM': 'y'})
+        before, later = {PROBE}, {PROBE, 'KUNIT_MMU_NOTIFIER_TEST'}
+        self.assertEqual([for_config(config, symbols) for config in (um, kvm)
+                          for symbols in (before, later)], [set(), later, before, later])
 
     def test_checkpatch(self) -> None:
         """What is waived is said; all else is a finding, an error of its own as well."""
@@ -191,7 +165,7 @@ class TopicTest(ScratchTest):
         """With what the kernel prints when it boots."""
         write(self.scratch, {'log': log})
         base = Base('6.12', self.kernel, 'a kernel', '6.12.5', False)
-        check = Check(self.repo, base, 1, self.cases, [], (Config('test', 'um'),))
+        check = Check(self.repo, base, 1, (Config('test', 'um'),))
         self.run_topic(check, topic)
         return check
 
@@ -216,15 +190,15 @@ class TopicTest(ScratchTest):
         """Its kernel boots, with the options that it has by then; nobody misses the others'."""
         check = self.check('one', self.log('list-kunit-test'))
         self.assertEqual(check.verdict.lines, [])
-        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],
+        self.assertEqual(check.git('log', '--format=%s').split('\n')[:2],
                          ['change bar', 'Linux 6.12.5'])
-        self.assertEqual((check.checkout.folder / 'topic.config').read_text(),
+        self.assertEqual((check.folder / 'topic.config').read_text(),
                          'CONFIG_KUNIT=y\nCONFIG_LIST_KUNIT_TEST=y\n')
 
     def test_topic_on_another(self) -> None:
         check = self.check('two', self.log('list-kunit-test', 'fake'))
         self.assertEqual(check.verdict.lines, [])
-        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:3],
+        self.assertEqual(check.git('log', '--format=%s').split('\n')[:3],
                          ['change foo', 'change bar', 'Linux 6.12.5'])
         self.assertEqual([test.label for test in check.verdict.tests][:-1], [
             f'6.12: 0001-change-foo.patch: {what}' for what in ('checkpatch', 'test', 'compiled')])
@@ -233,13 +207,27 @@ class TopicTest(ScratchTest):
         """The next topic begins from the kernel as it was, which is not copied again."""
         check = self.check('two', self.log('list-kunit-test', 'fake'))
         self.assertIn('git add of all files', self.output)
-        # git was killed.
-        write(check.tree, {'.git/index.lock': ''})
         self.run_topic(check, 'one')
         self.assertNotIn('git add of all files', self.output)
-        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[:2],
+        self.assertEqual(check.git('log', '--format=%s').split('\n')[:2],
                          ['change bar', 'Linux 6.12.5'])
         self.assertFalse((check.tree / 'mm/tests').exists())
+
+    def test_a_warning_is_a_failure(self) -> None:
+        makefile = self.kernel / 'Makefile'
+        makefile.write_text(makefile.read_text() + 'mm/bar.o: ; @echo "mm/bar.c:1: warning: new"\n')
+        check = self.check('one', self.log('list-kunit-test'))
+        self.assertEqual(check.verdict.lines,
+                         ['FAILED 6.12: 0001-change-bar.patch: test: mm/bar.c: new'])
+
+    def test_a_configuration_that_cannot_be(self) -> None:
+        """It is told once, and not asked again."""
+        write(self.kernel, {'arch/um/Kconfig': 'config SMP\n'})
+        makefile = self.kernel / 'Makefile'
+        makefile.write_text(makefile.read_text().replace('fig: ; @:', 'fig: ; @false'))
+        check = self.check('one', self.log('list-kunit-test'))
+        self.assertRegex(check.verdict.lines[0], '^FAILED 6.12: before one, test: olddefconfig: ')
+        self.assertEqual(check.verdict.failed, 2)       # And nothing compiles its file.
 
     def test_topic_of_no_prepared_tree(self) -> None:
         """It is applied and read, and nothing is built: no kernel boots here."""
@@ -249,8 +237,8 @@ class TopicTest(ScratchTest):
         self.assertEqual(check.verdict.lines, [])
         self.assertEqual([test.label for test in check.verdict.tests],
                          ['6.12: 0001-change-bar.patch: checkpatch'])
-        self.assertEqual(check.checkout.git('log', '--format=%s').split('\n')[0], 'change bar')
-        self.assertFalse((check.checkout.folder / 'topic.config').exists())
+        self.assertEqual(check.git('log', '--format=%s').split('\n')[0], 'change bar')
+        self.assertFalse((check.folder / 'topic.config').exists())
 
     def test_suite_that_does_not_run(self) -> None:
         check = self.check('two', self.log('list-kunit-test'))

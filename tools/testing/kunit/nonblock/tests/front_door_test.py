@@ -277,7 +277,8 @@ class BadWeatherTest(FrontDoorTest):
         closed, config = 'http://127.0.0.1:9', self.scratch / 'apt.conf'
         config.write_text('Acquire::Retries "0";')      # apt would wait in between
         result = self.make('tree', http_proxy=closed, https_proxy=closed, APT_CONFIG=str(config))
-        self.assert_error(result, 4, 'downloading linux-source-6.12 failed', 'Unable to locate', 'network', 'KDIR=')
+        self.assert_error(result, 4, 'downloading linux-source-6.12 failed', 'Unable to locate',
+                          'network', 'KDIR=')
         self.assertEqual([path for path in (self.scratch / 'cache').rglob('linux-source*')], [])
 
     def make_on_full_disk(self, folder: Path) -> subprocess.CompletedProcess[str]:

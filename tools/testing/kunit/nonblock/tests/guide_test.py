@@ -10,7 +10,6 @@ import unittest
 from pathlib import Path
 
 from nonblock.verbs import check_series
-from nonblock.verbs import check_whole
 from nonblock.verbs import guide
 from nonblock.common import Failure
 from nonblock.tests.fixtures import DATA, TOP, ScratchTest, quiet
@@ -104,7 +103,7 @@ class PageTest(unittest.TestCase):
         self.assertIn('documented', dir(check_series.Check))
         suites, trigger = guide.RUN_BY
         self.assertTrue(suites.endswith(
-            f'kunit.py run --kunitconfig={check_whole.KUNITCONFIG_FOLDER}'))
+            f'kunit.py run --kunitconfig={check_series.KUNITCONFIG_FOLDER}'))
         # That make drivers has this trigger is tested with it.
         self.assertIn('hist:', trigger)
 

@@ -3,63 +3,233 @@
 
 On a pristine tree, in git, of each kernel, for each topic: git am of the topics that it
 depends on, then of one of its patches after the other. checkpatch reads each, and the
-objects that the topic touches are built with W=1 in each configuration of series_build.py,
-without a warning: mainline has none in these files. Then a kernel is built and booted, with
+objects that the topic touches are built with W=1 in each configuration, without a
+warning: mainline has none in these files. Then a kernel is built and booted, with
 the suites that it has by then. Last, all topics are applied in their order, and what can
 be checked of the whole is.
 """
 
 from __future__ import annotations
 
-import time
+import os
+import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Iterator, TypeVar
+from typing import Callable, Iterable, Iterator
 
-from nonblock.verbs.check_whole import Checks, checkpatch
-from nonblock.common import EXIT_TREE, REPO, Failure, as_failure, say
-from nonblock.kernel.session import each_kernel, find_base, locked
+from nonblock.common import EXIT_BUILD, EXIT_TREE, REPO, Failure, as_failure, capture, say
+from nonblock.kernel import kunit_run
+from nonblock.kernel.kbuild import Builder, Config
+from nonblock.kernel.kconfig import as_config, read_config
+from nonblock.kernel.machine import ARCHES, LLVM, Machine
+from nonblock.kernel.session import Session, each_kernel, find_base, locked
 from nonblock.options import Options
+from nonblock.result.verdict import (TEST_SOURCE, Case, Verdict, green_cases, judge,
+                                     read_skip_rules, scan_source)
 from nonblock.tree.hooks import touched_files
-from nonblock.tree.series import DEPENDS, choose_topics, read_topics, write_series
-from nonblock.verbs.series_build import SeriesBuilder, in_kernel, is_built, never_built
-from nonblock.result.verdict import Verdict, green_cases, read_skip_rules
+from nonblock.tree.prepare import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
+from nonblock.tree.series import DEPENDS, NOBODY, Git, choose_topics, read_topics, write_series
+from nonblock.tree.source import Base, source_files
 from nonblock.verbs import BUILD, Verb
+from nonblock.verbs.run import boot
 
-T = TypeVar('T')
+CLANG = f'clang{LLVM}'
+KUNITCONFIG_FOLDER = 'mm/tests'
+
+# How many things a check has looked at, and what is wrong with them
+Found = tuple[int, str]
 
 
-class Check(Checks):
-    """One kernel."""
+# What is built
+
+# What needs lockdep, and what needs KUnit
+REPORTS = ('KUNIT_REPORT_TEST', 'KUNIT_MMU_NOTIFIER_TEST', 'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST')
+SUITES = (*REPORTS, 'SAMPLE_MMU_NOTIFIER')
+
+# Of mainline: without it, nothing selects MMU_NOTIFIER before the series does.
+ANY_KVM = {'VIRTUALIZATION': 'y', 'KVM': 'y'}
+KVM = {**ANY_KVM, 'KVM_AMD': 'y'}
+NO_LOCKDEP = {'PROVE_LOCKING': 'n', 'PROVE_RAW_LOCK_NESTING': 'n', 'DEBUG_ATOMIC_SLEEP': 'n',
+              **dict.fromkeys(('KUNIT_REPORT', *REPORTS), 'n')}
+NO_KUNIT = dict.fromkeys(('KUNIT', 'KUNIT_DEBUGFS', 'KUNIT_MMU_NOTIFIER', 'KUNIT_REPORT', *SUITES),
+                         'n')
+MODULES = {'MODULES': 'y', 'KUNIT': 'm', 'TEST_MMU_NOTIFIER': 'm', **dict.fromkeys(SUITES, 'm'),
+           'SAMPLE_MMU_NOTIFIER_WRONG': 'm'}
+NO_NOTIFIER = dict.fromkeys(('MMU_NOTIFIER', 'MMU_NOTIFIER_NONBLOCK_PROBE', 'TEST_MMU_NOTIFIER',
+                             'KUNIT_MMU_NOTIFIER', *SUITES[1:]), 'n')
+
+CONFIGS = (
+    Config('um', 'um'),
+    Config('um, lockdep off', 'um', NO_LOCKDEP),
+    Config('um, KUnit off', 'um', NO_KUNIT),
+    Config('um, KUnit=m', 'um', MODULES),
+    Config('um, MMU_NOTIFIER=n', 'um', NO_NOTIFIER),
+    Config('um, clang', 'um', make=(f'CC={CLANG}',)),
+    Config('x86_64', 'x86_64', KVM),
+    Config('x86_64, lockdep off', 'x86_64', {**KVM, **NO_LOCKDEP}),
+    Config('x86_64, PREEMPT_RT', 'x86_64', {**KVM, 'PREEMPT_RT': 'y'}),
+    Config('x86_64, clang', 'x86_64', KVM, make=(f'CC={CLANG}',)),
+    *(Config(arch, arch, {} if arch == 'arm' else ANY_KVM,
+             (f'CROSS_COMPILE={ARCHES[arch].cross}',)) for arch in ('arm64', 'arm', 's390')),
+)
+
+
+PROBE = 'MMU_NOTIFIER_NONBLOCK_PROBE'
+
+
+def for_config(config: Config, symbols: set[str]) -> set[str]:
+    """Without the probe where nothing selects MMU_NOTIFIER: ahead of the tests only KVM does."""
+    there = 'KVM' in config.options or 'KUNIT_MMU_NOTIFIER_TEST' in symbols
+    return symbols if there else symbols - {PROBE}
+
+
+def is_built(name: str) -> bool:
+    return not name.startswith(('tools/', 'Documentation/')) and \
+        bool(re.search(r'\.[chS]$|(^|/)(Makefile|Kbuild|Kconfig[^/]*)$', name))
+
+
+def in_kernel(names: Iterable[str]) -> list[str]:
+    return [name for name in names if is_built(name) and name.endswith('.c')]
+
+
+def never_built(tree: Path, builders: Iterable[Builder], names: Iterable[str]) -> str:
+    """These files may be of any sort: no configuration compiles them."""
+    files = [name for name in in_kernel(names) if (tree / name).exists()]
+    built = {target for builder in builders for target in builder.objects(files)}
+    return ', '.join(name for name in files if name.removesuffix('.c') + '.o' not in built)
+
+
+# What checkpatch.pl asks for that would be wrong: its types, the files, and why
+
+WAIVED = (
+    ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is checked itself'),
+    ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
+    ('MACRO_ARG_REUSE', 'include/kunit/mmu_notifier.h', 'the state is asked before and after'),
+    ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
+    ('COMPLEX_MACRO|TRAILING_SEMICOLON|PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE',
+     'include/trace/events/.*', 'trace events have a style of their own'),
+    ('UNKNOWN_COMMIT_ID', '', 'the base comes without its history'),
+    ('YIELD', 'mm/tests/mmu_notifier_ops_kunit.h', 'a test of what is reported of it'),
+    ('BRACES|MACRO_WITH_FLOW_CONTROL', 'tools/testing/selftests/.*',
+     'a macro of kselftest_harness.h is not a single statement'),
+)
+
+
+def checkpatch(tree: Path, patch: Path) -> list[str]:
+    result = capture(['perl', 'scripts/checkpatch.pl', '--strict', '--no-signoff', '--no-summary',
+                      '--terse', '--showfile', '--show-types', patch], tree,
+                     # Its spdxcheck.py wants modules that Debian's python3 has.
+                     {**os.environ, 'PATH': f'/usr/bin:{os.environ["PATH"]}'})
+    found = []
+    for line in result.stdout.splitlines() + result.stderr.splitlines():
+        match = re.match(r'(.*?):\d+: (?:ERROR|WARNING|CHECK):(\w+): ', line)
+        reason = next((reason for kinds, files, reason in WAIVED if match and
+                       re.fullmatch(kinds, match[2]) and re.fullmatch(files, match[1])), None)
+        if reason:
+            say(f'waived ({reason}): {line}')
+        else:
+            found.append(line)
+    return found
+
+
+# Sphinx's, docutils' and kernel-doc's ways to say it, each on a line with the file's name
+DOC_TROUBLE = re.compile(r'\b(?:warning|error|severe|critical)\b|failed|exception', re.IGNORECASE)
+
+
+def doc_warnings(output: str, files: Iterable[str], tree: Path) -> list[str]:
+    """What is said of these files, which are named as in the tree; or in Documentation."""
+    names = [re.escape(name.removeprefix('Documentation/').removesuffix('.rst')) for name in files]
+    ours = re.compile(rf'(?<![\w-])(?:{"|".join(names)})(?:\.rst)?(?![\w.-])')
+    found = [line.replace(f'{tree}/', '').strip() for line in output.splitlines()
+             if ours.search(line) and DOC_TROUBLE.search(ours.sub('', line))]
+    return list(dict.fromkeys(found))
+
+
+# One kernel
+
+class Check:
+    """One kernel, whose pristine tree is copied into git, to apply the series to."""
+
+    def __init__(self, repo: Path, base: Base, jobs: int, configs: tuple[Config, ...] = CONFIGS):
+        self.repo = repo
+        self.base = base
+        self.jobs = jobs
+        self.folder = repo / 'build' / base.name / 'check'
+        self.tree = self.folder / 'linux'
+        self.git = Git(self.tree, NOBODY)
+        self.copied = False
+        # Side by side: of a few objects, make itself takes the most of the time.
+        self.every = [Builder(config, self.tree, 1) for config in configs]
+        self.builders: list[Builder] = []       # that could be configured ahead of the topic
+        self.sources: set[str] = set()          # of the kernel, that the patches touch
+        self.verdict = Verdict()
 
     def run(self, name: str = '') -> Verdict:
         """One topic, or all and then the whole."""
-        topics = read_topics(self.repo)
-        for topic in [name] if name else list(topics):
-            self.topic(topic, [one.name for one in choose_topics(topics, topic)[:-1]],
-                       all(hook.prepared for hook in topics[topic].hooks))
+        topics = choose_topics(read_topics(self.repo), name)
+        for topic in topics[-1:] if name else topics:
+            self.topic(topic.name, all(hook.prepared for hook in topic.hooks))
         if not name:
-            self.all_topics()
+            self.whole()
         return self.verdict
 
-    def topic(self, name: str, before: list[str], builds: bool = True) -> None:
+    def note(self, what: str, trouble: str, code: int = EXIT_BUILD) -> bool:
+        self.verdict.note(f'{self.base.name}: {what}', trouble, code)
+        if trouble:
+            say(self.verdict.lines[-1])
+        return not trouble
+
+    def one(self, what: str, check: Callable[[], Found]) -> None:
+        say(f'== {self.base.name}: {what}')
+        count, trouble = check()
+        if self.note(what, trouble or ('' if count else 'has looked at nothing')):
+            say(f'ok: {count} looked at')
+
+    # The tree
+
+    def reset(self) -> None:
+        """The tree without the series, for each file as it is in the base."""
+        if not self.copied:
+            shutil.rmtree(self.tree, ignore_errors=True)
+            self.git.begin()
+            copy_files(self.base, source_files(self.base), self.tree)
+            say('git add of all files ...')
+            self.git.commit(f'Linux {self.base.release}', 'As it is, without the series.\n')
+            self.git('tag', 'pristine')
+            self.copied = True
+        # Of a patch that did not apply
+        shutil.rmtree(self.tree / '.git/rebase-apply', ignore_errors=True)
+        self.git('checkout', '-q', '--force', '-B', 'series', 'pristine')
+        self.git('clean', '-q', '-ffdx')
+
+    def symbols(self) -> set[str]:
+        """Every Kconfig symbol that the tree has."""
+        text = self.git('grep', '-hE', r'^\s*(menu)?config\s+\w+', '--', '*Kconfig*')
+        return {line.split()[1] for line in text.splitlines()}
+
+    def present(self) -> list[str]:
+        return [name for name in sorted(self.sources) if (self.tree / name).exists()]
+
+    # A topic
+
+    def topic(self, name: str, builds: bool) -> None:
         """A topic alone on those that it depends on.
 
         No configuration here has the drivers of the one that is in no prepared tree. What
         compiles their patches is make modules.
         """
-        say(f'== {self.base.name}: topic {name}'
-            + (f', after {", ".join(before)}' if before else ''))
-        self.checkout.reset()
+        say(f'== {self.base.name}: topic {name}')
+        self.reset()
         patches = write_series(self.repo, self.base, name).get(name, [])[1:]
         if not patches:
             return
         depends = patches[0].parents[1] / DEPENDS.format(name)
         if depends.exists():
-            self.checkout.am([depends])
-        every = sorted({touched for patch in patches for touched in touched_files(patch)})
+            self.git('am', '-q', depends)
+        every = {touched for patch in patches for touched in touched_files(patch)}
         # Who else includes a header that it touches is in the kernel that is booted.
-        self.sources = set(in_kernel(every, '.c'))
+        self.sources = set(in_kernel(every))
         if self.sources and builds:
             self.begin(name)
         for number, patch in enumerate(patches, 1):
@@ -67,73 +237,159 @@ class Check(Checks):
                 return
         if builds and any(map(is_built, every)):
             self.one(f'topic {name}: a kernel with it boots, and its suites pass',
-                     lambda: self.suites(True))
+                     self.boot_topic)
 
-    def all_topics(self) -> None:
-        """What is checked of the whole."""
-        self.checkout.reset()
-        patches = [patch for paths in write_series(self.repo, self.base).values()
-                   for patch in paths[1:]]
-        self.checkout.am(patches)
-        every = sorted({name for patch in patches for name in touched_files(patch)})
-        self.sources = set(in_kernel(every, '.c'))
-        self.whole(every)
-
-    def for_each(self, do: Callable[[SeriesBuilder], T]
-                 ) -> Iterator[tuple[SeriesBuilder, T, float]]:
-        """In their order: what it returns, and the seconds that it took."""
-        def timed(builder: SeriesBuilder) -> tuple[SeriesBuilder, T, float]:
-            start = time.monotonic()
-            found = do(builder)
-            return builder, found, time.monotonic() - start
-
+    def for_each(self, builders: list[Builder], do: Callable[[Builder], Found]
+                 ) -> Iterator[tuple[Builder, Found]]:
+        """In their order, with what it returns."""
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                yield from pool.map(timed, self.builders)
+                yield from zip(builders, pool.map(do, builders))
             except BaseException:
                 # Interrupted: those that have not begun need not.
                 pool.shutdown(cancel_futures=True)
                 raise
 
     def begin(self, topic: str) -> None:
-        symbols, present = self.checkout.symbols(), self.present()
-        for builder, _, _ in self.for_each(lambda builder: builder.begin(present, symbols)):
-            if builder.trouble:
-                self.note(f'before {topic}, {builder.config.name}', builder.trouble)
+        """Configure, and remove what is up to date: it would not be compiled, and not warn."""
+        symbols, present = self.symbols(), self.present()
 
-    def apply(self, patch: Path, number: str, builds: bool = True) -> bool:
+        def begin_one(builder: Builder) -> Found:
+            trouble = builder.configure(for_config(builder.config, symbols))
+            for name in builder.objects(present) if not trouble else ():
+                (builder.out / name).unlink(missing_ok=True)
+            return 0, trouble
+
+        self.builders = []
+        for builder, (_, trouble) in self.for_each(self.every, begin_one):
+            if trouble:
+                self.note(f'before {topic}, {builder.config.name}', trouble)
+            else:
+                self.builders.append(builder)
+
+    def apply(self, patch: Path, number: str, builds: bool) -> bool:
         say(f'== {self.base.name}: {number} {patch.stem}')
         try:
-            self.checkout.am([patch])
+            self.git('am', '-q', patch)
         except Failure as failure:
             return self.note(f'{patch.name}: git am', str(failure), EXIT_TREE)
         self.note(f'{patch.name}: checkpatch', '\n    '.join(checkpatch(self.tree, patch)))
         names = touched_files(patch)
         if not builds or not any(map(is_built, names)):
             return True
-        symbols = self.checkout.symbols() if any('Kconfig' in name for name in names) else None
+        # None: the options are as they were.
+        symbols = self.symbols() if any('Kconfig' in name for name in names) else None
         present = self.present()
-        for builder, (compiled, trouble), seconds in self.for_each(
-                lambda builder: (0, '') if builder.trouble else builder.check(present, symbols)):
-            if builder.trouble:
-                continue
-            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}, {seconds:.0f} s')
+
+        def build_one(builder: Builder) -> Found:
+            trouble = builder.configure(for_config(builder.config, symbols)) if symbols else ''
+            if trouble:
+                return 0, trouble
+            compiled, trouble, warnings = builder.build(present)
+            return compiled, trouble or '; '.join(': '.join(one) for one in sorted(warnings))
+
+        for builder, (compiled, trouble) in self.for_each(self.builders, build_one):
+            say(f'{builder.config.name}: {trouble or f"{compiled} objects"}')
             if compiled or trouble:
                 self.note(f'{patch.name}: {builder.config.name}', trouble)
         unseen = never_built(self.tree, self.builders, names)
         self.note(f'{patch.name}: compiled', f'in no configuration: {unseen}' if unseen else '')
         return True
 
+    def boot_topic(self) -> Found:
+        """With those of the suites' options that the tree has by now, and one suite it has."""
+        wanted = read_config(self.repo / KUNITCONFIG_FOLDER / KUNITCONFIG)
+        symbols = for_config(Config('um', 'um'), self.symbols())
+        path = self.folder / 'topic.config'
+        path.write_text(as_config({name: value for name, value in wanted.items()
+                                   if name in symbols} | {'LIST_KUNIT_TEST': 'y'}),
+                        encoding='utf-8')
+        there = {case for name in overlay_files(self.repo)
+                 if TEST_SOURCE.match(name) and (self.tree / name).exists()
+                 for case in scan_source((self.tree / name).read_text(encoding='utf-8'), name)}
+        return self.suites(str(path), [case for case in green_cases(self.repo) if case in there])
+
+    def suites(self, kunitconfig: str, cases: list[Case]) -> Found:
+        """Build a kernel and run the suites."""
+        machine = Machine('kunit', (f'--kunitconfig={kunitconfig}',), (), 300)
+        session = Session(self.repo, self.base, machine, self.tree, jobs=self.jobs)
+        outcome, log = boot(session, quiet=True)
+        if not outcome.built:
+            return 0, outcome.error
+        verdict = judge(cases, log, read_skip_rules(), session, outcome)
+        say(str(verdict))
+        return verdict.passed, '; '.join(verdict.lines)
+
+    # The whole
+
+    def whole(self) -> None:
+        """What is checked of all topics, in their order."""
+        self.reset()
+        patches = [patch for paths in write_series(self.repo, self.base).values()
+                   for patch in paths[1:]]
+        self.git('am', '-q', *patches)
+        touched = {name for patch in patches for name in touched_files(patch)}
+        ours = [name for name in overlay_files(self.repo) if name in touched]
+        self.one('the tree is the one that make run tests', self.same_tree)
+        self.one(f'kunit.py run --kunitconfig={KUNITCONFIG_FOLDER}', self.documented)
+        self.one('kernel-doc', lambda: self.kernel_doc(ours))
+        self.one('MAINTAINERS', lambda: self.maintainers(ours))
+        # The last: 6.12 leaves files in the source tree.
+        self.one('htmldocs', lambda: self.html_docs(ours))
+
+    def same_tree(self) -> Found:
+        stage = fill_stage(self.repo, self.base, self.folder / 'stage')
+        differs = [name for name in sorted(stage.files - {KUNITCONFIG})
+                   if not same(stage.path / name, self.tree / name)]
+        shutil.rmtree(stage.path)
+        return len(stage.files), ', '.join(differs)
+
+    def documented(self) -> Found:
+        """The suites, as whoever has the patches and not this repository runs them."""
+        return self.suites(KUNITCONFIG_FOLDER, green_cases(self.repo))
+
+    def kernel_doc(self, files: list[str]) -> Found:
+        names = [name for name in files if name.endswith(('.c', '.h'))]
+        result = capture(['scripts/kernel-doc', '-none', '-Wall', *names], self.tree)
+        return len(names), (result.stdout + result.stderr).strip()
+
+    def maintainers(self, files: list[str]) -> Found:
+        section = self.git('diff', 'pristine', '--', 'MAINTAINERS')
+        title = re.search(r'^\+([A-Z][^:\n]+)$', section, re.MULTILINE)
+        if not title:
+            return 0, 'the series adds no entry'
+        wrong = [name for name in files if title[1] not in capture(
+            ['perl', 'scripts/get_maintainer.pl', '--no-git', '--no-git-fallback', '--sections',
+             '-f', name], self.tree).stdout]
+        return len(files), f'in no entry of the series: {", ".join(wrong)}' if wrong else ''
+
+    def html_docs(self, files: list[str]) -> Found:
+        """Sphinx on the folders that have pages of the series, with what these include."""
+        pages = [name for name in files if re.match(r'Documentation/.*\.rst$', name)]
+        if not pages:
+            return 0, ''        # make would take all there are
+        folders = sorted({os.path.dirname(name).removeprefix('Documentation/') for name in pages})
+        output = self.folder / 'htmldocs'
+        shutil.rmtree(output, ignore_errors=True)
+        result = capture(['make', '-C', self.tree, 'htmldocs', f'BUILDDIR={output}',
+                          f'SPHINXDIRS={" ".join(folders)}'], None, kunit_run.environment())
+        text = result.stdout + result.stderr
+        found = doc_warnings(text, files, self.tree)
+        if result.returncode:
+            found.append(text.strip().splitlines()[-1])
+        found += [f'{name}: there is no page of it' for name in pages
+                  if not any(output.rglob(f'{Path(name).stem}.html'))]
+        return len(pages), '\n    '.join(found)
+
 
 def check(options: Options) -> Verdict:
     """The series on each kernel, or on the one that was asked for."""
-    cases, rules = green_cases(REPO), read_skip_rules()
     total = Verdict()
     for chosen in each_kernel(options):
         try:
             base = find_base(chosen)
             with locked(base):
-                total.add(Check(REPO, base, options.jobs, cases, rules).run(options.topic))
+                total.add(Check(REPO, base, options.jobs).run(options.topic))
         except (Failure, OSError) as error:
             failure = as_failure(error)
             total.fail(chosen.kdir or chosen.kver, str(failure), failure.code)
