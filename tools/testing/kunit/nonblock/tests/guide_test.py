@@ -78,7 +78,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual({tester(block) for block in BLOCKS}, {
             'make run, make modules', 'make modules', 'check_series.Check.documented()',
             'make drivers', 'reports.log',
-            'race-probe, oom-probe, device-probe, mrelease-probe'})
+            'race-probe, oom-probe, device-probe, mrelease-probe, probe-set'})
 
     def test_functions_of_reports_are_there(self) -> None:
         """Those of the series: a report may have been recorded before they were renamed."""

@@ -116,6 +116,7 @@ E2E = Suite(SELFTEST, (
     report('range_end', RECURSION, 'fake_range_end'),
     report('sleep', SLEEP, 'fake_invalidate'),
     TestBoot('probe', 'probe', ('-f', 'probe')),
+    TestBoot('probe-set', 'probe', ('-t', 'is_set_by_command_line'), PROBE),
     probe_report('mutex', SLEEPING_LOCK, 'fake_invalidate'),
     probe_report('range_end', RECURSION, 'fake_range_end'),
 ))

@@ -197,6 +197,14 @@ TEST_F_TIMEOUT(probe, fail_nth_is_for_faults, TIMEOUT)
 	EXPECT_EQ(1, notifier_counts(probed->device, probed->id).nonblock_starts);
 }
 
+/* To be run on its own: the others set the probe as they want it. */
+TEST(is_set_by_command_line)
+{
+	if (!probe_is_on())
+		SKIP(return, "the command line does not set the probe");
+	EXPECT_EQ(100, read_number(PROBE "probability", ""));
+}
+
 /*
  * A notifier that blocks, and no OOM kill in sight. What the report says has to be
  * looked for in the log; lockdep is off then, so each wants a boot of its own.
