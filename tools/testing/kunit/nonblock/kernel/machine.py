@@ -56,9 +56,9 @@ UML_E2E = Machine('um-e2e', (f'--kunitconfig={E2E_CONFIG}',), (), 300, time_trav
 # modules, which a process loads: to build another kernel takes longer than to run both.
 UML_MODULES = Machine('um-modules', UML_E2E.build + tuple(
     f'--kconfig_add=CONFIG_{option}' for option in (
-        'MODULES=y', 'KUNIT=m', 'KUNIT_REPORT_TEST=m', 'KUNIT_MMU_NOTIFIER_TEST=m',
-        'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST=m', 'SAMPLE_MMU_NOTIFIER=m',
-        'SAMPLE_MMU_NOTIFIER_WRONG=m')), (), 300, time_travels=True)
+        'MODULES=y', 'MODULE_UNLOAD=y', 'KUNIT=m', 'KUNIT_REPORT_TEST=m',
+        'KUNIT_MMU_NOTIFIER_TEST=m', 'MMU_NOTIFIER_NONBLOCK_KUNIT_TEST=m',
+        'SAMPLE_MMU_NOTIFIER=m', 'SAMPLE_MMU_NOTIFIER_WRONG=m')), (), 300, time_travels=True)
 
 # Several CPUs have no clock of their own. One kernel serves the suites and the tests in
 # user space: to build another takes longer than to run both.

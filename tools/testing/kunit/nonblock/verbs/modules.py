@@ -38,7 +38,8 @@ PROGRAM = 'load'
 @dataclass(frozen=True)
 class Load:
     name: str
-    modules: tuple[str, ...]    # in the build folder, in the order in which they are loaded
+    # In the build folder, in the order in which they are loaded; "-NAME" unloads one
+    modules: tuple[str, ...]
     suites: tuple[str, ...]     # only these, if any
 
 
@@ -48,6 +49,9 @@ LOADS = (
                      f'{SAMPLE}/mirror_test.ko', f'{SAMPLE}/mirror_wrong_test.ko'), ()),
     Load('out-of-tree', ('lib/kunit/kunit.ko', f'{OUT_OF_TREE}/mirror_test.ko',
                          f'{OUT_OF_TREE}/mirror_wrong_test.ko'), ('mirror', 'mirror_wrong')),
+    # KUnit must not leave anything behind.
+    Load('again', ('lib/kunit/kunit.ko', '-kunit', 'lib/kunit/kunit.ko',
+                   'lib/kunit/report-test.ko'), ('kunit_report',)),
 )
 
 
@@ -66,8 +70,16 @@ def out_of_tree_command(tree: Path, um: Path, folder: Path) -> list[str | Path]:
 def boot_command(machine: Machine, load: Load) -> list[str]:
     """Where time travels, sleeps cost nothing."""
     assert machine.is_uml
-    names = [f'/{load.name}/{Path(module).name}' for module in load.modules]
+    names = [module if module.startswith('-') else f'/{load.name}/{Path(module).name}'
+             for module in load.modules]
     return uml_command_line(['time-travel=inf-cpu', f'rdinit=/{PROGRAM}', '--', *names])
+
+
+def initramfs_files(session: Session, loads: Sequence[Load]) -> dict[str, Path]:
+    programs = build_programs(session.tree, session.folder, SELFTEST)
+    return {f'/{PROGRAM}': programs / PROGRAM, **{
+        f'/{load.name}/{Path(module).name}': session.folder / module
+        for load in loads for module in load.modules if not module.startswith('-')}}
 
 
 def expected_in(load: Load, cases: list[Case]) -> list[Case]:
@@ -100,11 +112,8 @@ def judge_load(load: Load, session: Session, cases: list[Case], lines: list[str]
 def run_loads(loads: Sequence[Load], session: Session, cases: list[Case], rules: list[SkipRule],
               failures: dict[str, str]) -> Verdict:
     """Put the modules of all of them into one initramfs, boot each, and judge."""
-    um, total = session.folder, Verdict()
-    programs = build_programs(session.tree, um, SELFTEST)
-    build_initramfs(um, {f'/{PROGRAM}': programs / PROGRAM, **{
-        f'/{load.name}/{Path(module).name}': um / module
-        for load in loads for module in load.modules}})
+    total = Verdict()
+    build_initramfs(session.folder, initramfs_files(session, loads))
     for load in loads:
         booted = run_boot(session, load.name, boot_command(session.machine, load))
         verdict = judge_load(load, session, cases, booted.lines, booted.status, booted.timed_out,

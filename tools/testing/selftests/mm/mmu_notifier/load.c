@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The init of a kernel that has no other program: loads the modules that are its
- * arguments, one after the other, and powers off. Needs nothing mounted.
+ * arguments, one after the other, and powers off. "-NAME" unloads one. Needs nothing
+ * mounted.
  */
 
 #include <errno.h>
@@ -29,8 +30,14 @@ int main(int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc; i++) {
+		int ret = 0;
+
 		/* UML adds arguments of its own. */
-		if (argv[i][0] == '/' && load(argv[i]))
+		if (argv[i][0] == '/')
+			ret = load(argv[i]);
+		else if (argv[i][0] == '-')
+			ret = syscall(SYS_delete_module, argv[i] + 1, O_NONBLOCK);
+		if (ret)
 			printf("load: %s: %s\n", argv[i], strerror(errno));
 	}
 	fflush(stdout);
