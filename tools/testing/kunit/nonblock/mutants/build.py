@@ -23,11 +23,13 @@ from nonblock.mutants.edits import Mutant, line_of
 
 NAME = 'chosen_mutant'
 HEADERS = 'mutant-include'
-# At the end of one of the files
+# At the end of one of the files, which is never in a module
 CHOICE = f'''
+#include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kstrtox.h>
 int {NAME};
+EXPORT_SYMBOL_GPL({NAME});
 static int __init choose_mutant(char *text)
 {{
 	return kstrtoint(text, 10, &{NAME});
@@ -93,10 +95,6 @@ class Kernel:
         # Without the sockets of a kernel that was killed
         shutil.copytree(self.origin, self.path, symlinks=True,
                         ignore=shutil.ignore_patterns('uml'))
-
-    @property
-    def program(self) -> Path:
-        return self.path / 'linux'
 
     def has(self, name: str) -> bool:
         """Whether this file is compiled."""

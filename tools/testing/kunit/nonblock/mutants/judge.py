@@ -6,42 +6,39 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from typing import Sequence
 
 from nonblock.common import EXIT_USAGE, Failure, say, write_atomically
-from nonblock.kernel.machine import uml_otherwise
 from nonblock.mutants import hand, show
 from nonblock.mutants.edits import Mutant
 from nonblock.mutants.run import EQUIVALENTS, Job, Store, find_mutants, run_mutants
 from nonblock.mutants.show import ELSEWHERE, EXPLAINED, KILLED, SAME, SURVIVED, Result, Rows
 from nonblock.result.verdict import Verdict
 
-# A sentence that begins so is a claim, which is tried if there is such a kernel.
+# A sentence that begins so is a claim, which is tried if there is such a kernel or boot.
 MARK = re.compile(r'\[([\w-]+)\] ')
 
 
 def marked(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
-           ways: tuple[str, ...]) -> list[Mutant]:
-    """Those that survived, and that a kernel of one of these ways is said to show."""
-    found = []
+           job: Job) -> dict[str, str]:
+    """The keys of those that survived, and the way that is said to show them, of this job's."""
+    found = {}
     for mutant in mutants:
         mark = MARK.match(equivalents.get(mutant.key, ''))
-        if mark and mark[1] in ways and store.results[mutant.key].outcome == SURVIVED:
-            found.append(mutant)
+        if mark and mark[1] in job.trials and store.results[mutant.key].outcome == SURVIVED:
+            found[mutant.key] = mark[1]
     return found
 
 
-def run_elsewhere(job: Job, mutants: list[Mutant], store: Store,
-                  equivalents: dict[str, str]) -> dict[str, Result]:
-    """What becomes of the marked ones in the other kernel."""
-    machine, ways = uml_otherwise(job.session.tree)
-    there = marked(mutants, store, equivalents, ways)
-    if not there:
+def run_elsewhere(job: Job, mutants: list[Mutant], ways: dict[str, str]) -> dict[str, Result]:
+    """What becomes of these in another kernel."""
+    if not ways:
         return {}
-    say(f'another kernel ({", ".join(ways)}), for what only that shows')
-    other = replace(job, session=replace(job.session, machine=machine))
-    results = Store(other)
-    run_mutants(other, there, results)
-    return {mutant.key: results.results[mutant.key] for mutant in there}
+    say(f'another kernel, for what only that shows ({", ".join(sorted(set(ways.values())))})')
+    job = replace(job, ways=ways)
+    store, there = Store(job), [mutant for mutant in mutants if mutant.key in ways]
+    run_mutants(job, there, store)
+    return {mutant.key: store.results[mutant.key] for mutant in there}
 
 
 def judge_one(result: Result, why: str, there: Result | None) -> Result:
@@ -73,8 +70,8 @@ def judge_all(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
     return verdict, rows
 
 
-def judge_mutants(job: Job) -> Verdict:
-    """Up to the verdict, which the caller prints."""
+def judge_mutants(job: Job, others: Sequence[Job] = ()) -> Verdict:
+    """Up to the verdict, which the caller prints; others: with other kernels."""
     start = time.monotonic()
     mutants, trouble = find_mutants(job)
     if not mutants:
@@ -82,8 +79,10 @@ def judge_mutants(job: Job) -> Verdict:
                       'text')
     store, equivalents = Store(job), hand.read_equivalents(EQUIVALENTS)
     run_mutants(job, mutants, store)
-    verdict, rows = judge_all(mutants, store, equivalents,
-                              run_elsewhere(job, mutants, store, equivalents))
+    elsewhere: dict[str, Result] = {}
+    for other in others:
+        elsewhere.update(run_elsewhere(other, mutants, marked(mutants, store, equivalents, other)))
+    verdict, rows = judge_all(mutants, store, equivalents, elsewhere)
     for line in trouble:
         verdict.fail(line)
     say(show.as_text(rows))

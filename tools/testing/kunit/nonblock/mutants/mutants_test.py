@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Sequence
 
 from nonblock.common import Failure
-from nonblock.kernel.machine import UML, WAYS
+from nonblock.kernel.machine import UML, UML_MODULES, WAYS
 from nonblock.kernel.session import Session
 from nonblock.mutants import edits, hand, show
 from nonblock.mutants.build import (CHOICE, FIRST, NAME, Kernel, blame, with_choices,
                                     with_edit)
 from nonblock.mutants.reader import functions
 from nonblock.mutants.judge import MARK, judge_all, marked
-from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store
+from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store, trial_of_suites
 from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
 from nonblock.result.verdict import scan_source
-from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, write
+from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, quiet, write
 from nonblock.tree.source import Base
+from nonblock.verbs.e2e import E2E
+from nonblock.verbs.mutants import LOADED, trial_of_boot, trial_of_load
 
 # Prints what depends on nearly all of it
 PROGRAM = '''int printf(const char *, ...);
@@ -305,7 +307,8 @@ class HandTest(unittest.TestCase):
             self.assertRegex(key, r'^\S+ @ \S+: ')
             self.assertRegex(why, r'\.$')
             if mark := MARK.match(why):
-                self.assertIn(mark[1], WAYS)
+                self.assertIn(mark[1], {*WAYS, *(boot.name for boot in E2E.boots),
+                                        *(load.name for load in LOADED)})
 
 
 class VerdictTest(unittest.TestCase):
@@ -314,8 +317,10 @@ class VerdictTest(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         path = Path(self.folder.name)
         base = Base('6.12', path, 'a test', '6.12.5', True)
-        self.job = Job(Session(path, base, UML, path / 'linux'), [], [],
-                       texts={'program.c': PROGRAM})
+        session = Session(path, base, UML, path / 'linux')
+        trial = trial_of_suites(session, [], [])
+        self.job = Job(session, {'': trial}, texts={'program.c': PROGRAM})
+        self.other = Job(session, {'smp': trial})
         self.mutants = all_mutants()[:4]
         self.store = Store(self.job)
 
@@ -323,8 +328,8 @@ class VerdictTest(unittest.TestCase):
               there: str = '') -> tuple[int, int, str]:
         for mutant, outcome in zip(self.mutants, outcomes):
             self.store.note(mutant, Result(outcome, 'by'))
-        elsewhere = {mutant.key: Result(there, 'by') for mutant in
-                     marked(self.mutants, self.store, equivalents, ('smp',)) if there}
+        elsewhere = {key: Result(there, 'by') for key in
+                     marked(self.mutants, self.store, equivalents, self.other) if there}
         verdict, rows = judge_all(self.mutants, self.store, equivalents, elsewhere)
         self.assertIn('program.c', show.as_html(rows, self.job.texts))
         self.assertIn('"edit"', show.as_json(rows))
@@ -363,7 +368,8 @@ class VerdictTest(unittest.TestCase):
     def test_only_survivors_go_to_another_kernel(self) -> None:
         self.judge([FAILED, SURVIVED, SURVIVED, SAME], {})
         claims = {mutant.key: '[smp] Because.' for mutant in self.mutants}
-        self.assertEqual(self.mutants[1:3], marked(self.mutants, self.store, claims, ('smp',)))
+        self.assertEqual({mutant.key: 'smp' for mutant in self.mutants[1:3]},
+                         marked(self.mutants, self.store, claims, self.other))
 
     def test_explained_but_killed(self) -> None:
         passed, failed, _ = self.judge([FAILED] * 4, {self.mutants[0].key: 'Because.'})
@@ -371,9 +377,9 @@ class VerdictTest(unittest.TestCase):
 
     def test_the_kernel_lasts_as_long(self) -> None:
         self.assertFalse(self.store.has_kernel(self.mutants))
-        program = Path(self.folder.name) / 'program'
-        program.touch()
-        self.store.keep(program, {mutant.key: 7 for mutant in self.mutants[:2]})
+        built = Path(self.folder.name)
+        (built / 'linux').touch()
+        self.store.keep(built, {mutant.key: 7 for mutant in self.mutants[:2]})
         self.assertTrue(Store(self.job).has_kernel(self.mutants[:2]))
         self.assertFalse(Store(self.job).has_kernel(self.mutants[:3]))
 
@@ -406,27 +412,46 @@ class BootTest(ScratchTest):
         um = self.kernel.with_name('um')
         write(um, {'linux': FAKE_LINUX.replace('GOOD', str(DATA / 'passed.log')), 'mm/x.o': ''})
         (um / 'linux').chmod(0o755)
-        job = Job(self.session(), scan_source(SUITE_C, 'x'), [])
-        boots, program = Boots(job), um / 'linux'
-        self.assertEqual(SURVIVED, boots.boot(program).outcome)
-        found = boots.boot(program, 2)
+        trial = trial_of_suites(self.session(), scan_source(SUITE_C, 'x'), [])
+        boots = Boots(Job(self.session(), {'': trial, 'short': replace(trial, timeout=1),
+                                           'long': replace(trial, timeout=60)}))
+        self.assertEqual(SURVIVED, boots.boot(um).outcome)
+        found = boots.boot(um, 2)
         self.assertEqual((FAILED, 'FAILED fake.two'), (found.outcome, found.by))
-        found = boots.boot(program, 4)
+        found = boots.boot(um, 4)
         self.assertEqual(CRASHED, found.outcome)
         self.assertIn('Kernel panic - not syncing: bad', found.by)
-        self.assertEqual(CRASHED, boots.boot(program, 5).outcome)
-        boots.timeout = 1
-        found = boots.boot(program, 3)
+        self.assertEqual(CRASHED, boots.boot(um, 5).outcome)
+        found = boots.boot(um, 3, 'short')
         self.assertEqual(HUNG, found.outcome)
         self.assertIn('HANG fake.', found.by)
-        found = boots.boot(program, 7)
+        found = boots.boot(um, 7, 'short')
         self.assertEqual((FAILED, 'FAILED fake.two'), (found.outcome, found.by))
-        boots.timeout = 60
-        found = boots.boot(program, 6)
+        found = boots.boot(um, 6, 'long')
         self.assertEqual(HUNG, found.outcome)
         self.assertLess(found.seconds, 30)
         boots.stop()
-        self.assertEqual(LEFT, boots.boot(program).outcome)
+        self.assertEqual(LEFT, boots.boot(um).outcome)
+
+    def test_boots_of_processes(self) -> None:
+        boot = next(boot for boot in E2E.boots if boot.name == 'probe-set')
+        trials = {boot.name: trial_of_boot(self.session(UML_MODULES), boot),
+                  'again': trial_of_load(self.session(UML_MODULES), LOADED[0])}
+        um = self.kernel.with_name('um-modules')
+        write(um, {'log': 'TAP version 13\n1..1\n#  RUN           global.x ...\n'
+                          '#            OK  global.x\nok 1 global.x\n'})
+        for way, kernel, outcome in (
+                ('probe-set', 'cat log', SURVIVED),
+                ('probe-set', 'sed "s/^ok/not ok/" log', FAILED),
+                ('probe-set', 'cat log; exit 1', CRASHED),
+                # An argument behind the "--" is not the kernel's.
+                ('probe-set', 'case "$*" in *mutant=7*--*) exit 1; esac; cat log', CRASHED),
+                ('again', 'echo "load: -kunit: Device or resource busy"', FAILED)):
+            write(um, {'linux': f'#!/bin/sh\n{kernel}\n'})
+            (um / 'linux').chmod(0o755)
+            with self.subTest(kernel=kernel), quiet():
+                found = Boots(Job(self.session(), trials)).boot(um, 7, way)
+                self.assertEqual(outcome, found.outcome, found.by)
 
     def test_the_build_folder_is_a_copy(self) -> None:
         um = self.kernel.with_name('um')

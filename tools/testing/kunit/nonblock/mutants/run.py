@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator, Mapping
 
 from nonblock.common import EXIT_BUILD, Failure, Progress, say, write_atomically
 from nonblock.kernel import kunit_run
@@ -30,7 +30,7 @@ from nonblock.mutants.build import Kernel, with_edit
 from nonblock.mutants.edits import Mutant
 from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
 from nonblock.result.ktap import parse_log
-from nonblock.result.verdict import Case, SkipRule, judge
+from nonblock.result.verdict import Case, SkipRule, Verdict, judge
 from nonblock.tree.hooks import touched_files
 from nonblock.tree.prepare import overlay_files
 
@@ -38,19 +38,42 @@ HERE = Path(__file__).resolve().parent
 # What is always compiled, and has the choice
 DEFINES = 'mm/mmu_notifier.c'
 # A test failed, or CONFIG_DETECT_HUNG_TASK tells of a task that waits for ever.
-OVER = re.compile(rb'^ +not ok | blocked for more than ', re.MULTILINE)
+OVER = re.compile(rb'^ *not ok | blocked for more than ', re.MULTILINE)
 OTHER_CODE = 'other code, and no test fails'
 MUTANTS, EQUIVALENTS = HERE / 'mutants', HERE / 'equivalents'
 # New files of the series that are neither tests nor what only tests use
 CODE = re.compile(r'(lib/kunit/(?!.*test).*|mm/[^/]*)\.c$')
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A boot that may show what an edit does."""
+    command: list[str]          # in the folder of the kernel, which is the first word
+    timeout: int                # for the time that it computes, in seconds
+    # Of the lines of its log, its exit status, and whether it was too late
+    judge: Callable[[list[str], int, bool], Verdict]
+
+
+def trial_of_suites(session: Session, cases: list[Case], rules: list[SkipRule]) -> Trial:
+    machine = session.machine
+    # A boot on UML computes for half a second.
+    timeout = machine.timeout // 10
+    there = replace(session, machine=replace(machine, timeout=timeout))
+    return Trial(
+        ['./linux', 'mem=1G', 'console=tty', 'kunit_shutdown=halt', 'uml_dir=uml',
+         *(argument.removeprefix('--kernel_args=') for argument in machine.run)], timeout,
+        lambda lines, status, timed_out: judge(cases, parse_log(lines), rules, there,
+                                               Outcome(built=True, timed_out=timed_out)))
+
+
 @dataclass
 class Job:
     """What is asked for, and what there is."""
     session: Session
-    cases: list[Case]
-    rules: list[SkipRule]
+    trials: Mapping[str, Trial]             # and the way that each shows
+    ways: Mapping[str, str] = field(default_factory=dict)       # of keys, if not ''
+    # What has to be next to a kernel: makes it in the folder of one that has just been linked
+    pack: Callable[[Session], object] = lambda session: None
     only: str = ''
     limit: int = 0              # of the list by hand alone, if not 0
     texts: dict[str, str] = field(default_factory=dict)
@@ -110,6 +133,16 @@ def computed(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
+def summed_up(verdict: Verdict, timed_out: bool, seconds: float) -> Result:
+    if not verdict.failed:
+        return Result(SURVIVED, '', seconds)
+    # A test that failed before it hung says most.
+    first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
+    what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
+            CRASHED if first.startswith('CRASH ') else FAILED)
+    return Result(what, first, seconds)
+
+
 class Boots:
     """Boots the kernels, as many at once as there are CPUs."""
 
@@ -122,61 +155,46 @@ class Boots:
         self._processes: set[subprocess.Popen[bytes]] = set()
         for place in range(job.session.at_once):
             self._places.put(place)
-        # For the time that it computes, of which a boot on UML needs half a second
-        self.timeout = job.session.machine.timeout // 10
 
-    def boot(self, program: Path, number: int = 0) -> Result:
-        place = self._places.get()
+    def boot(self, folder: Path, number: int = 0, way: str = '') -> Result:
+        """That which shows this way, with the kernel of that folder."""
+        place, trial = self._places.get(), self._job.trials[way]
         log = self._folder / f'{place}.log'
-        command = [str(program), 'mem=1G', 'console=tty', 'kunit_shutdown=halt',
-                   *(argument.removeprefix('--kernel_args=')
-                     for argument in self._job.session.machine.run),
-                   f'uml_dir=uml-{place}', f'mutant={number}']
+        command = [trial.command[0], f'mutant={number}', *trial.command[1:]]
         try:
             if self._stopped.is_set():
                 return Result(LEFT)
             start = time.monotonic()
             with open(log, 'wb') as output, subprocess.Popen(
-                    command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output,
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
                     stderr=output, start_new_session=True) as process:
                 self._processes.add(process)
-                timed_out = not self._has_ended(process, log)
+                timed_out = not self._has_ended(process, log, trial.timeout)
                 if timed_out:
                     kunit_run.stop(process, [signal.SIGKILL])
                 self._processes.discard(process)
             if self._stopped.is_set():
                 return Result(LEFT)
-            return self._read(log, timed_out, time.monotonic() - start)
+            lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+            status = 0 if timed_out else process.returncode
+            return summed_up(trial.judge(lines, status, timed_out), timed_out,
+                             time.monotonic() - start)
         finally:
             self._places.put(place)
 
-    def _has_ended(self, process: subprocess.Popen[bytes], log: Path) -> bool:
+    @staticmethod
+    def _has_ended(process: subprocess.Popen[bytes], log: Path, timeout: int) -> bool:
         """By itself; not if it has said enough."""
         # Time that it computes: the machine may have other things to do.
-        end = time.monotonic() + 10 * self.timeout
+        end = time.monotonic() + 10 * timeout
         while time.monotonic() < end and not OVER.search(log.read_bytes()) and \
-                computed(process.pid) < self.timeout:
+                computed(process.pid) < timeout:
             try:
                 process.wait(0.5)
                 return True
             except subprocess.TimeoutExpired:
                 pass
         return False
-
-    def _read(self, path: Path, timed_out: bool, seconds: float) -> Result:
-        with open(path, encoding='utf-8', errors='replace') as file:
-            log = parse_log(file)
-        session = self._job.session
-        session = replace(session, machine=replace(session.machine, timeout=self.timeout))
-        verdict = judge(self._job.cases, log, self._job.rules, session,
-                        Outcome(built=True, timed_out=timed_out))
-        if not verdict.failed:
-            return Result(SURVIVED, '', seconds)
-        # A test that failed before it hung says most.
-        first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
-        what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
-                CRASHED if first.startswith('CRASH ') else FAILED)
-        return Result(what, first, seconds)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -196,8 +214,8 @@ class Store:
             digest.update((session.repo / name).read_bytes())
         self._digest = digest.hexdigest()
         self.results: dict[str, Result] = {}
-        # One kernel with many of them, and by which number it chooses each
-        self.program = session.build / f'mutants-linux-{session.machine.folder}'
+        # Where one kernel is with many of them, and by which number it chooses each
+        self.kernel = session.build / f'mutants-kernel-{session.machine.folder}'
         self.numbers: dict[str, int] = {}
         try:
             saved = json.loads(self._path.read_text(encoding='utf-8'))
@@ -219,14 +237,23 @@ class Store:
             'digest': self._digest, 'numbers': self.numbers,
             'results': {key: vars(value) for key, value in self.results.items()}}))
 
-    def keep(self, program: Path, numbers: dict[str, int]) -> None:
-        """The kernel that has been built, for all that follows."""
-        shutil.copy(program, self.program)
+    def keep(self, built: Path, numbers: dict[str, int]) -> None:
+        """The kernel that has been built there, for all that follows."""
+        shutil.rmtree(self.kernel, ignore_errors=True)
+        self.kernel.mkdir()
+        for name in ('linux', 'initramfs.cpio'):
+            if (built / name).exists():
+                shutil.copy(built / name, self.kernel)
         self.numbers = numbers
         self._save()
 
     def has_kernel(self, mutants: list[Mutant]) -> bool:
-        return self.program.exists() and all(mutant.key in self.numbers for mutant in mutants)
+        return self.kernel.exists() and all(mutant.key in self.numbers for mutant in mutants)
+
+
+def link(job: Job, kernel: Kernel) -> None:
+    kernel.link()
+    job.pack(replace(job.session, machine=replace(job.session.machine, folder=kernel.path.name)))
 
 
 def build_all(job: Job, kernel: Kernel, mutants: list[Mutant], store: Store) -> None:
@@ -243,17 +270,22 @@ def build_all(job: Job, kernel: Kernel, mutants: list[Mutant], store: Store) -> 
         numbers.update((mutant.key, number) for number, mutant in here.items()
                        if number not in wrong)
         say(f'{name}: {len(here)} edits, {len(wrong)} do not compile')
-    kernel.link()
-    store.keep(kernel.program, numbers)
+    link(job, kernel)
+    store.keep(kernel.path, numbers)
     for name in files:
         kernel.restore(name)
 
 
-def boot_all(boots: Boots, mutants: list[Mutant], store: Store, jobs: int) -> None:
+def boot_all(job: Job, boots: Boots, mutants: list[Mutant], store: Store) -> None:
+    ways = {mutant.key: job.ways.get(mutant.key, '') for mutant in mutants}
+    for way in sorted(set(ways.values())):
+        first = boots.boot(store.kernel, 0, way)
+        if first.outcome != SURVIVED:
+            raise Failure(EXIT_BUILD, f'without an edit, the tests fail: {first.by}')
     progress = Progress('booting')
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [(mutant, pool.submit(boots.boot, store.program, store.numbers[mutant.key]))
-                   for mutant in mutants]
+    with ThreadPoolExecutor(job.session.at_once) as pool:
+        futures = [(mutant, pool.submit(boots.boot, store.kernel, store.numbers[mutant.key],
+                                        ways[mutant.key])) for mutant in mutants]
         try:
             for done, (mutant, future) in enumerate(futures, 1):
                 store.note(mutant, future.result())
@@ -272,9 +304,9 @@ def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:
     if code == kernel.code(name, text):
         return Result(SAME, 'makes the same code')
     kernel.replace(name, with_edit(text, mutant))
-    kernel.link()
+    link(job, kernel)
     kernel.restore(name)
-    return boots.boot(kernel.program)
+    return boots.boot(kernel.path, 0, job.ways.get(mutant.key, ''))
 
 
 def compare_code(job: Job, kernel: Kernel, survivors: list[Mutant], store: Store) -> None:
@@ -332,10 +364,7 @@ def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
                 build_all(job, built, choosable(), store)
         if choosable():
             with stage('boots'):
-                first = boots.boot(store.program)
-                if first.outcome != SURVIVED:
-                    raise Failure(EXIT_BUILD, f'without an edit, the suites fail: {first.by}')
-                boot_all(boots, choosable(), store, job.session.at_once)
+                boot_all(job, boots, choosable(), store)
         if survivors := [mutant for mutant in mutants if mutant.key in store.results and
                          store.results[mutant.key].outcome == SURVIVED and
                          not store.results[mutant.key].by]:

@@ -254,22 +254,26 @@ def run_boots(session: Session, boots: Sequence[TestBoot]) -> Iterator[tuple[Tes
             raise
 
 
+def initramfs_files(session: Session, suite: Suite) -> dict[str, Path]:
+    um = session.folder
+    programs = build_programs(session.tree, um, suite.folder, '' if session.machine.is_uml
+                              else ARCHES[session.machine.arch].cross)
+    return {**{f'/{boot.program}': programs / boot.program for boot in suite.boots},
+            **{f'/{Path(name).name}': um / name for name in KUNIT_MODULES if (um / name).exists()},
+            **suite.files(session)}
+
+
 def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     """Build all in the folder next to the prepared tree, boot all, and judge."""
     rules, expected = read_skip_rules(), expected_tests(session.tree, suite)
     ran = {boot.source: set[str]() for boot in suite.boots}
-    um, total = session.folder, Verdict()
+    total = Verdict()
     outcome = kunit_run.build(session)
     if not outcome.built:
         total.fail('build', outcome.error, EXIT_BUILD)
         return total
-    selftest = build_programs(session.tree, um, suite.folder, '' if session.machine.is_uml
-                              else ARCHES[session.machine.arch].cross)
-    build_initramfs(um, {**{f'/{boot.program}': selftest / boot.program for boot in suite.boots},
-                         **{f'/{Path(name).name}': um / name for name in KUNIT_MODULES
-                            if (um / name).exists()},
-                         **suite.files(session)})
-    shutil.rmtree(um / 'uml', ignore_errors=True)
+    build_initramfs(session.folder, initramfs_files(session, suite))
+    shutil.rmtree(session.folder / 'uml', ignore_errors=True)
     for boot, booted in run_boots(session, suite.boots):
         verdict, log = judge_boot(boot, session, booted.lines, booted.status, booted.timed_out,
                                   rules)
