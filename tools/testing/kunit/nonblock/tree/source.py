@@ -30,8 +30,6 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 # On these all is tested; on the others `make test` tests the hooks and the suites.
 TESTED = ('6.12', '7.3')
-# For the suites that the system does not use
-MIRROR = 'http://deb.debian.org/debian'
 # The same keyring under its older and its newer name.
 KEYRINGS = ('/usr/share/keyrings/debian-archive-keyring.gpg',
             '/usr/share/keyrings/debian-archive-keyring.pgp')
@@ -150,7 +148,20 @@ def from_debian(kver: str) -> Base:
     return Base(kver, path, path.name.replace('_', ' '), read_version(path)[1], True)
 
 
-def _apt(folder: Path, suite: str) -> dict[str, str]:
+def _mirror(cache: Path) -> str:
+    """Debian's, as the system reaches it: it may be of a company, or of a registry."""
+    env = _apt(cache / 'apt-system')
+    update = capture(['apt-get', 'update', '-q'], cache, env)
+    targets = capture(['apt-get', 'indextargets', '--format', '$(ORIGIN)|$(LABEL)|$(REPO_URI)',
+                       'Created-By: Packages', 'Component: main'], cache, env)
+    for line in targets.stdout.splitlines():
+        if line.startswith('Debian|Debian|'):
+            return line.split('|')[2]
+    raise tool_failure(EXIT_SOURCE, 'looking for a Debian mirror in the system\'s apt sources',
+                       update.stderr)
+
+
+def _apt(folder: Path, sources: str = '') -> dict[str, str]:
     """The environment of apt with lists of its own: no root, nothing of the system's changes."""
     for name in ('empty', 'lists/partial', 'archives/partial'):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -173,11 +184,8 @@ def _apt(folder: Path, suite: str) -> dict[str, str]:
         'Acquire::Languages': 'none',
         'Acquire::IndexTargets::deb-src::Sources::DefaultEnabled': 'false',
     }
-    if suite:
-        keyring = next(filter(os.path.exists, KEYRINGS), KEYRINGS[0])
-        (folder / 'private.sources').write_text(
-            f'Types: deb\nURIs: {MIRROR}\nSuites: {suite}\nComponents: main\n'
-            f'Signed-By: {keyring}\n', encoding='utf-8')
+    if sources:
+        (folder / 'private.sources').write_text(sources, encoding='utf-8')
         settings['Dir::Etc::sourcelist'] = folder / 'private.sources'
         settings['Dir::Etc::sourceparts'] = folder / 'empty'
     kept += [f'{key} "{value}";' for key, value in settings.items()]
@@ -195,7 +203,10 @@ def _download(cache: Path, package: str, suites: Sequence[str]) -> Path:
     folder.mkdir()
     for suite in suites:
         say(f'looking for Debian\'s {package} {f"in {suite} " if suite else ""}...')
-        env = _apt(cache / f'apt-{suite or "system"}', suite)
+        keyring = next(filter(os.path.exists, KEYRINGS), KEYRINGS[0])
+        env = _apt(cache / f'apt-{suite}',
+                   f'Types: deb\nURIs: {_mirror(cache)}\nSuites: {suite}\nComponents: main\n'
+                   f'Signed-By: {keyring}\n') if suite else _apt(cache / 'apt-system')
         # A third-party source that is down does not matter if it is found.
         trouble = capture(['apt-get', 'update', '-q'], folder, env).stderr
         # It shows by itself how far it is.
