@@ -10,6 +10,7 @@ numbers may be others. What make modules cannot print is in a log that tests/gui
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import tempfile
@@ -116,29 +117,12 @@ def run_by_others(block: Block) -> str:
 
 # What a command prints
 
-def line_pattern(line: str) -> str:
+def is_as_shown(shown: list[str], printed: list[str]) -> bool:
     """Blanks, numbers, hexadecimal ones also, and all that "..." stands for may differ."""
-    parts = re.split(r'(\.\.\.|0x[0-9a-f]+|\d+|\s+)', line.strip())
-    return r'\s*' + ''.join(
-        '.*' if part == '...' else r'\s+' if part.isspace() else
-        '0x[0-9a-f]+' if part.startswith('0x') else r'\d+' if part.isdecimal() else
-        re.escape(part) for part in parts) + r'\s*'
-
-
-def mismatch(shown: list[str], printed: list[str]) -> str:
-    """The first line of the page that was not printed where it should have been; or empty."""
-    # Where the next line may be
-    places = {0}
-    for line in shown:
-        if line.strip() == '...':
-            places = set(range(min(places), len(printed) + 1))
-            continue
-        here = re.compile(line_pattern(line))
-        places = {place + 1 for place in places
-                  if place < len(printed) and here.fullmatch(printed[place])}
-        if not places:
-            return line.strip()
-    return '' if len(printed) in places else f'(the end, and not "{printed[max(places)].strip()}")'
+    want, got = (' '.join(re.sub(r'0x[0-9a-f]+|\d+', 'N', ' '.join(lines)).split())
+                 for lines in (shown, printed))
+    want = re.sub(r' *\.\.\. *', '...', want)
+    return doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS)
 
 
 MARK = 'guide-command'
@@ -174,8 +158,8 @@ def judge_block(block: Block, ran: Ran) -> Verdict:
         # Where the page shows how something fails, it is to fail.
         if (status != '0') != any('Error' in line for line in command.output):
             verdict.fail(where, f'exit status {status}: {" ".join(lines[-1:])}')
-        elif command.output and (line := mismatch(command.output, lines)):
-            verdict.fail(where, f'does not print what is shown: {line}')
+        elif command.output and not is_as_shown(command.output, lines):
+            verdict.fail(where, f'does not print what is shown: {" / ".join(command.output)}')
     if len(ran) < len(commands):
         verdict.fail(f'{block.place}: {commands[len(ran)].text}', 'did not end')
     if not verdict.failed:
