@@ -263,7 +263,7 @@ class BadInputTest(FrontDoorTest):
     def test_hook_does_not_apply(self) -> None:
         write(self.repo, {'hooks/foo.patch': FOO_PATCH.replace('int line8', 'int other')})
         self.assert_error(self.make('tree', KDIR=str(self.kernel)), 3, 'hooks/foo.patch',
-                          'mm/foo.c: hunk 1', '6.12.5', str(self.kernel))
+                          'mm/foo.c; Hunk #1 FAILED', '6.12.5', str(self.kernel))
 
     def test_damaged_expected_skips(self) -> None:
         write(self.repo, {'tools/testing/kunit/nonblock/result/expected-skips': 'no x\n'})

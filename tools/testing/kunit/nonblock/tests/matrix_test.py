@@ -201,4 +201,4 @@ class FrontDoorTest(ScratchTest):
         write(self.repo, {'tools/testing/kunit/nonblock/verbs/mainline.patch':
                           diff('mm/bar.c', 'int other;\n', 'int bar;\n')})
         self.assert_error(self.matrix('passed'), 3, 'mainline: FAILED ', 'mainline.patch does not '
-                          'fit', 'mm/bar.c: hunk 1')
+                          'fit', 'mm/bar.c; Hunk #1 FAILED')

@@ -13,7 +13,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from nonblock.common import EXIT_TREE, Failure, capture
 
@@ -47,7 +46,7 @@ class Hook:
 class Attempt:
     """What patch(1) makes of a patch in a folder."""
     patch: Path
-    reasons: list[str]          # why it does not fit; none if it does
+    reasons: list[str]          # what it says if it does not fit
     failed: int = 0             # hunks
     fuzz: int = 0               # that it took
 
@@ -92,17 +91,14 @@ def candidates(repo: Path, name: str) -> list[Path]:
 # A patch
 
 def touched_files(patch: Path) -> set[str]:
-    """What it changes, adds or deletes. Of an empty file there is but the line of git."""
+    """
+    What it changes, adds or deletes: nothing, if it is but the message for files that the
+    repository adds. Of an empty file there is but the line of git.
+    """
     text = patch.read_text(encoding='utf-8', errors='surrogateescape')
     names = re.findall(r'^(?:(?:---|\+\+\+) [^/\s]+/|diff --git a/\S+ b/)([^\t\n]+)', text,
                        re.MULTILINE)
     return {name for name in names if '..' not in name.split('/')}
-
-
-def has_no_diff(patch: Path) -> bool:
-    """Whether a hook is but the message for files that the repository adds."""
-    text = patch.read_text(encoding='utf-8', errors='surrogateescape')
-    return bool(re.search(r'^---\s*\Z', text, re.MULTILINE))
 
 
 def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
@@ -113,25 +109,8 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
                                                  re.MULTILINE)]
     failed = [int(number) for number in re.findall(r'^(\d+) out of \d+ hunks? (?:FAILED|ignored)',
                                                    output, re.MULTILINE)]
-    return Attempt(patch, explain_patch(output) if result.returncode else [], sum(failed),
+    return Attempt(patch, output.splitlines() if result.returncode else [], sum(failed),
                    max(fuzz, default=0))
-
-
-def explain_patch(output: str) -> list[str]:
-    """Say in a few words what patch(1) complained about."""
-    reasons, name = [], '?'
-    for line in output.splitlines():
-        if match := re.match(r'(?:checking|patching) file (.*)', line):
-            name = match[1].strip("'")
-        elif match := re.match(r'Hunk #(\d+) FAILED at (\d+)', line):
-            reasons.append(f'{name}: hunk {match[1]} (line {match[2]}) does not fit')
-        elif 'previously applied' in line:
-            reasons.append(f'{name}: has this change already')
-        elif match := re.match(r'\|\+\+\+ [^/]+/(\S+)', line):
-            reasons.append(f'{match[1]}: this kernel has no such file')
-        elif line.startswith('patch: ****'):
-            reasons.append(line[len('patch: ****'):].strip())
-    return reasons or [output.strip() or 'patch(1) failed without a message']
 
 
 def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attempt]:
@@ -162,7 +141,7 @@ def take_back(repo: Path, hooks: list[Hook], folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for hook in reversed(hooks):
-        patches = [patch for patch in candidates(repo, hook.name) if not has_no_diff(patch)]
+        patches = [patch for patch in candidates(repo, hook.name) if touched_files(patch)]
         attempts = try_patches(patches, folder, '--reverse')
         if attempts and not attempts[-1].reasons:
             found[hook.name] = attempts[-1].patch
@@ -204,13 +183,3 @@ def misfit(repo: Path, hook: Hook, attempts: list[Attempt], folder: Path, reject
                    'the files there, remove *.rej, and put the message of the patch and the output '
                    f'of "diff -ruN a b" in {where} at hooks/VARIANT/{hook.name}, with a name of '
                    'your choice for VARIANT. The tree was not changed.')
-
-
-def describe(repo: Path, attempt: Attempt) -> Optional[str]:
-    """What is to be said of one that fits; nothing of the general patch that fits exactly."""
-    path = os.path.relpath(attempt.patch, repo)
-    if attempt.fuzz:
-        return f'hook {attempt.patch.name}: {path} applies with fuzz {attempt.fuzz}'
-    if attempt.patch.parent.name != 'hooks':
-        return f'hook {attempt.patch.name}: the variant {path} applies'
-    return None

@@ -26,8 +26,8 @@ from typing import Callable, Iterable, Optional, Sequence
 
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
-from nonblock.tree.hooks import (Hook, candidates, describe, has_no_diff, misfit, read_hooks,
-                                 touched_files, take_back, try_patches)
+from nonblock.tree.hooks import (Hook, candidates, misfit, read_hooks, take_back, touched_files,
+                                 try_patches)
 from nonblock.tree.source import Base, source_files
 from nonblock.tree.unifdef import unifdef
 
@@ -77,15 +77,16 @@ def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
         say(f'hook {hook.name}: not needed, {" and ".join(hook.files)} without {hook.text}')
         return
     patches = candidates(repo, hook.name)
-    if patches and has_no_diff(patches[0]):
+    if patches and not touched_files(patches[0]):
         stage.hooks.append(os.path.relpath(patches[0], repo))
         return
     attempts = try_patches(patches, stage.path)
     if len(attempts) == 1 and not attempts[0].reasons:
-        if text := describe(repo, attempts[0]):
-            say(text)
+        path, fuzz = os.path.relpath(attempts[0].patch, repo), attempts[0].fuzz
+        if fuzz or path != f'hooks/{hook.name}':
+            say(f'hook {hook.name}: {path} applies' + (f' with fuzz {fuzz}' if fuzz else ''))
         stage.files |= touched_files(attempts[0].patch)
-        stage.hooks.append(os.path.relpath(attempts[0].patch, repo))
+        stage.hooks.append(path)
     else:
         raise misfit(repo, hook, attempts, stage.path,
                      repo / 'build' / base.name / REJECTED / hook.name.removesuffix('.patch'),
