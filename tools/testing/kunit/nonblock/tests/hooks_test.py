@@ -41,7 +41,8 @@ class HookTest(TreeTest):
         old = FOO_C.replace('line17', 'other').replace('line18', 'other')
         write(self.kernel, {'mm/foo.c': old})
         folder = f'build/{self.base.name}/rejected/bad'
-        self.refuse(f'{folder}/b has what fits of hooks/bad.patch', 'file mm/foo.c; Hunk #2 FAILED at 16')
+        self.refuse(f'{folder}/b has what fits of hooks/bad.patch',
+                    'file mm/foo.c; Hunk #2 FAILED at 16')
         rejected = self.repo / folder
         self.assertEqual((rejected / 'a/mm/foo.c').read_text(), old)
         self.assertEqual((rejected / 'b/mm/foo.c').read_text(),

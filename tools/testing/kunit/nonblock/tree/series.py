@@ -18,55 +18,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonblock.common import EXIT_MACHINE, EXIT_TREE, EXIT_USAGE, Failure, capture, say, tool_failure
-from nonblock.tree.hooks import COVERS, SERIES, Hook, read_hooks, take_back
+from nonblock.tree.hooks import COVERS, SERIES, Hook, read_hooks
 from nonblock.tree.source import Base
-from nonblock.tree.prepare import (add_file, apply_hook, begin_stage, copy, overlay_files,
-                                   refuse_known_files)
+from nonblock.tree.prepare import add_file, apply_hook, begin_stage, copy, overlay_files
 
 # Which hook brings which files
 FILES = 'hooks/files'
-# Next to the topics' folders: all of them in one file; and what one depends on
+# Next to the topics' folders: all of them in one file
 ALL = 'all.mbox'
-DEPENDS = '{}.depends.mbox'
 # Who sends the series, if git was not told
 NOBODY = 'Nobody <nobody@example.invalid>'
 
 
 def read_files(repo: Path) -> dict[str, list[str]]:
     """The repository's files that each hook brings along; all of them, each once."""
-    overlay, series = overlay_files(repo), [hook.name for hook in read_hooks(repo)]
-    lines = (repo / FILES).read_text(encoding='utf-8').splitlines()
-    named = {line.split('#')[0].strip() for line in lines}
-    found: dict[str, list[str]] = {}
-    takes: dict[str, str] = {}
-    hook = ''
-    for number, line in enumerate(lines, 1):
+    hook, hook_of = '', dict[str, str]()        # by files, and by folders with a "/"
+    for line in (repo / FILES).read_text(encoding='utf-8').splitlines():
         name = line.split('#')[0].strip()
-        where = f'{FILES}:{number}: {name}'
-        if not name:
-            continue
-        if not line[0].isspace():
+        if name and not line[0].isspace():
             hook = name
-            if hook not in series:
-                raise Failure(EXIT_TREE, f'{where}: hooks/series has no such hook')
-            found.setdefault(hook, [])
-            continue
-        if not hook:
-            raise Failure(EXIT_TREE, f'{where}: which hook brings it? Its name goes above, at the '
-                          'begin of a line.')
-        names = [file for file in overlay if file == name or
-                 name.endswith('/') and file.startswith(name) and file not in named]
-        if not names:
-            raise Failure(EXIT_TREE, f'{where}: the repository has no such file' +
-                          ('; a folder ends in "/"' if (repo / name).is_dir() else ''))
-        for file in names:
-            if file in takes:
-                raise Failure(EXIT_TREE, f'{where}: {takes[file]} brings {file} already')
-            takes[file] = hook
-        found[hook] += names
-    if left := [file for file in overlay if file not in takes]:
-        raise Failure(EXIT_TREE, f'{FILES} does not say which hook brings {", ".join(left)}. Put '
-                      'it below the first hook that needs it.')
+        elif name:
+            hook_of[name] = hook
+    if unknown := sorted({*hook_of.values()} - {one.name for one in read_hooks(repo)}):
+        raise Failure(EXIT_TREE, f'{FILES}: hooks/series has no such hook: {unknown[0]}')
+    found: dict[str, list[str]] = {}
+    used = set()
+    for file in overlay_files(repo):
+        # That of the file itself, or of the folder that is the nearest
+        place = next((place for place in (file, *(f'{folder}/' for folder in Path(file).parents))
+                      if place in hook_of), None)
+        if place is None:
+            raise Failure(EXIT_TREE, f'{FILES} does not say which hook brings {file}. Put it below '
+                          'the first hook that needs it.')
+        found.setdefault(hook_of[place], []).append(file)
+        used.add(place)
+    if unused := sorted(hook_of.keys() - used):
+        raise Failure(EXIT_TREE, f'{FILES}: {unused[0]}: the repository has no such file, or, with '
+                      'a "/" at the end, no such folder')
     return found
 
 
@@ -198,16 +186,10 @@ class Writer:
         self.base = base
         self.files = read_files(repo)
         self.topics = read_topics(repo)
-        hooks = read_hooks(repo)
-        scratch = begin_stage(repo, base, hooks, folder / 'present')
-        self.present = take_back(repo, hooks, scratch.path)
-        known = [name for name in overlay_files(repo) if (base.path / name).exists()]
-        if not self.present:
-            refuse_known_files(base, known)
-        elif known == overlay_files(repo):
-            raise Failure(EXIT_TREE, f'{base.origin} has the series already. Give a tree without.')
-        self.known = set(known)
-        self.stage = begin_stage(repo, base, hooks, folder / 'tree')
+        if known := [name for name in overlay_files(repo) if (base.path / name).exists()]:
+            raise Failure(EXIT_TREE, f'{base.origin} already has {known[0]}. Give a tree without '
+                          'the series.')
+        self.stage = begin_stage(repo, base, read_hooks(repo), folder / 'tree')
         self.git = Git(self.stage.path, sender(repo))
         self.git.begin()
         if (base.path / '.gitattributes').is_file():
@@ -221,15 +203,11 @@ class Writer:
         self.git.date = topic.date
         for hook in topic.hooks:
             before = len(self.stage.hooks)
-            if hook.name in self.present:
-                say(f'hook {hook.name}: {self.base.origin} has it already')
-            else:
-                apply_hook(self.repo, self.base, self.stage, hook)
+            apply_hook(self.repo, self.base, self.stage, hook)
             if len(self.stage.hooks) == before:
                 continue
             for name in self.files.get(hook.name, []):
-                if name not in self.known:
-                    add_file(self.repo, self.base, self.stage, name)
+                add_file(self.repo, self.base, self.stage, name)
             title, _, text = read_message(self.repo / self.stage.hooks[-1])
             self.git.commit(title, text)
             count += 1
@@ -253,15 +231,10 @@ class Writer:
         cover.write_text(text.replace('\nSubject: ', f'\n{headers}Subject: ', 1), encoding='utf-8')
 
 
-def join(path: Path, written: dict[str, list[Path]]) -> None:
-    path.write_bytes(b''.join(patch.read_bytes() for patches in written.values()
-                              for patch in patches[1:]))
-
-
 def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]]:
     """
     The patches of each topic in build/<base>/series/<topic>, the cover letter first: of
-    one alone on those that it depends on, or of all, one on top of the other. All or none.
+    one and those that it depends on, or of all, one on top of the other. All or none.
     """
     final = repo / 'build' / base.name / 'series'
     temporary = final.with_name('series.tmp')
@@ -278,47 +251,24 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
             raise Failure(failure.code, f'topic {topic.name}, on {on}: {failure}') from None
         if count:
             written[topic.name] = writer.format(topic, count, list(written), output / topic.name)
-            if name in ('', topic.name):
-                writer.address(*written[topic.name])
+            writer.address(*written[topic.name])
         else:
             say(f'topic {topic.name}: nothing in it is for {base.origin}')
-    final.mkdir(exist_ok=True)
-    mbox = DEPENDS.format(name) if name else ALL
-    (final / mbox).unlink(missing_ok=True)
-    if name:
-        depends = {one: written.pop(one) for one in list(written) if one != name}
-    else:
-        depends = written
-        shutil.rmtree(final)
-        final.mkdir()
-    if depends:
-        join(final / mbox, depends)
-    for one in written:
-        shutil.rmtree(final / one, ignore_errors=True)
-        (output / one).rename(final / one)
+    (output / ALL).write_bytes(b''.join(patch.read_bytes() for patches in written.values()
+                                        for patch in patches[1:]))
+    shutil.rmtree(final, ignore_errors=True)
+    output.rename(final)
     shutil.rmtree(temporary)
     return {one: [final / one / path.name for path in paths] for one, paths in written.items()}
 
 
-def added_lines(patch: Path) -> int:
-    return len(re.findall(r'^\+(?!\+\+ )', patch.read_text(encoding='utf-8'), re.MULTILINE))
-
-
 def series(repo: Path, base: Base, name: str) -> None:
     written = write_series(repo, base, name)
-    where = Path(os.path.relpath(repo / 'build' / base.name / 'series', repo))
+    path = repo / 'build' / base.name / 'series'
     for topic, paths in written.items():
-        say(f'{where}/{topic}: {len(paths) - 1} patches and a cover letter, '
-            f'{sum(map(added_lines, paths[1:]))} lines added')
-        for path in paths[1:]:
-            say(f'    {path.name}')
-    if not written:
-        return
-    last, path = f'On Linux {base.release} ({base.origin}):', repo / where
-    if not name:
-        say(f'{last} all of it, in its order:\n    git am --empty=drop {path / ALL}')
-        return
-    if read_topics(repo)[name].depends:
-        say(f'{last} what it depends on, if that is not there:\n'
-            f'    git am --empty=drop {path / DEPENDS.format(name)}')
-    say(f'{last}\n    git am --empty=drop {path / name}/*.patch')
+        say(f'{path}/{topic}: {len(paths) - 1} patches and a cover letter')
+        for patch in paths[1:]:
+            say(f'    {patch.name}')
+    if written:
+        say(f'On Linux {base.release} ({base.origin}), all of it, in its order:\n'
+            f'    git am --empty=drop {path / ALL}')

@@ -29,7 +29,7 @@ from nonblock.result.verdict import (TEST_SOURCE, Case, Verdict, green_cases, ju
                                      read_skip_rules, scan_source)
 from nonblock.tree.hooks import touched_files
 from nonblock.tree.prepare import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
-from nonblock.tree.series import DEPENDS, NOBODY, Git, choose_topics, read_topics, write_series
+from nonblock.tree.series import NOBODY, Git, choose_topics, read_topics, write_series
 from nonblock.tree.source import Base, source_files
 from nonblock.verbs import BUILD, Verb
 from nonblock.verbs.run import boot
@@ -221,12 +221,12 @@ class Check:
         """
         say(f'== {self.base.name}: topic {name}')
         self.reset()
-        patches = write_series(self.repo, self.base, name).get(name, [])[1:]
+        written = write_series(self.repo, self.base, name)
+        patches = written.pop(name, [])[1:]
         if not patches:
             return
-        depends = patches[0].parents[1] / DEPENDS.format(name)
-        if depends.exists():
-            self.git('am', '-q', depends)
+        for depends in written.values():
+            self.git('am', '-q', *depends[1:])
         every = {touched for patch in patches for touched in touched_files(patch)}
         # Who else includes a header that it touches is in the kernel that is booted.
         self.sources = set(in_kernel(every))
