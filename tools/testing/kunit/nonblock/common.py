@@ -116,29 +116,16 @@ def holder_of(file: IO[str]) -> str:
     return file.read().strip() or 'another run'
 
 
-def is_in_place(file: IO[str], path: Path) -> bool:
-    """Whether this is still the file of that name, and not one that was removed."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 @contextlib.contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
-    """Hold an flock; while another run has it, say so and wait."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f'waiting for {what}: {holder_of(file)} is using it ...')
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if is_in_place(file, path):
-                break
-            file.close()        # `make clean` has removed it meanwhile
+    """Hold an flock; while another run has it, say so and wait. The file is never removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a+', encoding='utf-8') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f'waiting for {what}: {holder_of(file)} is using it ...')
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(f'process {os.getpid()} ({" ".join(sys.argv[1:]) or "tests"})')
         file.flush()
@@ -149,32 +136,21 @@ def lock(path: Path, what: str) -> Iterator[None]:
             file.truncate(0)
 
 
-def remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
 def clean(build: Path) -> None:
-    """Remove the build folders, if nobody is using one of them."""
+    """Remove all but the locks, if nobody is using one of the build folders."""
     with contextlib.ExitStack() as stack:
-        folders = sorted(build.iterdir()) if build.is_dir() else []
-        for path in (folder / LOCK for folder in folders if (folder / LOCK).exists()):
+        for path in build.glob(f'*/{LOCK}'):
             file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Failure(EXIT_USAGE, f'build/{path.parent.name}: {holder_of(file)} is using '
                               'it. Nothing was removed.') from None
-        for folder in folders:
-            # The locks at last: without, another run may begin.
-            for path in folder.iterdir() if (folder / LOCK).exists() else ():
-                if path.name != LOCK:
-                    remove(path)
-            remove(folder)
-        with contextlib.suppress(OSError):      # it has begun already, or that is a link
-            build.rmdir()
+        for path in build.glob('*/*'):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

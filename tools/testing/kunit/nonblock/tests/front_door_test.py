@@ -106,7 +106,7 @@ class RunTest(FrontDoorTest):
                               'Nothing was removed')
         self.assertTrue((folder / 'linux/Makefile').exists())
         self.make('clean')
-        self.assertFalse((self.repo / 'build').exists())
+        self.assertFalse((folder / 'linux').exists())
 
     def test_interrupted(self) -> None:
         env = self.environment(KDIR=str(self.kernel), FAKE='wait', PYTHONUNBUFFERED='1')
