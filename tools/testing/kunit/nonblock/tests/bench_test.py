@@ -125,12 +125,6 @@ class TreeTest(ScratchTest):
         self.assertEqual(bench.touched_sources({FIXES: session, OURS: session}),
                          ['mm/foo.c', 'mm/user.c'])
 
-    def test_difference_names_the_function(self) -> None:
-        code = '0000000000000000 <foo>:\n   0:\tc3\tret\n'
-        self.assertEqual(bench.first_difference(code, code.replace('c3\tret', '90\tnop')),
-                         'foo: 0: c3 ret | 0: 90 nop')
-        self.assertEqual(bench.first_difference(code, code + 'more'), 'one is longer')
-
     def test_machine(self) -> None:
         # Without TCG it does not count, and the module takes addresses as they are.
         self.assertTrue(X86_64_BENCH.path)

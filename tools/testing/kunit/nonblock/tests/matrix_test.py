@@ -12,12 +12,9 @@ from nonblock.common import EXIT_HANG, Failure
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, diff, write
 from nonblock.verbs.matrix import MAINLINE, OURS, PROTECTED, WRONG, Cell, Kernel, Run
 from nonblock.result.ktap import parse_log
-from nonblock.result.verdict import SkipRule
 from nonblock.tree.source import Base
 
 DATA = HERE / 'tests/test_data/matrix'
-RULES = [SkipRule('no two-pass', 'none', 'x'), SkipRule('tiny RCU', 'none', 'x'),
-         SkipRule('no preemption', 'none', 'x')]
 
 
 class MatrixTest(ScratchTest):
@@ -44,7 +41,7 @@ class MatrixTest(ScratchTest):
             MAINLINE: self.run_of(mainline or self.log), OURS: self.run_of(ours or self.log)})]
 
     def judge(self, mainline: str = '', ours: str = '') -> list[str]:
-        verdict = matrix.judge_cells(self.kernels(mainline, ours), RULES)
+        verdict = matrix.judge_cells(self.kernels(mainline, ours))
         self.assertEqual(bool(verdict.lines), bool(verdict.code))
         return [*verdict.lines, str(verdict)]
 
@@ -130,14 +127,8 @@ class JudgeTest(MatrixTest):
         kernels = self.kernels(mainline=log)
         kernels[0].runs[MAINLINE].trouble = 'CRASH mmu: panic'
         self.assertEqual(len(kernels[0].runs[MAINLINE].results), 6)
-        verdict = matrix.judge_cells(kernels, RULES)
+        verdict = matrix.judge_cells(kernels)
         self.assertEqual((verdict.lines, verdict.code), (['6.12 mainline: CRASH mmu: panic'], 6))
-
-    def test_skip_of_what_the_kernel_has(self) -> None:
-        verdict = matrix.judge_cells(self.kernels(), RULES[:2])
-        self.assertEqual(verdict.lines[0], 'SKIPPED 6.12 mainline range_start/preempted: not '
-                         'in expected-skips: no preemption in the kernel')
-        self.assertEqual(str(verdict), '32 passed, 12 failed, 22 skipped')
 
     def test_no_cell_at_all(self) -> None:
         """The command then says that nothing was tested."""

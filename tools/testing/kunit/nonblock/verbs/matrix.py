@@ -17,8 +17,7 @@ from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import FAILED, SKIPPED, Log, Result
-from nonblock.result.verdict import (SkipRule, Verdict, expected_cases, find_stop,
-                                     read_skip_rules)
+from nonblock.result.verdict import Verdict, expected_cases, find_stop
 from nonblock.tree.source import Base
 from nonblock.verbs import BUILD, Verb, run as suites
 
@@ -124,7 +123,7 @@ def mark(cell: Cell, result: Optional[Result]) -> str:
 
 # The verdict
 
-def judge_cells(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
+def judge_cells(kernels: list[Kernel]) -> Verdict:
     """Counts our cells. Of mainline's only those matter that have no result."""
     verdict = Verdict()
     cells = all_cells(kernels)
@@ -138,27 +137,21 @@ def judge_cells(kernels: list[Kernel], rules: list[SkipRule]) -> Verdict:
             elif missing:
                 part.fail(where, f'{len(missing)} of {len(cells)} cells have no result; the '
                           f'first is {missing[0]}', word='MISSING')
-            for cell, result in run.results.items():
-                _judge_cell(part, where, name == OURS, cell, result, any(
-                    run.session and rule.allows(result.reason, run.session) for rule in rules))
+            for cell, result in run.results.items() if name == OURS else ():
+                judge_cell(part, f'{where} {cell}', cell, result)
             verdict.add(part.tell(run.session, where) if run.session else part)
     return verdict
 
 
-def _judge_cell(verdict: Verdict, where: str, ours: bool, cell: Cell, result: Result,
-                may_skip: bool) -> None:
-    what, label = outcome(cell, result), f'{where} {cell}'
-    if what == SKIPPED and not may_skip:
-        verdict.fail(label, f'not in expected-skips: {result.reason or "no reason given"}',
-                     word='SKIPPED')
-    elif not ours or what == NO_RESULT:
-        pass                    # the first is only for comparison, the other was named
-    elif what == SKIPPED:
+def judge_cell(verdict: Verdict, label: str, cell: Cell, result: Result) -> None:
+    """Whether a skip is right is for make run, which has the same cells."""
+    what = outcome(cell, result)
+    if what == SKIPPED:
         verdict.skip(label, result.reason)
     elif what in (MISS, FALSE):
         verdict.fail(label, f'reported {result.reported}, {cell.must}', word=what,
                      report=result.report)
-    else:
+    elif what != NO_RESULT:
         verdict.note(label, f'reported {result.reported}, but {result.reason or "the test failed"}'
                      if result.status == FAILED else '')
 
@@ -221,7 +214,7 @@ def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
 
 def compare(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
-    rules, kernels = read_skip_rules(), []
+    kernels = []
     for chosen in each_kernel(options):
         base = find_base(chosen)
         kernels.append(Kernel(base, {
@@ -229,7 +222,7 @@ def compare(options: Options) -> Verdict:
                               MAINLINE_PATCH),
             OURS: run_one(chosen, base)}))
     say('\n' + as_text(kernels) + '\n')
-    return judge_cells(kernels, rules)
+    return judge_cells(kernels)
 
 
 VERB = Verb('matrix', compare, BUILD)
