@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nonblock.common import EXIT_MACHINE, Failure
 from nonblock.kernel.kconfig import assignments
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +14,8 @@ E2E_CONFIG = HERE / 'e2e.config'
 QEMU_CONFIG = HERE / 'qemu.config'
 DRIVERS_CONFIG = HERE / 'drivers.config'
 BENCH_CONFIG = HERE / 'bench.config'
-# Has each QEMU as a wrapper that leaves KVM alone
+# Has each QEMU as a wrapper that leaves KVM alone: there are machines that have /dev/kvm, and
+# no guest gets to run on it. Emulated, all take as long, and are the same, everywhere.
 TCG = HERE / 'tcg'
 # What Debian's LLVM is called: 7.3 wants 17, and both Debian 12 and 13 have this one.
 LLVM = '-19'
@@ -151,7 +149,7 @@ def is_there(arch: str, option: str) -> bool:
 
 
 def qemu(arch: str, smp: int, rt: bool) -> Machine:
-    """One with so many CPUs. Without KVM it needs a minute."""
+    """One with so many CPUs. It needs a minute."""
     its = ARCHES[arch]
     options = ('PREEMPT_RT=y' if rt else 'PREEMPT=y', *its.options)
     return Machine(f'{arch}-rt' if rt else arch,
@@ -160,7 +158,7 @@ def qemu(arch: str, smp: int, rt: bool) -> Machine:
                     *(f'--kunitconfig={path}' for path in options_of(arch)),
                     *(f'--kconfig_add=CONFIG_{option}' for option in options)),
                    ('--qemu_args=' + ' '.join([f'-smp {smp}', its.qemu]).strip(),), its.timeout,
-                   '' if arch in ('x86_64', 'i386') and kvm_works() else str(TCG), arch=arch)
+                   str(TCG), arch=arch)
 
 
 def kconfig_has(tree: Path, arch: str, pattern: str) -> bool:
@@ -192,18 +190,13 @@ def qemu_e2e(arch: str, smp: int, rt: bool) -> Machine:
                    run=('-smp', str(smp), *ARCHES[arch].qemu.split()))
 
 
-def qemu_drivers(arch: str, smp: int, rt: bool) -> Machine:
-    """Never on KVM: that which is tested runs on what QEMU emulates."""
-    return replace(qemu_e2e(arch, smp, rt), path=str(TCG))
-
-
 def qemu_suites(arch: str, smp: int, rt: bool) -> Machine:
-    """Likewise."""
+    """The suites on that kernel."""
     return replace(qemu_e2e(arch, smp, rt), run=qemu(arch, smp, rt).run)
 
 
 def qemu_run(arch: str, smp: int, rt: bool) -> Machine:
-    """Likewise, where that kernel has no drivers: to build another takes minutes."""
+    """The same, where that kernel has no drivers: to build another takes minutes."""
     has_e2e = ARCHES[arch].program and arch != 'x86_64'
     return (qemu_suites if has_e2e else qemu)(arch, smp, rt)
 
@@ -233,39 +226,3 @@ def sanitized(machine: Machine, name: str) -> Machine:
     options = assignments(HERE / f'{name}.config')
     return replace(machine, folder=f'{machine.folder}-{name}', timeout=3 * machine.timeout,
                    build=machine.build + tuple(f'--kconfig_add={option}' for option in options))
-
-
-QEMU = ARCHES['x86_64'].program
-# Executed in place of an operating system's: counts for a while, which an emulated
-# KVM does not survive in time, and then writes 16 to a port that ends QEMU.
-BOOT_SECTOR = bytes([0x66, 0xb9, 0x00, 0x00, 0x00, 0x08,    # mov $0x8000000, %ecx
-                     0x66, 0x49,                            # dec %ecx
-                     0x75, 0xfc,                            # jnz .-2
-                     0xb0, 0x10,                            # mov $0x10, %al
-                     0xe6, 0xf4,                            # out %al, $0xf4
-                     0xeb, 0xfe])                           # jmp .
-EXIT_DEVICE = 'isa-debug-exit,iobase=0xf4,iosize=4'
-EXIT_STATUS = 16 << 1 | 1
-
-
-def guest_runs(accelerator: str, seconds: float) -> bool:
-    """Whether a guest gets so far as to end QEMU."""
-    with tempfile.NamedTemporaryFile() as disk:
-        disk.write(BOOT_SECTOR.ljust(510, b'\0') + b'\x55\xaa')
-        disk.flush()
-        command = [QEMU, '-accel', accelerator, '-nodefaults', '-nographic', '-device', EXIT_DEVICE,
-                   '-drive', f'file={disk.name},format=raw,if=ide,snapshot=on']
-        try:
-            result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL, timeout=seconds, check=False)
-        except subprocess.TimeoutExpired:
-            return False
-        except FileNotFoundError:
-            raise Failure(EXIT_MACHINE, f'{QEMU}: not found. '
-                          'tools/testing/kunit/nonblock/packages.sh x86_64 installs it.') from None
-    return result.returncode == EXIT_STATUS
-
-
-def kvm_works() -> bool:
-    # It is a matter of a second, or of never.
-    return Path('/dev/kvm').exists() and guest_runs('kvm', 5)

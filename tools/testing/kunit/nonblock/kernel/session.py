@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, ContextManager, Iterator, Optional
 
-from nonblock.common import EXIT_USAGE, LOCK, REPO, Failure, lock, say
+from nonblock.common import EXIT_USAGE, LOCK, REPO, Failure, lock
 from nonblock.kernel.machine import (ARCHES, LLVM_ARCHES, MAX_CPUS, SANITIZERS, Machine, clang,
                                      has_rt, sanitized, uml_has_smp)
 from nonblock.options import Options
@@ -133,7 +133,6 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
             raise Impossible(EXIT_USAGE, f'RT=1: {base.origin} has no PREEMPT_RT on '
                              f'{options.arch} (in its Kconfig in arch/)')
         machine = qemu(options.arch, options.smp, options.rt)
-        say('accelerator: ' + ('none (TCG): no guest runs on KVM here' if machine.path else 'KVM'))
     if options.llvm:
         machine = clang(machine)
     return sanitized(machine, options.san) if options.san else machine

@@ -62,10 +62,9 @@ class BootTest(ScratchTest):
         self.assertIn('mem=128M', command_line(UML_E2E, replace(boot, small=False)))
 
     def test_under_qemu(self) -> None:
-        with mock.patch.object(machine, 'kvm_works', return_value=False):
-            command = command_line(machine.qemu_e2e('x86_64', 3, True),
-                                   Boot('boot', 'prog', ('-t', 'name')))
-        self.assertEqual(command[0], machine.QEMU)
+        command = command_line(machine.qemu_e2e('x86_64', 3, True),
+                               Boot('boot', 'prog', ('-t', 'name')))
+        self.assertEqual(command[0], machine.ARCHES['x86_64'].program)
         self.assertIn('-accel tcg -smp 3 -cpu max', ' '.join(command))
         self.assertRegex(command[-1], 'console=ttyS0 .* rdinit=/prog -- -t name$')
         self.assertNotIn('time-travel', command[-1])

@@ -12,7 +12,7 @@ from nonblock.verbs import drivers
 from nonblock.common import EXIT_MACHINE, Failure
 from nonblock.verbs.e2e import expected_tests
 from nonblock.tests.fixtures import TOP, ScratchTest, write
-from nonblock.kernel.machine import qemu_drivers
+from nonblock.kernel.machine import qemu_e2e
 
 
 class DriversTest(ScratchTest):
@@ -41,8 +41,7 @@ class DriversTest(ScratchTest):
         self.assertEqual(caught.exception.code, EXIT_MACHINE)
 
     def test_machine(self) -> None:
-        with mock.patch('nonblock.kernel.machine.kvm_works', return_value=True):
-            machine = qemu_drivers('x86_64', 2, True)
+        machine = qemu_e2e('x86_64', 2, True)
         self.assertEqual(machine.folder, 'x86_64-rt-e2e')
         # What is emulated does not run on KVM.
         self.assertTrue(machine.path)

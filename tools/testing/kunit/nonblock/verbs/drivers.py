@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nonblock.kernel.boot import SELFTEST, run_tool
 from nonblock.common import EXIT_BUILD, EXIT_MACHINE, Failure, capture, tool_failure
-from nonblock.kernel.machine import uml_e2e, qemu_drivers
+from nonblock.kernel.machine import qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict
@@ -72,7 +72,7 @@ DRIVERS = Suite(f'{SELFTEST}/drivers', (
 
 
 def run(options: Options) -> Verdict:
-    with prepared(options, (uml_e2e, qemu_drivers)) as session:
+    with prepared(options, (uml_e2e, qemu_e2e)) as session:
         return run_suite(session, DRIVERS).tell(session)
 
 
