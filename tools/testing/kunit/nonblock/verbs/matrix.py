@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
-from nonblock.common import (EXIT_BUILD, EXIT_HANG, EXIT_TREE, REPO, Failure, as_failure,
-                             as_table, say)
+from nonblock.common import EXIT_BUILD, EXIT_HANG, REPO, Failure, as_failure, as_table, say
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
@@ -30,14 +29,10 @@ CASES = {'nonblock_wrong_is_reported': 'must be reported',
          'nonblock_protected_is_silent': 'must be silent'}
 WRONG, PROTECTED = CASES.values()
 
-# The kinds of report that lib/kunit/report.c tells apart
-LETTERS = {'nothing': '', 'invalid wait context': 'L', 'recursive locking': 'L',
-           'circular locking dependency': 'L', 'recursive locking or circular dependency': 'L',
-           'inconsistent lock state': 'L', 'suspicious RCU usage': 'L', 'might_sleep': 'M',
-           'scheduler': 'S', 'maybe scheduler': 'S', 'WARN()': 'W'}
-LEGEND = ('L lockdep, M might_sleep, S the scheduler, W a WARN() reported it; . nothing did; '
-          'MISS nothing did, though it must be; FALSE reported, though it must not be; '
-          '- cannot be tried in this kernel; ? no result')
+# What lib/kunit/report.c says where the kernel's debugging has reported nothing
+NO_REPORT = {'nothing', 'WARN()'}
+LEGEND = ('yes: it is reported; . it is not; MISS not, though it must be; FALSE reported, though '
+          'it must not be; - cannot be tried in this kernel; ? no result')
 SIDES = ('Left of the slash mainline, right of it ours, with the annotation. The tests and the '
          'mended core are the same.')
 
@@ -75,23 +70,12 @@ class Kernel:
 
 # The cells
 
-def letters_of(result: Result) -> str:
-    """Of what reported it."""
-    found = (result.reported or 'nothing').split(' and ')
-    for kind in found:
-        if kind not in LETTERS:
-            raise Failure(EXIT_TREE, f'{result.name}: reported "{kind}", of which matrix.py '
-                          'does not know what reports it')
-    return ''.join(sorted({LETTERS[kind] for kind in found}))
-
-
 def read_cells(log: Log) -> dict[Cell, Result]:
     cells = {}
     for param in log.of(3):
         suite, case, name = param.path
         if suite == SUITE and case in CASES:
             callback, _, primitive = name.partition('/')
-            letters_of(param)       # all are known
             cells[Cell(CASES[case], primitive, callback)] = param
     return cells
 
@@ -108,7 +92,7 @@ def outcome(cell: Cell, result: Optional[Result]) -> str:
         return SKIPPED
     if not result or result.reported is None:
         return NO_RESULT
-    if set(letters_of(result)) & set('LMS'):
+    if set(result.reported.split(' and ')) - NO_REPORT:
         return REPORTED if cell.must == WRONG else FALSE
     return MISS if cell.must == WRONG else SILENT
 
@@ -116,9 +100,7 @@ def outcome(cell: Cell, result: Optional[Result]) -> str:
 def mark(cell: Cell, result: Optional[Result]) -> str:
     """What the tables show."""
     what = outcome(cell, result)
-    letters = letters_of(result) if result else ''
-    return {REPORTED: letters, FALSE: f'FALSE {letters}', SILENT: '.', SKIPPED: '-',
-            NO_RESULT: '?'}.get(what, what)
+    return {REPORTED: 'yes', SILENT: '.', SKIPPED: '-', NO_RESULT: '?'}.get(what, what)
 
 
 # The verdict
@@ -196,7 +178,7 @@ def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
     """One kernel's part of the matrix. Its trouble does not keep the others from running."""
     say(f'== {base.name}')
     try:
-        with prepared(options, UML, base, patch) as session:
+        with prepared(options, UML, base, patch=patch) as session:
             outcome, log = suites.boot(session, quiet=True)
         found = Run(session, read_cells(log))
     except (Failure, OSError) as error:
