@@ -131,16 +131,10 @@ def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]
     verb = next(verb for verb in verbs if verb.name == parsed['verb'])
     found = {name: parsed[name] if parsed[name] is not None else env.get(name, '')
              for name in verb.variables if name != 'LOG'}
-    log = parsed.get('LOG') or split_paths(env.get('LOG', '') if 'LOG' in verb.variables else '')
+    # No shell has seen what make hands on.
+    log = parsed.get('LOG') or map(os.path.expanduser, env.get('LOG', '').split())
     return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
                  unknown_variables(verbs, verb, env))
-
-
-def split_paths(value: str) -> list[str]:
-    """LOG= may have several. A path with a blank in it is one, if there is such a file."""
-    # No shell has seen what make hands on.
-    whole, parts = os.path.expanduser(value), [os.path.expanduser(one) for one in value.split()]
-    return parts if not os.path.exists(whole) and all(map(os.path.exists, parts)) else [whole]
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -52,16 +52,6 @@ class Session:
     def config(self) -> Path:
         return self.folder / '.config'
 
-    def prepare(self, topics: str = '', patch: Optional[Path] = None) -> Session:
-        """With the tree of its base. `patch` goes on top of the hooks."""
-        hooks = Preparer(self.repo, self.base, topics, patch).prepare()
-        return replace(self, hooks=tuple(hooks))
-
-    def beside(self, suffix: str) -> Session:
-        """Another tree of the same base."""
-        base = replace(self.base, name=f'{self.base.name}-{suffix}')
-        return replace(self, base=base, tree=self.repo / 'build' / base.name / 'linux')
-
     @property
     def at_once(self) -> int:
         """How many boots there are CPUs for."""
@@ -140,11 +130,13 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
 
 @contextlib.contextmanager
 def prepared(options: Options, machine: Machine | tuple[UserMode, Qemu],
-             base: Optional[Base] = None, patch: Optional[Path] = None) -> Iterator[Session]:
-    """Prepare the tree, and hold its lock."""
+             base: Optional[Base] = None, topics: str = '', patch: Optional[Path] = None
+             ) -> Iterator[Session]:
+    """Prepare the tree, and hold its lock. `patch` goes on top of the hooks of these topics."""
     base = base or find_base(options)
     if not isinstance(machine, Machine):
         machine = find_machine(options, base, *machine)
     with locked(base):
-        yield Session(REPO, base, machine, REPO / 'build' / base.name / 'linux', (), options.jobs,
-                      options.v).prepare(patch=patch)
+        prepare = Preparer(REPO, base, topics, patch)
+        hooks = tuple(prepare.prepare())
+        yield Session(REPO, base, machine, prepare.tree, hooks, options.jobs, options.v)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Iterable
 
 from nonblock.kernel import kunit_run
-from nonblock.kernel.session import Session, prepared
+from nonblock.kernel.session import Session, find_base, prepared
 from nonblock.options import Options
 from nonblock.verbs import BUILD, Verb
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
@@ -276,8 +276,11 @@ def measure(sides: dict[str, Session]) -> Verdict:
 
 def run(options: Options) -> Verdict:
     """What the series costs on one kernel."""
-    with prepared(options, X86_64_BENCH) as ours:
-        return measure({FIXES: ours.beside(FIXES).prepare(FIX_TOPICS), OURS: ours})
+    base = find_base(options)
+    other = replace(base, name=f'{base.name}-{FIXES}')
+    with prepared(options, X86_64_BENCH, other, FIX_TOPICS) as fixes, \
+            prepared(options, X86_64_BENCH, base) as ours:
+        return measure({FIXES: fixes, OURS: ours})
 
 
 VERB = Verb('bench', run, BUILD)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Callable, Iterable
 
 from nonblock.common import REPO, Failure, as_failure, say
@@ -20,28 +19,17 @@ from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, mutants, 
 
 
 def hook_tests(options: Options) -> Verdict:
-    """One check for each hook, and for the patch of make matrix: does it apply to this kernel?"""
-    base = find_base(options)
+    """Do all hooks apply to this kernel, those of no prepared tree, and make matrix's patch?"""
+    base, verdict = find_base(options), Verdict()
     folder = REPO / 'build' / base.name / 'hooks.tmp'
-    verdict = Verdict()
-
-    def check(name: str, apply: Callable[[], object]) -> None:
-        trouble, code = '', 0
-        try:
-            apply()
-        except Failure as failure:
-            trouble, code = str(failure), failure.code
-        say(f'hook {name} on {base.name}: {"does not apply" if trouble else "ok"}')
-        verdict.note(f'hook {name}', trouble, code)
-
     with locked(base):
-        hooks = [hook for hook in read_hooks(REPO) if hook.is_for(base.path)]
+        hooks = read_hooks(REPO)
         stage = begin_stage(REPO, base, hooks, folder)
         for hook in hooks:
-            check(hook.name, partial(apply_hook, REPO, base, stage, hook))
-        check(matrix.MAINLINE_PATCH.name,
-              lambda: fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH))
+            apply_hook(REPO, base, stage, hook)
+        fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH)
         shutil.rmtree(folder)
+    verdict.ok('hooks')
     return verdict
 
 
