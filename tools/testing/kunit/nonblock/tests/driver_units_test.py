@@ -53,7 +53,7 @@ class MendTest(ScratchTest):
         with self.assertRaises(Failure) as caught:
             mend(self.repo, self.kernel, 'foo', self.folder)
         self.assertEqual(caught.exception.code, EXIT_TREE)
-        self.assertIn('foo.patch: mm/foo.c: hunk 1', str(caught.exception))
+        self.assertIn('foo.patch: checking file mm/foo.c; Hunk #1 FAILED', str(caught.exception))
 
     def test_kernel_that_does_not_need_it(self) -> None:
         write(self.repo, {'hooks/series': 'foo.patch # if mm/bar.c has it\n',
