@@ -25,6 +25,8 @@ GRACE = 30
 # What kunit.py prints when it begins a phase.
 PHASES = {'Configuring KUnit Kernel': 'configure', 'Building KUnit Kernel': 'build',
           'Starting KUnit Kernel': 'run'}
+ELAPSED = re.compile(r'Elapsed time: .* total, ([\d.]+)s configuring, ([\d.]+)s building, '
+                     r'([\d.]+)s running')
 TIMED_OUT = re.compile(r"Command '?\[.*\]'? timed out after \d+ seconds")
 BUILD_ERROR = re.compile(r': (fatal )?error: |undefined reference to |No rule to make target|'
                          r'^Missing: |: syntax error|ERROR: modpost: .* undefined|'
@@ -38,7 +40,7 @@ class Outcome:
     built: bool = False                 # a kernel was started
     timed_out: bool = False
     error: str = ''                     # why it was not built
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, str] = field(default_factory=dict)       # of each phase
 
 
 # What kbuild and the selftests take from the environment, where it may be for other builds.
@@ -130,15 +132,7 @@ def _follow(process: subprocess.Popen[bytes], session: Session, quiet: bool) -> 
     output = process.stdout.fileno()
     outcome, progress = Outcome(), Progress('building')
     phase, since = 'configure', time.monotonic()
-    tail = b''
-    last = ''
-
-    def enter(new: str) -> None:
-        nonlocal phase, since
-        now = time.monotonic()
-        outcome.seconds[phase] = outcome.seconds.get(phase, 0) + now - since
-        phase, since = new, now
-
+    tail, last = b'', ''
     while True:
         if select.select([output], [], [], 0.5)[0]:
             data = os.read(output, 65536)
@@ -150,7 +144,10 @@ def _follow(process: subprocess.Popen[bytes], session: Session, quiet: bool) -> 
                     say(line)
                 last = line.strip() or last
                 if new := next((PHASES[key] for key in PHASES if key in line), None):
-                    enter(new)
+                    phase, since = new, time.monotonic()
+                if match := ELAPSED.search(line):
+                    outcome.seconds = {f'{name}_seconds': seconds for name, seconds
+                                       in zip(PHASES.values(), match.groups())}
                 outcome.timed_out = outcome.timed_out or bool(TIMED_OUT.match(line))
                 if not outcome.error and phase != 'run' and BUILD_ERROR.search(line):
                     outcome.error = line.strip()
@@ -164,7 +161,6 @@ def _follow(process: subprocess.Popen[bytes], session: Session, quiet: bool) -> 
         say(tail.decode(errors='replace'))
     process.stdout.close()
     outcome.status = process.wait()
-    enter('done')
     outcome.error = outcome.error or last
     return outcome
 

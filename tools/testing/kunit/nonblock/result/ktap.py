@@ -25,7 +25,6 @@ class Result:
     message: str = ''           # what is printed after that
     report: str = ''            # of one that failed: all that was printed since it began
     reported: Optional[str] = None      # what KUNIT_EXPECT_REPORT() saw last
-    seconds: Optional[float] = None     # if there are time stamps
 
     @property
     def name(self) -> str:
@@ -62,7 +61,6 @@ REASON = re.compile(r' *# [^:]+: ((?:EXPECTATION|ASSERTION) FAILED at \S+|try ti
 REPORTED = re.compile(r' *# [^:]+: reported: (.*)$')
 TOTALS = re.compile(r'# Totals: pass:\d+ fail:\d+ skip:\d+ total:(\d+)$')
 PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
-TIME = re.compile(r'\[ *(\d+\.\d+)[][]')
 
 
 class Reader:
@@ -74,7 +72,6 @@ class Reader:
         self.prefix: Optional[int] = None       # a time stamp's width
         self.last = 0               # number of a parameter
         self.count = 0              # of a suite: parameters, and cases without
-        self.times: dict[int, float] = {}       # when the next of each depth began
         self.forget()
 
     def forget(self) -> None:
@@ -94,7 +91,6 @@ class Reader:
             elif self.prefix is None:
                 self.prefix = len(header[1])
         elif self.tap or self.prefix is not None:
-            self.time = float(stamp[1]) if (stamp := TIME.match(line)) else None
             self.inside(line, line[self.prefix or 0:])
 
     def inside(self, line: str, text: str) -> None:
@@ -115,7 +111,6 @@ class Reader:
             if log.open[depth - 1:]:
                 log.lost.append(f'{".".join(log.open)}: the result')
             log.open[depth - 1:] = [match[2]]
-            self.began(depth, depth + 1)
             if depth == 2:
                 self.last = 0
             else:
@@ -132,10 +127,6 @@ class Reader:
         elif self.reason and text.strip():
             self.message.append(text.strip())
 
-    def began(self, *depths: int) -> None:
-        if self.time is not None:
-            self.times.update(dict.fromkeys(depths, self.time))
-
     def ktap(self, match: re.Match[str]) -> None:
         log, depth = self.log, min(len(match[1]) // 4, 2)
         outer = (*log.open, '', '')[:depth]
@@ -147,11 +138,7 @@ class Reader:
             self.last = int(match[3])
         elif depth == 1 and log.open[1:] != [match[4]]:
             self.count += 1
-        result = self.result((*outer, match[4]), match)
-        if self.time is not None and depth + 1 in self.times:
-            result.seconds = self.time - self.times[depth + 1]
-        self.began(*range(depth + 1, 4))
-        log.results.append(result)
+        log.results.append(self.result((*outer, match[4]), match))
         del log.open[depth:]
 
     def result(self, path: tuple[str, ...], match: re.Match[str]) -> Result:

@@ -186,16 +186,14 @@ class Verdict:
         else:
             self.fail(label, f'not in expected-skips: {result.reason or "no reason given"}',
                       word='SKIPPED')
-        self.tests[-1].seconds = result.seconds
 
     def add(self, other: Verdict) -> None:
         self.tests += other.tests
 
     def tell(self, session: Session, suite: str = '',
-             seconds: Optional[Mapping[str, float]] = None) -> Verdict:
+             seconds: Optional[Mapping[str, str]] = None) -> Verdict:
         """Of which kernel, machine and configuration it is, and how long each phase took."""
-        about = {**session.about, **{f'{name}_seconds': f'{value:.1f}'
-                                     for name, value in (seconds or {}).items()}}
+        about = {**session.about, **(seconds or {})}
         for test in self.tests:
             test.about, test.suite = test.about or about, test.suite or suite
         return self

@@ -84,6 +84,7 @@ if what == 'wait':
 if what == 'hang':
     print("Command '['um/linux']' timed out after 120 seconds")
 shutil.copy(os.environ['FAKE_LOG'], um + '/test.log')
+print('[00:00:03] Elapsed time: 6.000s total, 1.000s configuring, 2.000s building, 3.000s running')
 sys.exit(0 if what == 'passed' else 1)
 '''
 

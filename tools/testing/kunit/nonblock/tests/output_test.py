@@ -40,7 +40,8 @@ class FormatTest(ScratchTest):
         self.verdict.take(Result(('fake', 'many', 'a/b'), 'failed', 'EXPECTATION FAILED at x.c:1',
                                  report='    \x1b[31mred\x1b[0m & <this>\n\x00'),
                           [], self.session())
-        self.verdict.take(Result(('fake', 'one'), 'passed', seconds=0.25), [], self.session())
+        self.verdict.take(Result(('fake', 'one'), 'passed'), [], self.session())
+        self.verdict.tests[-1].seconds = 0.25
         self.verdict.skip('fake.two', 'no x')
         self.verdict.fail('fake.three', 'no result within 120 s', EXIT_HANG, 'HANG')
         self.verdict.fail('other.one', 'it did not run', word='MISSING')
