@@ -57,15 +57,6 @@ def read_warnings(output: str, tree: Path) -> set[tuple[str, str]]:
 
 # The objects
 
-def includers(tree: Path, headers: Iterable[str], folders: Iterable[str]) -> set[str]:
-    """The C files of these folders that include one of these headers themselves."""
-    lines = [f'#include <{name.removeprefix("include/")}>' for name in headers
-             if name.startswith('include/')]
-    return {os.path.relpath(path, tree) for folder in folders
-            for path in (tree / folder).glob('*.c')
-            if any(line in path.read_text(encoding='utf-8') for line in lines)}
-
-
 # Has the Makefile of a folder tell what it would build
 ASK = '''
 include $(out)/include/config/auto.conf

@@ -47,7 +47,6 @@ class Attempt:
     """What patch(1) makes of a patch in a folder."""
     patch: Path
     reasons: list[str]          # what it says if it does not fit
-    failed: int = 0             # hunks
     fuzz: int = 0               # that it took
 
 
@@ -107,10 +106,7 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
     output = result.stdout + result.stderr
     fuzz = [int(number) for number in re.findall(r'^Hunk #\d+ .*with fuzz (\d+)', output,
                                                  re.MULTILINE)]
-    failed = [int(number) for number in re.findall(r'^(\d+) out of \d+ hunks? (?:FAILED|ignored)',
-                                                   output, re.MULTILINE)]
-    return Attempt(patch, output.splitlines() if result.returncode else [], sum(failed),
-                   max(fuzz, default=0))
+    return Attempt(patch, output.splitlines() if result.returncode else [], max(fuzz, default=0))
 
 
 def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attempt]:
@@ -172,7 +168,8 @@ def misfit(repo: Path, hook: Hook, attempts: list[Attempt], folder: Path, reject
     if not attempts:
         return Failure(EXIT_TREE, f'{SERIES} lists {hook.name}, and there is no hooks/{hook.name} '
                        f'and no hooks/VARIANT/{hook.name}. Add it, or take it out of {SERIES}.')
-    closest = min(attempts, key=lambda attempt: attempt.failed or 1000)
+    # That which complains the least
+    closest = min(attempts, key=lambda attempt: len(attempt.reasons))
     reject(closest, folder, rejected)
     where = os.path.relpath(rejected, repo)
     tried = [f'{os.path.relpath(attempt.patch, repo)}: {"; ".join(attempt.reasons)}'

@@ -22,7 +22,7 @@ from nonblock.options import Options
 from nonblock.verbs import BUILD, Verb
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
 from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, as_table, capture, say
-from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options, includers
+from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options
 from nonblock.kernel.kconfig import read_config
 from nonblock.kernel.machine import BENCH_CONFIG, X86_64_BENCH
 from nonblock.result.verdict import Verdict
@@ -50,14 +50,11 @@ def off_options() -> dict[str, str]:
 
 
 def touched_sources(sides: dict[str, Session]) -> list[str]:
-    """Mainline's C files that our hooks change, themselves or in a header."""
+    """Mainline's C files that our hooks change; they include the headers that these change."""
     ours, tree = sides[OURS], sides[FIXES].tree
     names = {name for hook in ours.hooks for name in touched_files(ours.repo / hook)
-             if (tree / name).is_file()}
-    found = {name for name in names if name.endswith('.c')}
-    found |= includers(tree, (name for name in names if name.endswith('.h')),
-                       ('mm', 'kernel', 'kernel/sched', 'kernel/locking', 'lib'))
-    return sorted(name for name in found if not name.startswith(('arch/', 'tools/', 'samples/')))
+             if name.endswith('.c') and (tree / name).is_file()}
+    return sorted(name for name in names if not name.startswith(('arch/', 'tools/', 'samples/')))
 
 
 def disassemble(path: Path) -> str:
