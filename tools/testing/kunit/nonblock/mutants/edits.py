@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Iterator
 
 from nonblock.mutants.reader import (CLOSE, OPEN, Function, Site, Token, functions, matching,
@@ -57,10 +58,12 @@ class Mutant:
     edit: Edit
     before: str         # the site
     after: str
+    place: int = 1      # if it could be at several of a function
 
     @property
     def key(self) -> str:
-        return f'{self.file} @ {self.edit.site.function}: {self.what}'
+        place = f' (place {self.place})' if self.place > 1 else ''
+        return f'{self.file} @ {self.edit.site.function}: {self.what}{place}'
 
     @property
     def what(self) -> str:
@@ -223,4 +226,9 @@ def of_file(name: str, text: str, lines: set[int]) -> tuple[list[Mutant], list[s
             if function.trouble:
                 trouble.append(f'{name}: {function.name}(): {function.trouble}')
             add(function)
-    return sorted(found.values(), key=lambda mutant: mutant.edit.start), trouble
+    places: Counter[str] = Counter()
+    mutants = []
+    for mutant in sorted(found.values(), key=lambda mutant: mutant.edit.start):
+        places[mutant.key] += 1
+        mutants.append(replace(mutant, place=places[mutant.key]))
+    return mutants, trouble

@@ -185,6 +185,13 @@ class RulesTest(unittest.TestCase):
         self.assertIn('return 2; -> return 3;', self.whats('\treturn 2;'))
         self.assertIn('i = j + 1; -> i = j + 2;', self.whats('\ti = j + 1;'))
 
+    def test_each_place_has_its_edit(self) -> None:
+        text = 'static void f(void)\n{\n\ta();\n\tb();\n\ta();\n}\n'
+        mutants, _ = edits.of_file('f.c', text, {3, 4, 5})
+        self.assertEqual([(3, 'f.c @ f: without a();'), (4, 'f.c @ f: without b();'),
+                          (5, 'f.c @ f: without a(); (place 2)')],
+                         [(mutant.line, mutant.key) for mutant in mutants])
+
     def test_what_only_a_shortage_shows(self) -> None:
         self.assertEqual([], self.whats('\tKUNIT_ASSERT_NOT_NULL(test, scope);\n'
                                         '\tKUNIT_ASSERT_FALSE_MSG(test, IS_ERR(task), "x");'))
