@@ -7,7 +7,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -132,23 +131,6 @@ def lock(path: Path, what: str) -> Iterator[None]:
         finally:
             # An old name must not be shown to the next one who waits.
             file.truncate(0)
-
-
-def clean(build: Path) -> None:
-    """Remove all but the locks, if nobody is using one of the build folders."""
-    with contextlib.ExitStack() as stack:
-        for path in build.glob(f'*/{LOCK}'):
-            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Failure(EXIT_USAGE, f'build/{path.parent.name}: {holder_of(file)} is using '
-                              'it. Nothing was removed.') from None
-        for path in build.glob('*/*'):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -292,27 +292,20 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Sessio
 def find_stop(expected: list[Case], log: Log, timed_out: bool,
               timeout: int) -> tuple[str, str, str]:
     """Where the kernel hung or crashed, which of these, and why; empty if it did not."""
-    stopped = _stopped_at(expected, log, timed_out)
-    if not stopped:
+    if log.open[1:]:
+        stopped = '.'.join(log.open)
+    elif log.open:
+        ran = {result.path for result in log.of(2)}
+        stopped = next((str(case) for case in expected
+                        if case.suite == log.open[0] and (case.suite, case.name) not in ran),
+                       f'{log.open[0]} (after its last case)')
+    elif timed_out or log.panic.startswith('Kernel panic'):
+        suites = list(log.of(1))
+        stopped = f'the kernel, after suite {suites[-1]}' if suites else 'the kernel\'s boot'
+    else:
         return '', '', ''
     what = (f'no result within {timeout} s' if timed_out
             else log.panic or 'the kernel ended before it had a result')
     if params := [param.name for param in log.of(3) if list(param.path[:2]) == log.open]:
         what += f' (the last parameter with a result is {params[-1]})'
     return stopped, 'HANG' if timed_out else 'CRASH', what
-
-
-def _stopped_at(expected: list[Case], log: Log, timed_out: bool) -> Optional[str]:
-    """Where the kernel hung or crashed; None if it did not."""
-    if log.open:
-        if log.open[1:]:
-            return '.'.join(log.open)
-        ran = {result.path for result in log.of(2)}
-        for case in expected:
-            if case.suite == log.open[0] and (case.suite, case.name) not in ran:
-                return str(case)
-        return f'{log.open[0]} (after its last case)'
-    if timed_out or log.panic.startswith('Kernel panic'):
-        suites = list(log.of(1))
-        return f'the kernel, after suite {suites[-1]}' if suites else 'the kernel\'s boot'
-    return None

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nonblock.kernel import machine
 from nonblock.verbs import bench
-from nonblock.verbs.bench import FIXES, OURS, Measured, Ratio
+from nonblock.verbs.bench import FIXES, OURS, Ratio, Values
 from nonblock.common import Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, write
 from nonblock.tree.hooks import read_hooks
@@ -25,27 +25,27 @@ bench: end
 '''
 
 
-def boots(values: dict[str, list[float]]) -> dict[str, list[Measured]]:
+def boots(values: dict[str, list[float]]) -> dict[str, list[Values]]:
     """Of one measurement, on each side."""
-    return {side: [Measured({'kmalloc': value}) for value in values[side]] for side in values}
+    return {side: [{'kmalloc': value} for value in values[side]] for side in values}
 
 
 class ParseTest(unittest.TestCase):
     def test_passes(self) -> None:
-        boot = bench.read_boot(LOG.splitlines())
-        self.assertEqual(boot.values, {'fault_munmap': 52000, 'kmalloc': 1234.5,
+        values, trouble = bench.read_boot(LOG)
+        self.assertEqual(values, {'fault_munmap': 52000, 'kmalloc': 1234.5,
                                        'range_nonblocking_16': 31000})
-        self.assertEqual(boot.trouble, '')
+        self.assertEqual(trouble, '')
 
     def test_trouble(self) -> None:
         for line in ('bench: failed: /mmu_notifier_bench.ko: Invalid argument',
                      'WARNING: possible recursive locking detected',
                      'BUG: Invalid wait context ]'):
-            self.assertEqual(bench.read_boot(f'{line}\n{LOG}'.splitlines()).trouble, line)
+            self.assertEqual(bench.read_boot(f'{line}\n{LOG}')[1], line)
 
     def test_no_end(self) -> None:
-        boot = bench.read_boot(LOG.replace('bench: end\n', '').splitlines())
-        self.assertEqual(boot.trouble, 'it did not come to its end')
+        _, trouble = bench.read_boot(LOG.replace('bench: end\n', ''))
+        self.assertEqual(trouble, 'it did not come to its end')
 
 
 class InitTest(unittest.TestCase):
@@ -65,7 +65,7 @@ class JudgeTest(unittest.TestCase):
 
     def test_what_a_boot_lacks_is_no_result(self) -> None:
         found = boots({FIXES: [100, 100], OURS: [100, 100]})
-        found[OURS][1].values.clear()
+        found[OURS][1].clear()
         self.assertEqual(bench.ratios(found), [])
 
     def test_linear(self) -> None:
@@ -97,15 +97,19 @@ class OutputTest(ScratchTest):
     def test_text(self) -> None:
         results = [Ratio('kmalloc', 2, 1, 1.01), Ratio('other', 1, 1, 1.01)]
         first, second = bench.as_text(results).splitlines()[1:3]
-        self.assertRegex(first, r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01 +FAILED$')
+        self.assertRegex(first, r'kmalloc +1\.0 +2\.0 +2\.000 +1\.01$')
         self.assertRegex(second, r'other +1\.0 +1\.0 +1\.000 +1\.01$')
 
     def test_address(self) -> None:
-        write(self.scratch, {'System.map': 'ffffffff81000010 T foo_start\n'
-                                           'ffffffff81000020 t foo\n'})
-        self.assertEqual(bench.find_address(self.scratch, 'foo'), '0xffffffff81000020')
-        with self.assertRaisesRegex(Failure, 'no bar'):
-            bench.find_address(self.scratch, 'bar')
+        prefix, lines = '__mmu_notifier_invalidate_range_', {
+            'T foo': '10', 'T {}start': '20', 't {}end': '30', 'd {}start_map': '40'}
+        text = ''.join(f'{address} {line.format(prefix)}\n' for line, address in lines.items())
+        write(self.scratch, {'System.map': text})
+        self.assertEqual(bench.module_arguments(self.scratch),
+                         ('start=0x20', 'end=0x30', 'map=0x40'))
+        write(self.scratch, {'System.map': text.replace('_map', '_other')})
+        with self.assertRaisesRegex(Failure, 'System.map: want __mmu'):
+            bench.module_arguments(self.scratch)
 
 
 class TreeTest(ScratchTest):

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
-from nonblock.common import LOCK, Failure, clean, lock, write_atomically
+from nonblock.common import LOCK, Failure, lock, write_atomically
+from nonblock.options import Options
 from nonblock.tests.fixtures import ScratchTest, write
+from nonblock.verbs import clean
 
 
 class WriteTest(ScratchTest):
@@ -44,18 +47,23 @@ class CleanTest(ScratchTest):
                            f'two/{LOCK}': '', 'two/um/linux': '', 'three/linux/Makefile': ''})
         (self.build / 'one/link').symlink_to('linux')
 
+    def clean(self) -> None:
+        with mock.patch.object(clean, 'REPO', self.repo):
+            clean.clean(Options())
+
     def test_all_goes(self) -> None:
         """But the locks: who waits for one that was removed would have one of its own."""
         for _ in range(2):
-            clean(self.build)
+            self.clean()
             self.assertEqual({str(path.relative_to(self.build)) for path in
                               self.build.rglob('*') if not path.is_dir()},
                              {f'one/{LOCK}', f'two/{LOCK}'})
-        clean(self.scratch / 'none')
+        shutil.rmtree(self.build)
+        self.clean()
 
     def test_not_beside_a_run(self) -> None:
         with lock(self.build / 'two' / LOCK, 'build/two'), self.assertRaises(Failure) as caught:
-            clean(self.build)
+            self.clean()
         self.assertRegex(str(caught.exception), r'^build/two: process \d+ \(.*\) is using it')
         self.assertTrue((self.build / 'one/linux/Makefile').exists())
         self.assertTrue((self.build / 'two/um/linux').exists())

@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import statistics
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable
 
@@ -94,29 +94,18 @@ def compare_off(sides: dict[str, Session], verdict: Verdict) -> None:
 
 # Lockdep on: what a boot says
 
-@dataclass
-class Measured:
-    """Of one kernel: all that it measured, in nanoseconds, that is, instructions."""
-    values: dict[str, float] = field(default_factory=dict)
-    trouble: str = ''
-    ended: bool = False
+Values = dict[str, float]       # by what was measured, in nanoseconds, that is, instructions
 
-
-VALUE = re.compile(r'bench: (\w+) ([0-9.]+)$')
+VALUE = re.compile(r'bench: (\w+) ([0-9.]+)\s*$', re.MULTILINE)
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
 
 
-def read_boot(lines: Iterable[str]) -> Measured:
-    boot = Measured()
-    for line in map(str.rstrip, lines):
-        if match := VALUE.search(line):
-            boot.values[match[1]] = float(match[2])
-        elif match := TROUBLE.search(line):
-            boot.trouble = boot.trouble or match[0]
-        boot.ended = boot.ended or line.endswith('bench: end')
-    if not boot.ended:
-        boot.trouble = boot.trouble or 'it did not come to its end'
-    return boot
+def read_boot(text: str) -> tuple[Values, str]:
+    """What a kernel measured, and what went wrong."""
+    values = {name: float(value) for name, value in VALUE.findall(text)}
+    if trouble := TROUBLE.search(text):
+        return values, trouble[0]
+    return values, '' if 'bench: end' in text else 'it did not come to its end'
 
 
 # Lockdep on: the verdict
@@ -156,16 +145,13 @@ def limit_of(name: str) -> float:
     return NONBLOCKING_GOAL if 'nonblocking' in name else GOAL
 
 
-def ratios(boots: dict[str, list[Measured]]) -> list[Ratio]:
+def ratios(boots: dict[str, list[Values]]) -> list[Ratio]:
     """Of the medians, for all that each boot of both sides has."""
-    found = []
-    for name in NAMES:
-        if any(name not in boot.values for side in SIDES for boot in boots[side]):
-            continue
-        ours, other = (statistics.median(boot.values[name] for boot in boots[side])
-                       for side in (OURS, FIXES))
-        found.append(Ratio(name, ours, other, limit_of(name)))
-    return found
+    def median(side: str, name: str) -> float:
+        return statistics.median(values[name] for values in boots[side])
+
+    return [Ratio(name, median(OURS, name), median(FIXES, name), limit_of(name))
+            for name in NAMES if all(name in values for side in SIDES for values in boots[side])]
 
 
 def linear(results: Iterable[Ratio]) -> list[Ratio]:
@@ -190,26 +176,21 @@ def judge_ratios(results: list[Ratio], verdict: Verdict) -> None:
 def as_text(results: list[Ratio]) -> str:
     rows = [['', 'fixes', 'ours', 'ratio', 'goal']]
     rows += [[result.name, f'{result.other:.1f}', f'{result.ours:.1f}', f'{result.ratio:.3f}',
-              f'{result.limit:.2f}', *([] if result.good else ['FAILED'])] for result in results]
+              f'{result.limit:.2f}'] for result in results]
     return (f'{as_table(rows)}\nIn instructions; of what is called linear, for one notifier of '
             f'{FEW} and of {MANY}.')
 
 
 # The kernels, the module and the boots
 
-def find_address(folder: Path, symbol: str) -> str:
-    text = (folder / 'System.map').read_text(encoding='utf-8')
-    match = re.search(rf'^([0-9a-f]+) [TtDdBb] {symbol}$', text, re.MULTILINE)
-    if not match:
-        raise Failure(EXIT_BUILD, f'{folder}/System.map: no {symbol}')
-    return f'0x{match[1]}'
-
-
 def module_arguments(folder: Path) -> tuple[str, ...]:
     """Not exported, and the kernel is not relocatable, so that System.map tells."""
-    symbols = {'start': 'start', 'end': 'end', 'map': 'start_map'}
-    return tuple(f'{name}={find_address(folder, f"__mmu_notifier_invalidate_range_{symbol}")}'
-                 for name, symbol in symbols.items())
+    prefix = '__mmu_notifier_invalidate_range_'
+    found = re.findall(rf'^([0-9a-f]+) \w {prefix}(start|end|start_map)$',
+                       (folder / 'System.map').read_text(encoding='utf-8'), re.MULTILINE)
+    if len(found) != 3:
+        raise Failure(EXIT_BUILD, f'{folder}/System.map: want {prefix}start, ...end, ...start_map')
+    return tuple(f'{name.removeprefix("start_")}=0x{address}' for address, name in found)
 
 
 def build(session: Session) -> str:
@@ -230,28 +211,26 @@ def build(session: Session) -> str:
     return ''
 
 
-def boot_once(session: Session, number: int) -> Measured:
+def boot_once(session: Session, number: int) -> tuple[Values, str]:
     machine = session.machine
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
     what = Boot(f'bench-{number}', 'bench', module_arguments(session.folder), memory=256)
     booted = run_boot(session, what.name, command_line(seeded, what))
-    found = read_boot(booted.lines)
+    values, trouble = read_boot('\n'.join(booted.lines))
     if booted.timed_out:
-        found.trouble = f'no end within {machine.timeout} s'
-    if found.trouble:
-        found.trouble += f' (log: {booted.log})'
-    return found
+        trouble = f'no end within {machine.timeout} s'
+    return values, f'{trouble} (log: {booted.log})' if trouble else ''
 
 
-def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[Measured]]:
-    boots: dict[str, list[Measured]] = {side: [] for side in SIDES}
+def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[Values]]:
+    boots: dict[str, list[Values]] = {side: [] for side in SIDES}
     for number in range(1, ROUNDS + 1):
         for side in SIDES:
-            boot = boot_once(sides[side], number)
-            if boot.trouble:
-                verdict.fail(f'boot of {side}', boot.trouble, EXIT_HANG)
-            boots[side].append(boot)
+            values, trouble = boot_once(sides[side], number)
+            if trouble:
+                verdict.fail(f'boot of {side}', trouble, EXIT_HANG)
+            boots[side].append(values)
     return boots
 
 

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make clean: remove the build folders, but not from under a run."""
+"""make clean: empty the build folders, but not from under a run."""
 
 from __future__ import annotations
 
-from nonblock.common import REPO, clean as remove
+import contextlib
+import fcntl
+import shutil
+
+from nonblock.common import EXIT_USAGE, LOCK, REPO, Failure, holder_of
 from nonblock.options import Options
 from nonblock.verbs import Verb
 
 
 def clean(_options: Options) -> int:
-    remove(REPO / 'build')
+    """Remove all but the locks, if nobody is using one of the build folders."""
+    with contextlib.ExitStack() as stack:
+        for path in (REPO / 'build').glob(f'*/{LOCK}'):
+            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Failure(EXIT_USAGE, f'build/{path.parent.name}: {holder_of(file)} is using '
+                              'it. Nothing was removed.') from None
+        for path in (REPO / 'build').glob('*/*'):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
     return 0
 
 
