@@ -9,9 +9,8 @@ import subprocess
 from nonblock.verbs import matrix
 from nonblock.common import EXIT_HANG
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, diff, write
-from nonblock.verbs.matrix import MAINLINE, OURS, PROTECTED, WRONG, Cell, Kernel, Run
+from nonblock.verbs.matrix import MAINLINE, MARKS, OURS, PROTECTED, WRONG, Cell, Kernel, Run
 from nonblock.result.ktap import parse_log
-from nonblock.tree.source import Base
 
 DATA = HERE / 'tests/test_data/matrix'
 
@@ -35,9 +34,7 @@ class MatrixTest(ScratchTest):
                    trouble, EXIT_HANG)
 
     def kernels(self, mainline: str = '', ours: str = '') -> list[Kernel]:
-        base = Base('6.12', self.kernel, 'linux-source-6.12 6.12.117', '6.12.117', True)
-        return [Kernel(base, {
-            MAINLINE: self.run_of(mainline or self.log), OURS: self.run_of(ours or self.log)})]
+        return [{MAINLINE: self.run_of(mainline or self.log), OURS: self.run_of(ours or self.log)}]
 
     def judge(self, mainline: str = '', ours: str = '') -> list[str]:
         verdict = matrix.judge_cells(self.kernels(mainline, ours))
@@ -47,8 +44,8 @@ class MatrixTest(ScratchTest):
 
 class CellTest(MatrixTest):
     def test_what_each_reported(self) -> None:
-        results = self.run_of(self.log).results
-        marks = {str(cell): matrix.mark(cell, result) for cell, result in results.items()}
+        run = self.run_of(self.log)
+        marks = {str(cell): MARKS[run.outcome(cell)] for cell in run.results}
         for name, mark in {
                 'range_start/mutex_lock': 'yes', 'range_end_unwind/msleep': 'yes',
                 'range_end/flush_allocating_work': 'yes',
@@ -60,7 +57,7 @@ class CellTest(MatrixTest):
     def test_two_pass_notifiers_of_7_3(self) -> None:
         log = (DATA / 'linux-7.3.log').read_text()
         cell = Cell(WRONG, 'kmalloc/GFP_NOFS', 'invalidate_finish')
-        self.assertEqual(matrix.mark(cell, self.run_of(log).results[cell]), 'yes')
+        self.assertEqual(MARKS[self.run_of(log).outcome(cell)], 'yes')
 
     def test_time_stamps(self) -> None:
         log = ''.join(f'[    0.{number:06}] {line}\n' for number, line
@@ -71,7 +68,7 @@ class CellTest(MatrixTest):
         log = self.log.replace('    # nonblock_wrong_is_reported: reported: scheduler\n'
                                '        ok 122', '        ok 122')
         cell = Cell(WRONG, 'msleep', 'range_end')
-        self.assertEqual(matrix.mark(cell, self.run_of(log).results[cell]), '?')
+        self.assertEqual(MARKS[self.run_of(log).outcome(cell)], '?')
 
     def test_what_is_no_report_is_named_so(self) -> None:
         source = (TOP / 'lib/kunit/report.c').read_text()
@@ -89,7 +86,7 @@ class CellTest(MatrixTest):
     def test_a_warn_is_no_report(self) -> None:
         log = self.changed(WRONG, 'range_end/mutex_lock', 'WARN()')
         cell = Cell(WRONG, 'mutex_lock', 'range_end')
-        self.assertEqual(matrix.mark(cell, self.run_of(log).results[cell]), 'MISS')
+        self.assertEqual(MARKS[self.run_of(log).outcome(cell)], 'MISS')
 
 
 class JudgeTest(MatrixTest):
@@ -123,8 +120,8 @@ class JudgeTest(MatrixTest):
     def test_crash_keeps_what_there_is(self) -> None:
         log = self.log[:self.log.index('BUG: scheduling')]
         kernels = self.kernels(mainline=log)
-        kernels[0].runs[MAINLINE].trouble = 'CRASH mmu: panic'
-        self.assertEqual(len(kernels[0].runs[MAINLINE].results), 6)
+        kernels[0][MAINLINE].trouble = 'CRASH mmu: panic'
+        self.assertEqual(len(kernels[0][MAINLINE].results), 6)
         verdict = matrix.judge_cells(kernels)
         self.assertEqual((verdict.lines, verdict.code), (['6.12 mainline: CRASH mmu: panic'], 6))
 
@@ -190,5 +187,4 @@ class FrontDoorTest(ScratchTest):
     def test_mainline_patch_does_not_fit(self) -> None:
         write(self.repo, {'tools/testing/kunit/nonblock/verbs/mainline.patch':
                           diff('mm/bar.c', 'int other;\n', 'int bar;\n')})
-        self.assert_error(self.matrix('passed'), 3, 'mainline: FAILED ', 'mainline.patch does not '
-                          'fit', 'mm/bar.c; Hunk #1 FAILED')
+        self.assert_error(self.matrix('passed'), 3, 'mainline.patch does not fit', 'mm/bar.c; Hunk #1 FAILED')

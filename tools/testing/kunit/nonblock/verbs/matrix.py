@@ -7,11 +7,11 @@ reported, the others must not. All is read from the kernels' logs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
-from nonblock.common import EXIT_BUILD, EXIT_HANG, REPO, Failure, as_failure, as_table, say
+from nonblock.common import EXIT_BUILD, EXIT_HANG, REPO, as_table, say
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
@@ -39,6 +39,8 @@ SIDES = ('Left of the slash mainline, right of it ours, with the annotation. The
 # What may become of a cell
 REPORTED, MISS, SILENT, FALSE, NO_RESULT = 'reported', 'MISS', 'silent', 'FALSE', 'no result'
 SUMS = (REPORTED, MISS, FALSE)
+# What the tables show
+MARKS = {REPORTED: 'yes', MISS: MISS, SILENT: '.', FALSE: FALSE, SKIPPED: '-', NO_RESULT: '?'}
 
 
 class Cell(NamedTuple):
@@ -53,19 +55,24 @@ class Cell(NamedTuple):
 @dataclass
 class Run:
     """What one kernel, with or without the annotation, made of the cells."""
-    session: Optional[Session] = None
-    results: dict[Cell, Result] = field(default_factory=dict)
+    session: Session
+    results: dict[Cell, Result]
     trouble: str = ''           # why it did not get to its end
-    code: int = 0               # the exit code for that
+    code: int = EXIT_HANG       # the exit code for that
+
+    def outcome(self, cell: Cell) -> str:
+        """What became of it. A WARN() alone is no report of the kernel's debugging."""
+        result = self.results.get(cell)
+        if result and result.status == SKIPPED:
+            return SKIPPED
+        if not result or result.reported is None:
+            return NO_RESULT
+        if set(result.reported.split(' and ')) - NO_REPORT:
+            return REPORTED if cell.must == WRONG else FALSE
+        return MISS if cell.must == WRONG else SILENT
 
 
-@dataclass
-class Kernel:
-    base: Base
-    runs: dict[str, Run]
-
-    def result(self, run: str, cell: Cell) -> Optional[Result]:
-        return self.runs[run].results.get(cell)
+Kernel = dict[str, Run]         # mainline, and ours
 
 
 # The cells
@@ -82,25 +89,8 @@ def read_cells(log: Log) -> dict[Cell, Result]:
 
 def all_cells(kernels: list[Kernel]) -> list[Cell]:
     """Each cell that any of them has."""
-    return list(dict.fromkeys(cell for kernel in kernels for run in kernel.runs.values()
+    return list(dict.fromkeys(cell for kernel in kernels for run in kernel.values()
                               for cell in run.results))
-
-
-def outcome(cell: Cell, result: Optional[Result]) -> str:
-    """What became of it. A WARN() alone is no report of the kernel's debugging."""
-    if result and result.status == SKIPPED:
-        return SKIPPED
-    if not result or result.reported is None:
-        return NO_RESULT
-    if set(result.reported.split(' and ')) - NO_REPORT:
-        return REPORTED if cell.must == WRONG else FALSE
-    return MISS if cell.must == WRONG else SILENT
-
-
-def mark(cell: Cell, result: Optional[Result]) -> str:
-    """What the tables show."""
-    what = outcome(cell, result)
-    return {REPORTED: 'yes', SILENT: '.', SKIPPED: '-', NO_RESULT: '?'}.get(what, what)
 
 
 # The verdict
@@ -110,24 +100,22 @@ def judge_cells(kernels: list[Kernel]) -> Verdict:
     verdict = Verdict()
     cells = all_cells(kernels)
     for kernel in kernels:
-        for name, run in kernel.runs.items():
-            where, part = f'{kernel.base.name} {name}', Verdict()
-            missing = [cell for cell in cells
-                       if outcome(cell, run.results.get(cell)) == NO_RESULT]
+        for name, run in kernel.items():
+            where, part = f'{kernel[OURS].session.base.name} {name}', Verdict()
+            missing = [cell for cell in cells if run.outcome(cell) == NO_RESULT]
             if run.trouble:
                 part.fail(where, run.trouble, run.code, '')
             elif missing:
                 part.fail(where, f'{len(missing)} of {len(cells)} cells have no result; the '
                           f'first is {missing[0]}', word='MISSING')
             for cell, result in run.results.items() if name == OURS else ():
-                judge_cell(part, f'{where} {cell}', cell, result)
-            verdict.add(part.tell(run.session, where) if run.session else part)
+                judge_cell(part, f'{where} {cell}', cell, result, run.outcome(cell))
+            verdict.add(part.tell(run.session, where))
     return verdict
 
 
-def judge_cell(verdict: Verdict, label: str, cell: Cell, result: Result) -> None:
+def judge_cell(verdict: Verdict, label: str, cell: Cell, result: Result, what: str) -> None:
     """Whether a skip is right is for make run, which has the same cells."""
-    what = outcome(cell, result)
     if what == SKIPPED:
         verdict.skip(label, result.reason)
     elif what in (MISS, FALSE):
@@ -144,7 +132,7 @@ def rows(kernel: Kernel, cells: list[Cell], must: str) -> Iterator[list[str]]:
     """A primitive, and what became of it in each callback: mainline's and ours."""
     for primitive in dict.fromkeys(cell.primitive for cell in cells if cell.must == must):
         of_it = [Cell(must, primitive, callback) for callback in callbacks(cells)]
-        yield [primitive, *('/'.join(mark(cell, kernel.result(run, cell)) for run in RUNS)
+        yield [primitive, *('/'.join(MARKS[kernel[run].outcome(cell)] for run in RUNS)
                             for cell in of_it)]
 
 
@@ -157,15 +145,17 @@ def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
     table = [['', '', *SUMS]]
     for kernel in kernels:
         for run in RUNS:
-            every = [outcome(cell, kernel.result(run, cell)) for cell in cells]
-            table.append([kernel.base.name, run, *(str(every.count(what)) for what in SUMS)])
+            every = [kernel[run].outcome(cell) for cell in cells]
+            table.append([kernel[OURS].session.base.name, run,
+                          *(str(every.count(what)) for what in SUMS)])
     return table
 
 
 def as_text(kernels: list[Kernel]) -> str:
     cells, parts = all_cells(kernels), []
     for kernel in kernels:
-        parts.append('\n'.join([f'== Linux {kernel.base.release} ({kernel.base.origin})', '',
+        base = kernel[OURS].session.base
+        parts.append('\n'.join([f'== Linux {base.release} ({base.origin})', '',
                                 *(part + '.' for part in LEGEND.split('; ')), SIDES]))
         parts += [as_table([[must, *callbacks(cells)], *rows(kernel, cells, must)])
                   for must in CASES.values()]
@@ -175,23 +165,15 @@ def as_text(kernels: list[Kernel]) -> str:
 # All of it
 
 def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
-    """One kernel's part of the matrix. Its trouble does not keep the others from running."""
+    """One kernel's part of the matrix."""
     say(f'== {base.name}')
-    try:
-        with prepared(options, UML, base, patch=patch) as session:
-            outcome, log = suites.boot(session, quiet=True)
-        found = Run(session, read_cells(log))
-    except (Failure, OSError) as error:
-        failure = as_failure(error)
-        return Run(trouble=f'FAILED {failure}', code=failure.code)
+    with prepared(options, UML, base, patch=patch) as session:
+        outcome, log = suites.boot(session, quiet=True)
     # That tests fail without the annotation is the point; only that it ended matters.
     if not outcome.built:
-        found.trouble, found.code = f'FAILED build: {outcome.error}', EXIT_BUILD
-    else:
-        stopped, word, why = find_stop(expected_cases(REPO), log, outcome.timed_out, UML.timeout)
-        found.trouble = f'{word} {stopped}: {why}' if stopped else ''
-        found.code = EXIT_HANG
-    return found
+        return Run(session, {}, f'FAILED build: {outcome.error}', EXIT_BUILD)
+    stopped, word, why = find_stop(expected_cases(REPO), log, outcome.timed_out, UML.timeout)
+    return Run(session, read_cells(log), f'{word} {stopped}: {why}' if stopped else '')
 
 
 def compare(options: Options) -> Verdict:
@@ -199,10 +181,9 @@ def compare(options: Options) -> Verdict:
     kernels = []
     for chosen in each_kernel(options):
         base = find_base(chosen)
-        kernels.append(Kernel(base, {
-            MAINLINE: run_one(chosen, replace(base, name=f'{base.name}-mainline'),
-                              MAINLINE_PATCH),
-            OURS: run_one(chosen, base)}))
+        mainline = replace(base, name=f'{base.name}-{MAINLINE}')
+        kernels.append({MAINLINE: run_one(chosen, mainline, MAINLINE_PATCH),
+                        OURS: run_one(chosen, base)})
     say('\n' + as_text(kernels) + '\n')
     return judge_cells(kernels)
 
