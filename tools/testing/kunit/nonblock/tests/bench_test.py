@@ -68,13 +68,6 @@ class JudgeTest(unittest.TestCase):
         found[OURS][1].clear()
         self.assertEqual(bench.ratios(found), [])
 
-    def test_linear(self) -> None:
-        passes = [Ratio(f'range_nonblocking_{count}', ours, 1, 3)
-                  for count, ours in ((1, 900), (16, 1600), (4096, 4096 * 130))]
-        result, = bench.linear(passes)
-        self.assertEqual((result.name, result.ratio, result.good),
-                         ('range_nonblocking_linear', 1.3, False))
-
     def test_verdict(self) -> None:
         verdict = Verdict()
         names = [name for name in bench.NAMES if name != 'interval_blockable_1']

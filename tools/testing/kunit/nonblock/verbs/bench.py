@@ -14,7 +14,6 @@ import shutil
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterable
 
 from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, find_base, prepared
@@ -115,17 +114,15 @@ NAMES = ('fault_munmap', 'kmalloc', 'kmalloc_under_mutex',
          *(f'{kind}_{how}_{count}' for kind in ('range', 'interval') for count in (1, 16, 256, 4096)
            for how in ('blockable', 'nonblocking')))
 # Goals of a ratio, ours to that with only the fixes. A pass that may not block is rare on a
-# kernel with lockdep, so it has to be linear, and no more.
+# kernel with lockdep, so it has to be linear, as that is, and no more.
 GOAL, NONBLOCKING_GOAL = 1.01, 3
-# What a notifier may cost at 4,096 of them, in relation to 16
-LINEAR, FEW, MANY = 1.2, 16, 4096
 
 
 @dataclass
 class Ratio:
     name: str
     ours: float
-    other: float                # the fixes; or, of what must be linear, ours with few
+    other: float                # the fixes
     limit: float
 
     @property
@@ -154,18 +151,6 @@ def ratios(boots: dict[str, list[Values]]) -> list[Ratio]:
             for name in NAMES if all(name in values for side in SIDES for values in boots[side])]
 
 
-def linear(results: Iterable[Ratio]) -> list[Ratio]:
-    """What one notifier costs where there are many, and where there are few."""
-    ours = {result.name: result for result in results}
-    found = []
-    for name, many in ours.items():
-        few = ours.get(name.replace(f'_{MANY}', f'_{FEW}'))
-        if name.endswith(f'_{MANY}') and few:
-            found.append(Ratio(f'{name.removesuffix(f"_{MANY}")}_linear', many.ours / MANY,
-                               few.ours / FEW, LINEAR))
-    return found
-
-
 def judge_ratios(results: list[Ratio], verdict: Verdict) -> None:
     for name in sorted(set(NAMES) - {result.name for result in results}):
         verdict.fail(name, 'not measured in each boot', word='MISSING')
@@ -177,8 +162,7 @@ def as_text(results: list[Ratio]) -> str:
     rows = [['', 'fixes', 'ours', 'ratio', 'goal']]
     rows += [[result.name, f'{result.other:.1f}', f'{result.ours:.1f}', f'{result.ratio:.3f}',
               f'{result.limit:.2f}'] for result in results]
-    return (f'{as_table(rows)}\nIn instructions; of what is called linear, for one notifier of '
-            f'{FEW} and of {MANY}.')
+    return f'{as_table(rows)}\nIn instructions.'
 
 
 # The kernels, the module and the boots
@@ -244,7 +228,6 @@ def measure(sides: dict[str, Session]) -> Verdict:
             total.fail(f'build of {side}', trouble, EXIT_BUILD)
             return total
     results = ratios(boot_in_turn(sides, total))
-    results += linear(results)
     judge_ratios(results, total)
     say(f'\n{as_text(results)}\n')
     return total
