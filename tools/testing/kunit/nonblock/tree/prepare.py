@@ -22,7 +22,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Optional, Sequence
+from typing import Iterable, Optional, Sequence
 
 from nonblock.common import (EXIT_TREE, EXIT_USAGE, Failure, capture, remark, say, tool_failure,
                              write_atomically)
@@ -57,18 +57,11 @@ def is_source(name: str) -> bool:
     return bool(KINDS.fullmatch(name)) and not BUILT.fullmatch(name)
 
 
-def overlay_files(repo: Path, wanted: Callable[[str], bool] = is_source) -> list[str]:
+def overlay_files(repo: Path) -> list[str]:
     found = [os.path.relpath(os.path.join(folder, name), repo)
              for top in OVERLAY for folder, _, names in os.walk(repo / top)
-             for name in names if wanted(name)]
+             for name in names if is_source(name)]
     return sorted(found)
-
-
-def say_what_is_left_out(repo: Path) -> None:
-    left = overlay_files(repo, lambda name: not is_source(name))
-    if left:
-        more = f' and {len(left) - 5} more' if len(left) > 5 else ''
-        say(f'left out, as no kind of file of the kernel\'s: {", ".join(left[:5])}{more}')
 
 
 def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
@@ -91,13 +84,6 @@ def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
         raise misfit(repo, hook, attempts, stage.path,
                      repo / 'build' / base.name / REJECTED / hook.name.removesuffix('.patch'),
                      f'Linux {base.release} from {base.origin}')
-
-
-def refuse_known_files(base: Base, overlay: list[str]) -> None:
-    for name in overlay:
-        if os.path.lexists(base.path / name):
-            raise Failure(EXIT_TREE, f'{base.origin} already has {name}, and no hook of the series '
-                          'is applied there. Give a tree without that file.')
 
 
 def add_file(repo: Path, base: Base, stage: Stage, name: str) -> None:
@@ -127,13 +113,14 @@ def fill_stage(repo: Path, base: Base, path: Path, topics: str = '',
     stage = begin_stage(repo, base, hooks, path)
     known = [name for name in overlay if os.path.lexists(base.path / name)]
     present = take_back(repo, hooks, path)
-    if not present:
-        refuse_known_files(base, known)
-    elif known == overlay and not topics:
+    if known and not present:
+        raise Failure(EXIT_TREE, f'{base.origin} already has {known[0]}, and no hook of the series '
+                      'is applied there. Give a tree without that file.')
+    if known == overlay and not topics:
         say(f'{base.origin} has the series already: it is taken as it is')
         stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
                        if hook.name in present]
-    else:
+    elif present:
         names = ', '.join(hook.name for hook in hooks if hook.name in present)
         say(f'{base.origin} has already: {names}; and {len(known)} files of the series, which '
             'stay as they are there')
@@ -227,7 +214,6 @@ class Preparer:
             raise Failure(EXIT_USAGE, f'{self.build}: the kernel cannot be built in a folder with '
                           'a blank or a colon in its path. Move the repository elsewhere.')
         self.build.mkdir(parents=True, exist_ok=True)
-        say_what_is_left_out(self.repo)
         stage = fill_stage(self.repo, self.base, self.build / 'stage', self.topics, self.patch)
         self.sources = {name: self.base.path / name for name in source_files(self.base)}
         if not self._read_state():

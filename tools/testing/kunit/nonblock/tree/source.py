@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
 
-from nonblock.common import (EXIT_MACHINE, EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock,
-                             say, tool_failure)
+from nonblock.common import EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock, say, tool_failure
 
 DEFAULT_KVER = '6.12'
 FLOOR = (6, 12)
@@ -167,17 +166,13 @@ def _apt(folder: Path, sources: str = '') -> dict[str, str]:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / 'status').touch()
     dump = capture(['apt-config', 'dump'])
-    if dump.returncode != 0:
-        raise tool_failure(EXIT_MACHINE, 'apt-config dump', dump.stderr)
     # How to reach the mirrors (proxies and so on) is kept. Hooks that run
     # after an update are not: they are for the system's lists. Nor are
     # additional indices that nothing here reads.
     kept = [line for line in dump.stdout.splitlines()
             if line.startswith('Acquire::') and 'IndexTargets' not in line]
     settings = {
-        'Dir::State': folder, 'Dir::State::lists': folder / 'lists',
-        'Dir::State::status': folder / 'status', 'Dir::Cache': folder,
-        'Dir::Cache::archives': folder / 'archives',
+        'Dir::State': folder, 'Dir::State::status': folder / 'status', 'Dir::Cache': folder,
         'Dir::Etc::main': folder / 'empty/none', 'Dir::Etc::parts': folder / 'empty',
         # As root apt would fetch as a user who cannot write to our cache.
         'APT::Sandbox::User': 'root',
@@ -223,8 +218,6 @@ def _download(cache: Path, package: str, suites: Sequence[str]) -> Path:
 def _unpack(deb: Path) -> Path:
     """Unpack the kernel source in the package; a whole one has its final name."""
     final = deb.with_name(deb.name.rsplit('_', 1)[0])
-    if final.is_dir():
-        return final
     package = deb.name.split('_')[0]
     temporary = final.with_name(final.name + '.tmp')
     unpacked = temporary / 'linux'
