@@ -10,12 +10,15 @@ from pathlib import Path
 from unittest import mock
 
 from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure
+from nonblock.kernel import session
+from nonblock.options import Options
 from nonblock.tests.fixtures import FOO_C, FOO_PATCH, TOP, ScratchTest, diff, quiet, snapshot, write
 from nonblock.tree.hooks import candidates, read_hooks
 from nonblock.tree.series import (ALL, FILES, NOBODY, read_files, read_message, read_topics,
-                                  series, write_series)
+                                  write_series)
 from nonblock.tree.source import from_kdir
 from nonblock.tree.prepare import overlay_files
+from nonblock.verbs import series as verb
 
 # At the end of what foo.patch changes at the begin
 THREE = diff('mm/foo.c', FOO_C, FOO_C.replace('int line17;', 'int line17 = 17;'))
@@ -138,8 +141,9 @@ class WriteTest(SeriesTest):
                          ['mm: test foo', 'mm: change foo', 'mm: change bar', 'base'])
 
     def test_what_is_said(self) -> None:
-        with quiet() as output:
-            series(self.repo, self.base, 'three')
+        with quiet() as output, mock.patch.object(verb, 'REPO', self.repo), \
+                mock.patch.object(session, 'REPO', self.repo):
+            verb.series(Options(kdir=str(self.kernel), topic='three'))
         self.assertEqual([line.rpartition('/series/')[2] for line in
                           output.getvalue().splitlines()[1:]], [
             'three: 1 patches and a cover letter', '    0001-mm-change-foo-once-more.patch',
@@ -177,7 +181,7 @@ class WriteTest(SeriesTest):
 
     def test_no_recipients(self) -> None:
         self.assertNotIn('\nTo: ', self.cover('one'))
-        self.assertIn('no scripts/get_maintainer.pl', self.output)
+        self.assertIn('get_maintainer.pl: Can\'t open perl script', self.output)
         write(self.kernel, {'scripts/get_maintainer.pl': 'die "no idea\\n";\n'})
         self.assertNotIn('\nTo: ', self.cover('one'))
         self.assertIn('get_maintainer.pl: no idea: no To: and Cc:', self.output)

@@ -165,9 +165,6 @@ def recipients(base: Base, patches: list[Path]) -> dict[str, list[str]]:
     """To: and Cc: of the cover letter, as the kernel's own script has them."""
     script = base.path / 'scripts/get_maintainer.pl'
     found: dict[str, list[str]] = {'To': [], 'Cc': []}
-    if not script.is_file():
-        say(f'{base.origin} has no scripts/get_maintainer.pl: no To: and Cc:')
-        return found
     result = capture(['perl', script, '--roles', '--no-rolestats', '--no-git', '--no-git-fallback',
                       *patches], base.path)
     if result.returncode:
@@ -214,7 +211,7 @@ class Writer:
         return count
 
     def format(self, topic: Topic, count: int, before: list[str], output: Path) -> list[Path]:
-        """The patches of what was committed last; the cover letter first."""
+        """The patches of what was committed last; the cover letter, which is addressed, first."""
         base = f'These patches are for Linux {self.base.release}'
         base += f', with these applied before: {", ".join(before)}.' if before else '.'
         self.git('config', 'branch.series.description',
@@ -222,13 +219,12 @@ class Writer:
         self.git('format-patch', '-q', '--cover-letter', '--cover-from-description=subject',
                  '--numbered', '--no-signature', '--zero-commit', '--abbrev=12', '--no-renames',
                  '-o', output, f'-{count}')
-        return sorted(output.iterdir())
-
-    def address(self, cover: Path, *patches: Path) -> None:
+        cover, *patches = sorted(output.iterdir())
         headers = ''.join(f'{name}: ' + ',\n '.join(people) + '\n' for name, people in
-                          recipients(self.base, list(patches)).items() if people)
+                          recipients(self.base, patches).items() if people)
         text = cover.read_text(encoding='utf-8')
         cover.write_text(text.replace('\nSubject: ', f'\n{headers}Subject: ', 1), encoding='utf-8')
+        return [cover, *patches]
 
 
 def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]]:
@@ -251,7 +247,6 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
             raise Failure(failure.code, f'topic {topic.name}, on {on}: {failure}') from None
         if count:
             written[topic.name] = writer.format(topic, count, list(written), output / topic.name)
-            writer.address(*written[topic.name])
         else:
             say(f'topic {topic.name}: nothing in it is for {base.origin}')
     (output / ALL).write_bytes(b''.join(patch.read_bytes() for patches in written.values()
@@ -260,15 +255,3 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     output.rename(final)
     shutil.rmtree(temporary)
     return {one: [final / one / path.name for path in paths] for one, paths in written.items()}
-
-
-def series(repo: Path, base: Base, name: str) -> None:
-    written = write_series(repo, base, name)
-    path = repo / 'build' / base.name / 'series'
-    for topic, paths in written.items():
-        say(f'{path}/{topic}: {len(paths) - 1} patches and a cover letter')
-        for patch in paths[1:]:
-            say(f'    {patch.name}')
-    if written:
-        say(f'On Linux {base.release} ({base.origin}), all of it, in its order:\n'
-            f'    git am --empty=drop {path / ALL}')

@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
-from nonblock.common import REPO
+from nonblock.common import REPO, say
 from nonblock.kernel.session import find_base, locked
 from nonblock.options import Options
-from nonblock.tree.series import series
+from nonblock.tree.series import ALL, write_series
 from nonblock.verbs import TREE, Verb
 
 
-def write(options: Options) -> int:
+def series(options: Options) -> int:
     base = find_base(options)
     with locked(base):
-        series(REPO, base, options.topic)
+        written = write_series(REPO, base, options.topic)
+    path = REPO / 'build' / base.name / 'series'
+    for topic, paths in written.items():
+        say(f'{path}/{topic}: {len(paths) - 1} patches and a cover letter')
+        for patch in paths[1:]:
+            say(f'    {patch.name}')
+    if written:
+        say(f'On Linux {base.release} ({base.origin}), all of it, in its order:\n'
+            f'    git am --empty=drop {path / ALL}')
     return 0
 
 
-VERB = Verb('series', write, (*TREE, 'TOPIC'))
+VERB = Verb('series', series, (*TREE, 'TOPIC'))
