@@ -12,7 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
 from nonblock.common import Progress, say
 from nonblock.kernel.session import Session
@@ -173,7 +173,7 @@ def stop(process: subprocess.Popen[bytes],
     for number in signals:
         signal_all([*family, process.pid], number)
         deadline = time.monotonic() + 5
-        while any(_alive(pid) for pid in family) or process.poll() is None:
+        while process.poll() is None or any(_stat(pid)[:1] not in ([], ['Z']) for pid in family):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -192,23 +192,18 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             pass
 
 
-def _stat(pid: int) -> Optional[list[str]]:
-    """State, parent and so on of a process; its name may hold blanks."""
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on of a process; its name may hold blanks. Empty if it is gone."""
     try:
         return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
     except OSError:
-        return None
-
-
-def _alive(pid: int) -> bool:
-    fields = _stat(pid)
-    return fields is not None and fields[0] != 'Z'
+        return []
 
 
 def descendants(pid: int) -> list[int]:
     parents = {}
     for name in os.listdir('/proc'):
-        if name.isdigit() and (fields := _stat(int(name))) is not None:
+        if name.isdigit() and (fields := _stat(int(name))):
             parents[int(name)] = int(fields[1])
     found = [pid]
     for parent in found:        # grows as we go

@@ -85,23 +85,21 @@ class Impossible(Failure):
 
 def check_machine(options: Options) -> None:
     """Whether there is such a machine, whatever the kernel."""
-    if options.arch not in ('um', *ARCHES):
-        raise Failure(EXIT_USAGE, f'ARCH={options.arch}: want um (the default), '
-                      f'{" or ".join(ARCHES)}')
-    fewest = 1 if options.arch == 'um' else 2
-    if not fewest <= options.smp <= MAX_CPUS:
-        raise Failure(EXIT_USAGE, f'SMP={options.smp}: want {fewest} to {MAX_CPUS} CPUs with '
-                      f'ARCH={options.arch}' + ('; UML has one' if fewest > 1 else ''))
-    if options.rt and options.arch == 'um':
-        raise Failure(EXIT_USAGE, 'RT=1: not with ARCH=um; UML has no PREEMPT_RT')
-    if options.san and options.san not in SANITIZERS:
-        raise Failure(EXIT_USAGE, f'SAN={options.san}: want {" or ".join(SANITIZERS)}')
-    if options.san == 'kcsan' and options.arch != 'x86_64':
-        raise Failure(EXIT_USAGE, 'SAN=kcsan: only with ARCH=x86_64')
-    if options.san and options.arch not in ('um', 'x86_64'):
-        raise Failure(EXIT_USAGE, f'SAN={options.san}: only with ARCH=um and ARCH=x86_64')
-    if options.llvm and options.arch not in LLVM_ARCHES:
-        raise Failure(EXIT_USAGE, f'LLVM=1: only with ARCH={" or ".join(LLVM_ARCHES)}')
+    arch, smp, san = options.arch, options.smp, options.san
+    fewest = 1 if arch == 'um' else 2
+    for refused, why in (
+            (arch not in ('um', *ARCHES), f'ARCH={arch}: want um (the default), '
+             f'{" or ".join(ARCHES)}'),
+            (not fewest <= smp <= MAX_CPUS, f'SMP={smp}: want {fewest} to {MAX_CPUS} CPUs with '
+             f'ARCH={arch}' + ('; UML has one' if fewest > 1 else '')),
+            (options.rt and arch == 'um', 'RT=1: not with ARCH=um; UML has no PREEMPT_RT'),
+            (san and san not in SANITIZERS, f'SAN={san}: want {" or ".join(SANITIZERS)}'),
+            (san == 'kcsan' and arch != 'x86_64', 'SAN=kcsan: only with ARCH=x86_64'),
+            (san and arch not in ('um', 'x86_64'), f'SAN={san}: only with ARCH=um and ARCH=x86_64'),
+            (options.llvm and arch not in LLVM_ARCHES,
+             f'LLVM=1: only with ARCH={" or ".join(LLVM_ARCHES)}')):
+        if refused:
+            raise Failure(EXIT_USAGE, why)
 
 
 # The kinds of machines that a verb has, by architecture, how many CPUs and whether PREEMPT_RT

@@ -34,7 +34,7 @@ class ParseTest(unittest.TestCase):
     def test_passes(self) -> None:
         values, trouble = bench.read_boot(LOG)
         self.assertEqual(values, {'fault_munmap': 52000, 'kmalloc': 1234.5,
-                                       'range_nonblocking_16': 31000})
+                                  'range_nonblocking_16': 31000})
         self.assertEqual(trouble, '')
 
     def test_trouble(self) -> None:

@@ -187,4 +187,5 @@ class FrontDoorTest(ScratchTest):
     def test_mainline_patch_does_not_fit(self) -> None:
         write(self.repo, {'tools/testing/kunit/nonblock/verbs/mainline.patch':
                           diff('mm/bar.c', 'int other;\n', 'int bar;\n')})
-        self.assert_error(self.matrix('passed'), 3, 'mainline.patch does not fit', 'mm/bar.c; Hunk #1 FAILED')
+        self.assert_error(self.matrix('passed'), 3, 'mainline.patch does not fit',
+                          'mm/bar.c; Hunk #1 FAILED')

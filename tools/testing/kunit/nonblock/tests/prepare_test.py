@@ -191,7 +191,7 @@ class OverlayTest(TreeTest):
         known = subprocess.run(['git', 'ls-files', *tree_module.OVERLAY], cwd=TOP, text=True,
                                stdout=subprocess.PIPE, check=True).stdout.splitlines()
         self.assertEqual([name for name in known
-                          if not tree_module.is_source(os.path.basename(name))], [])
+                          if not tree_module.KINDS.fullmatch(os.path.basename(name))], [])
 
 
 class HandEditTest(TreeTest):

@@ -38,9 +38,8 @@ KUNITCONFIG = '.kunitconfig'
 REJECTED = 'rejected'           # in build/*: the hooks that did not fit, to be finished
 # What they consist of. Editors, builds and people leave other files there: git ignores not
 # all of these, does not know yet what is new, and is not there at all in an unpacked archive.
-KINDS = re.compile(r'\w[\w.+-]*\.(?:[chS]|rst|sh|py|svg)|Makefile|Kbuild|Kconfig|config|settings|'
-                   r'\.gitignore|\.kunitconfig')
-BUILT = re.compile(r'.*\.mod\.c')
+KINDS = re.compile(r'\w[\w.+-]*(?<!\.mod)\.(?:[chS]|rst|sh|py|svg)|Makefile|Kbuild|Kconfig|'
+                   r'config|settings|\.gitignore|\.kunitconfig')
 
 
 @dataclass
@@ -53,14 +52,10 @@ class Stage:
 
 # The stage
 
-def is_source(name: str) -> bool:
-    return bool(KINDS.fullmatch(name)) and not BUILT.fullmatch(name)
-
-
 def overlay_files(repo: Path) -> list[str]:
     found = [os.path.relpath(os.path.join(folder, name), repo)
              for top in OVERLAY for folder, _, names in os.walk(repo / top)
-             for name in names if is_source(name)]
+             for name in names if KINDS.fullmatch(name)]
     return sorted(found)
 
 
@@ -216,7 +211,11 @@ class Preparer:
         self.build.mkdir(parents=True, exist_ok=True)
         stage = fill_stage(self.repo, self.base, self.build / 'stage', self.topics, self.patch)
         self.sources = {name: self.base.path / name for name in source_files(self.base)}
-        if not self._read_state():
+        try:
+            self.made = json.loads(self.state.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            self.made = {}      # nobody knows what was edited
+        if not self.made or not self.tree.is_dir():
             self._copy_base()
         self.sources |= {name: stage.path / name for name in stage.files}
         self._install({name: digest(path) if name in stage.files else signature(path)
@@ -225,14 +224,6 @@ class Preparer:
         say(f'tree: {os.path.relpath(self.tree, self.repo)} ({self.base.origin}, '
             f'{len(stage.hooks)} hooks, {len(overlay_files(self.repo))} files)')
         return stage.hooks
-
-    def _read_state(self) -> bool:
-        """Whether there is a tree, and it is known what it was made of."""
-        try:
-            self.made = json.loads(self.state.read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            return False
-        return self.tree.is_dir()
 
     def _save(self) -> None:
         write_atomically(self.state, json.dumps(self.made))
