@@ -7,6 +7,7 @@ import html
 import re
 import textwrap
 import unittest
+from dataclasses import dataclass
 from pathlib import Path
 
 from nonblock.verbs import check_series
@@ -16,7 +17,31 @@ from nonblock.tests.fixtures import DATA, TOP, ScratchTest, quiet
 from nonblock.verbs.e2e import E2E
 from nonblock.verbs.guide import Block, is_as_shown, read_blocks, split_output
 
-BLOCKS = guide.page_blocks(TOP)
+
+@dataclass(frozen=True)
+class Directive(Block):
+    """Code that another file has, or should have."""
+    name: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.place}: .. {self.name}:: {self.text}'
+
+
+# Those that hold no code; what a kernel-doc one shows is checked as kernel-doc.
+NO_CODE = ('kernel-doc',)
+
+
+def read_directives(text: str, page: str = guide.PAGE) -> list[Directive]:
+    """Their argument is the first line of their text."""
+    return [Directive(text.count('\n', 0, match.start()) + 1,
+                      f'{match[2]}\n{textwrap.dedent(match[3])}'.strip('\n'), page, match[1])
+            for match in re.finditer(r'(?m)^\.\. ([\w-]+):: ?(.*)\n((?:[ \t]+.*\n|\n)*)', text)
+            if match[1] not in NO_CODE]
+
+
+BLOCKS = [*guide.page_blocks(TOP), *(
+    block for page in (guide.PAGE, guide.RUNNER)
+    for block in read_directives((TOP / page).read_text(encoding='utf-8'), page))]
 PICTURE = (TOP / 'Documentation/nonblocking-pass.svg').read_text(encoding='utf-8')
 README = (TOP / 'README.md').read_text(encoding='utf-8')
 PRINTED = DATA / 'guide'
@@ -49,10 +74,11 @@ def is_compiled(path: Path) -> bool:
 
 def tester(block: Block) -> str:
     """What tests it; empty if nothing does."""
-    if block.directive == 'literalinclude':
-        return 'make run, make modules' if is_compiled(included(block)) else ''
+    if isinstance(block, Directive):
+        return 'make run, make modules' if block.name == 'literalinclude' and \
+            is_compiled(included(block)) else ''
     first = block.text.splitlines()[0] if block.text else ''
-    if block.directive or not first:
+    if not first:
         return ''
     if others := guide.run_by_others(block):
         shown = [line for command in block.commands() for line in command.output]
@@ -91,7 +117,7 @@ class PageTest(unittest.TestCase):
 
     def test_included_code_is_there(self) -> None:
         for block in BLOCKS:
-            if block.directive != 'literalinclude':
+            if not isinstance(block, Directive):
                 continue
             source = included(block).read_text(encoding='utf-8')
             for name in ('start-at', 'end-before'):
@@ -115,7 +141,7 @@ class ReadmeTest(unittest.TestCase):
     def blocks(self) -> list[Block]:
         """Lines of four blanks, as Markdown has it"""
         text = re.sub(r'(?m)^(?!    |\n).*$', '\0', README)
-        return [Block(0, textwrap.dedent(part).strip('\n'), '', 'README.md')
+        return [Block(0, textwrap.dedent(part).strip('\n'), 'README.md')
                 for part in text.split('\0') if part.strip()]
 
     def test_what_it_shows_is_what_the_page_shows(self) -> None:
@@ -179,7 +205,8 @@ class PrintedTest(unittest.TestCase):
 
 class TesterTest(unittest.TestCase):
     def assert_untested(self, text: str) -> None:
-        block, = read_blocks(text)
+        blocks: list[Block] = [*read_blocks(text), *read_directives(text)]
+        block, = blocks
         self.assertEqual(tester(block), '', str(block))
 
     def test_new_blocks_have_none(self) -> None:
@@ -202,8 +229,8 @@ class TesterTest(unittest.TestCase):
         self.assertEqual(block.text, '$ two')
 
     def test_options(self) -> None:
-        block, = read_blocks('.. literalinclude:: x.c\n   :language: c\n   :start-at: int x;\n')
-        self.assertEqual((block.directive, option(block, 'start-at'), option(block, 'end-before')),
+        block, = read_directives('.. literalinclude:: x.c\n   :language: c\n   :start-at: int x;\n')
+        self.assertEqual((block.name, option(block, 'start-at'), option(block, 'end-before')),
                          ('literalinclude', 'int x;', ''))
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
@@ -45,7 +45,6 @@ class Command:
 class Block:
     line: int                   # of the page
     text: str                   # without its indentation
-    directive: str = ''         # if it is not an ordinary one
     page: str = PAGE
 
     @property
@@ -53,8 +52,7 @@ class Block:
         return f'{self.page}:{self.line}'
 
     def __str__(self) -> str:
-        first = self.text.splitlines()[0] if self.text else ''
-        return f'{self.place}: {f".. {self.directive}:: " if self.directive else ""}{first}'
+        return f'{self.place}: {self.text.splitlines()[0]}'
 
     @property
     def prompt(self) -> str:
@@ -70,19 +68,12 @@ class Block:
         return found
 
 
-# Directives that hold no code; what a kernel-doc one shows is checked as kernel-doc.
-NO_CODE = ('kernel-doc', 'SPDX-License-Identifier')
-
-
 def read_blocks(text: str, page: str = PAGE) -> list[Block]:
-    """All that Sphinx shows as code, in a page as simple as ours."""
+    """All code after a "::", in a page as simple as ours."""
     lines = text.splitlines()
     found = []
     for number, line in enumerate(lines):
-        match = re.match(r'\.\. ([\w-]+)::? ?(.*)', line)
-        if not match and not line.endswith('::'):
-            continue
-        if match and match[1] in NO_CODE:
+        if not line.endswith('::') or line.startswith('.. '):
             continue
         margin = len(line) - len(re.sub(r'^ *(?:[-*] +)?', '', line))
         body = []
@@ -90,9 +81,7 @@ def read_blocks(text: str, page: str = PAGE) -> list[Block]:
             if following.strip() and not following[margin:margin + 1].isspace():
                 break
             body.append(following.expandtabs())
-        inner = textwrap.dedent('\n'.join(body)).strip('\n')
-        found.append(Block(number + 1, f'{match[2]}\n{inner}'.strip('\n') if match else inner,
-                           match[1] if match else '', page))
+        found.append(Block(number + 1, textwrap.dedent('\n'.join(body)).strip('\n'), page))
     return found
 
 
@@ -216,8 +205,8 @@ def run_front_door(repo: Path, env: Mapping[str, str]) -> Verdict:
 
 def as_here(block: Block, repo: Path) -> Block:
     """The same, but in the end the clone is left for the repository, which has a kernel."""
-    return Block(block.line, re.sub(r'^(\$ cd .*)$', rf'\1 && cd "{repo}"', block.text,
-                                    flags=re.MULTILINE), block.directive, block.page)
+    return replace(block, text=re.sub(r'^(\$ cd .*)$', rf'\1 && cd "{repo}"', block.text,
+                                      flags=re.MULTILINE))
 
 
 # On the kernel that is tested
