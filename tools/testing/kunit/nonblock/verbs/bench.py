@@ -207,17 +207,6 @@ def boot_once(session: Session, number: int) -> tuple[Values, str]:
     return values, f'{trouble} (log: {booted.log})' if trouble else ''
 
 
-def boot_in_turn(sides: dict[str, Session], verdict: Verdict) -> dict[str, list[Values]]:
-    boots: dict[str, list[Values]] = {side: [] for side in SIDES}
-    for number in range(1, ROUNDS + 1):
-        for side in SIDES:
-            values, trouble = boot_once(sides[side], number)
-            if trouble:
-                verdict.fail(f'boot of {side}', trouble, EXIT_HANG)
-            boots[side].append(values)
-    return boots
-
-
 def measure(sides: dict[str, Session]) -> Verdict:
     """All of it, up to the verdict."""
     total = Verdict()
@@ -227,7 +216,14 @@ def measure(sides: dict[str, Session]) -> Verdict:
         if trouble := build(session):
             total.fail(f'build of {side}', trouble, EXIT_BUILD)
             return total
-    results = ratios(boot_in_turn(sides, total))
+    boots: dict[str, list[Values]] = {side: [] for side in SIDES}
+    for number in range(1, ROUNDS + 1):
+        for side in SIDES:
+            values, trouble = boot_once(sides[side], number)
+            if trouble:
+                total.fail(f'boot of {side}', trouble, EXIT_HANG)
+            boots[side].append(values)
+    results = ratios(boots)
     judge_ratios(results, total)
     say(f'\n{as_text(results)}\n')
     return total

@@ -46,14 +46,6 @@ def mend(repo: Path, tree: Path, unit: str, folder: Path) -> None:
         raise Failure(EXIT_TREE, f'{UNITS[unit]}: {"; ".join(reasons)}')
 
 
-def build(session: Session, folder: Path, units: list[str]) -> None:
-    for path in (SOURCES / 'Kbuild', *SOURCES.glob('*.c')):
-        shutil.copy(path, folder)
-    run_tool(f'building {folder}', [
-        *modules.out_of_tree_command(session.tree, session.folder, folder),
-        f'UNITS={" ".join(units)}'])
-
-
 def run(session: Session) -> Verdict:
     """On the kernel that was built with modules."""
     before, after = (session.folder / name for name in ('drivers-as-they-are', 'drivers-mended'))
@@ -65,7 +57,11 @@ def run(session: Session) -> Verdict:
         mend(session.repo, session.tree, unit, after)
     total = Verdict()
     for folder, rules in (before, read_failure_rules(FAILURES)), (after, dict[str, str]()):
-        build(session, folder, units)
+        for path in (SOURCES / 'Kbuild', *SOURCES.glob('*.c')):
+            shutil.copy(path, folder)
+        run_tool(f'building {folder}', [
+            *modules.out_of_tree_command(session.tree, session.folder, folder),
+            f'UNITS={" ".join(units)}'])
         load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
             f'{folder.name}/{unit}_test.ko' for unit in units)), tuple(units))
         total.add(modules.run_loads([load], session, cases_of(units), [], rules).tell(session))
