@@ -103,26 +103,25 @@ class Given:
         if self.texts.get('KVER') and self.texts.get('KDIR'):
             raise Failure(EXIT_USAGE, f'KVER={self.texts["KVER"]} asks for a Debian source and '
                           f'KDIR={self.texts["KDIR"]} for a tree of your own: give one of them')
-        arch = self.texts.get('ARCH', self.verb.arch)
-        if arch != self.verb.arch != 'um':
-            raise Failure(EXIT_USAGE, f'ARCH={arch}: "{self.verb.name}" needs a PC: leave out ARCH')
-        values: dict[str, Any] = {'arch': arch, 'log': self.log}
-        default = {'jobs': len(os.sched_getaffinity(0)), 'smp': 1 if arch == 'um' else 2}
+        texts = {'ARCH': self.verb.arch, 'JOBS': str(len(os.sched_getaffinity(0))), **self.texts}
+        texts.setdefault('SMP', '1' if texts['ARCH'] == 'um' else '2')
+        if texts['ARCH'] != self.verb.arch != 'um':
+            raise Failure(EXIT_USAGE, f'ARCH={texts["ARCH"]}: "{self.verb.name}" needs a PC: leave '
+                          'out ARCH')
+        values: dict[str, Any] = {}
         for field in fields(Options):
-            text = self.texts.get(name := field.name.upper(), '')
-            if field.name in values:
-                continue
+            text = texts.get(name := field.name.upper(), '')
             if isinstance(field.default, bool):
                 if text not in ('', '0', '1'):
                     raise Failure(EXIT_USAGE, f'{name}={text}: want 0 or 1')
                 values[field.name] = text == '1'
             elif isinstance(field.default, int):
-                number = default.get(field.name, field.default)
-                if text and (not text.isdecimal() or int(text) < 1):
+                if not text.isdecimal() or int(text) < 1:
                     raise Failure(EXIT_USAGE, f'{name}={text}: want a number, 1 or more')
-                values[field.name] = int(text or number)
+                values[field.name] = int(text)
             else:
                 values[field.name] = os.path.expanduser(text)
+        values['log'] = self.log
         return Options(**values)
 
 

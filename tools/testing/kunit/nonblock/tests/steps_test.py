@@ -118,8 +118,6 @@ class UnitTestsTest(ScratchTest):
         self.assertEqual(set(unit_tests.modules()), {
             '.'.join(path.relative_to(HERE.parent).with_suffix('').parts)
             for path in HERE.rglob('*_test.py')})
-        self.assertLessEqual(set(unit_tests.LONGEST),
-                             {name.rpartition('.')[2] for name in unit_tests.modules()})
 
     def test_files_in_processes_of_their_own(self) -> None:
         """All that they say is shown, and each file counts."""

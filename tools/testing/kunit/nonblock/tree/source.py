@@ -132,7 +132,6 @@ def check_kver(kver: str) -> None:
 
 
 def from_debian(kver: str) -> Base:
-    check_kver(kver)
     package = f'linux-source-{kver}'
     cache = cache_dir()
     with lock(cache / 'lock', f'the cache {cache}'):

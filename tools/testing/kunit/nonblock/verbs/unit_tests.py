@@ -11,14 +11,12 @@ from nonblock.kernel import kunit_run
 from nonblock.result.verdict import Verdict
 
 PACKAGE = REPO / 'tools/testing/kunit/nonblock'
-# What takes the longest, and is begun with
-LONGEST = ('mutants_test', 'front_door_test', 'style_test', 'prepare_test', 'reader_test')
 
 
 def modules() -> list[str]:
     """Of all tests, by their names."""
-    paths = sorted(PACKAGE.rglob('*_test.py'), key=lambda path: (path.stem not in LONGEST, path))
-    return ['.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts) for path in paths]
+    return ['.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts)
+            for path in sorted(PACKAGE.rglob('*_test.py'))]
 
 
 def run_module(name: str) -> tuple[int, str]:
