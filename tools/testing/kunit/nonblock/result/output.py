@@ -13,7 +13,6 @@ import time
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 from nonblock.common import EXIT_FAILED, EXIT_USAGE, Failure, write_atomically
 from nonblock.result.ktap import FAILED, SKIPPED
@@ -61,11 +60,10 @@ class Output:
         self.write(verdict)
 
     def write(self, verdict: Verdict) -> None:
-        writers: tuple[tuple[str, Callable[[Verdict], str]], ...] = (
-            (self.junit, self.as_junit), (self.json, self.as_json))
-        for path, text in writers:
-            if path:
-                write_atomically(Path(path).expanduser(), text(verdict))
+        if self.junit:
+            write_atomically(Path(self.junit).expanduser(), self.as_junit(verdict))
+        if self.json:
+            write_atomically(Path(self.json).expanduser(), self.as_json(verdict))
 
     def suites(self, verdict: Verdict) -> dict[str, list[Test]]:
         found: dict[str, list[Test]] = {}

@@ -226,12 +226,11 @@ class Verdict:
         return f'{self.passed} passed, {self.failed} failed{skipped}'
 
 
-def report(verdict: Verdict) -> int:
-    """What the user gets of it; the exit status."""
+def report(verdict: Verdict) -> None:
+    """What the user gets of it."""
     for line in [*verdict.lines, *take_remarks()]:
         say(line)
     say(str(verdict))
-    return verdict.code
 
 
 def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Session,

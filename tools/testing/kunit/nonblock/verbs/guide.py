@@ -124,21 +124,12 @@ def script(commands: Iterable[Command]) -> str:
 
 def split_output(text: str) -> list[tuple[str, list[str]]]:
     """Of each command that ended: its status, and what was printed, but for empty lines."""
-    found = []
-    lines: list[str] = []
-    for line in text.splitlines():
-        if match := re.fullmatch(rf'(.*){MARK} (\d+)', line.rstrip()):
-            found.append((match[2], [*lines, *([match[1]] if match[1] else [])]))
-            lines = []
-        elif line.strip():
-            lines.append(line)
-    return found
+    parts = re.split(rf'{MARK} (\d+)\s', text)
+    return [(status, list(filter(str.strip, output.splitlines())))
+            for output, status in zip(parts[::2], parts[1::2])]
 
 
-Ran = list[tuple[str, list[str]]]
-
-
-def judge_block(block: Block, ran: Ran) -> Verdict:
+def judge_block(block: Block, ran: list[tuple[str, list[str]]]) -> Verdict:
     """The block counts as one test."""
     verdict = Verdict()
     commands = block.commands()
