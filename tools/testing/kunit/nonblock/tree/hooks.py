@@ -47,7 +47,7 @@ class Attempt:
     """What patch(1) makes of a patch in a folder."""
     patch: Path
     reasons: list[str]          # what it says if it does not fit
-    fuzz: int = 0               # that it took
+    fuzz: bool = False          # whether it took any
 
 
 # hooks/series
@@ -104,9 +104,7 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
     result = capture(['patch', '-p1', '--forward', '--batch', '--no-backup-if-mismatch',
                       *options, '-i', patch], folder, {**os.environ, 'LC_ALL': 'C'})
     output = result.stdout + result.stderr
-    fuzz = [int(number) for number in re.findall(r'^Hunk #\d+ .*with fuzz (\d+)', output,
-                                                 re.MULTILINE)]
-    return Attempt(patch, output.splitlines() if result.returncode else [], max(fuzz, default=0))
+    return Attempt(patch, output.splitlines() if result.returncode else [], 'with fuzz' in output)
 
 
 def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attempt]:

@@ -72,7 +72,7 @@ def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
     if len(attempts) == 1 and not attempts[0].reasons:
         path, fuzz = os.path.relpath(attempts[0].patch, repo), attempts[0].fuzz
         if fuzz or path != f'hooks/{hook.name}':
-            say(f'hook {hook.name}: {path} applies' + (f' with fuzz {fuzz}' if fuzz else ''))
+            say(f'hook {hook.name}: {path} applies' + (' with fuzz' if fuzz else ''))
         stage.files |= touched_files(attempts[0].patch)
         stage.hooks.append(path)
     else:
