@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import uuid
-from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Iterator, Mapping, Optional, Sequence
 
@@ -85,8 +84,8 @@ def hush() -> None:
 
 
 def as_table(rows: list[list[str]]) -> str:
-    """The first column to the left, the others to the right; a row may have fewer, or more."""
-    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue='')]
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return '\n'.join('  '.join([f'{row[0]:{widths[0]}}', *(
         f'{text:>{width}}' for text, width in zip(row[1:], widths[1:]))]).rstrip() for row in rows)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import unittest
 from pathlib import Path
@@ -280,6 +281,15 @@ class RepositoryTest(unittest.TestCase):
         files = read_files(TOP)
         self.assertEqual(sorted(name for names in files.values() for name in names),
                          overlay_files(TOP))
+
+    def test_each_file_is_in_maintainers(self) -> None:
+        """By the entry of the series, as get_maintainer.pl would find it."""
+        text = ''.join(path.read_text(encoding='utf-8')
+                       for path in (TOP / 'hooks').glob('maintainers-*.patch'))
+        places = re.findall(r'(?m)^\+F:\t(.*)$', text)
+        self.assertEqual([name for name in overlay_files(TOP) if not any(
+            name.startswith(place) if place.endswith('/') else Path(name).match(place)
+            for place in places)], [])
 
     def test_each_topic_has_a_cover_letter(self) -> None:
         for topic in read_topics(TOP).values():

@@ -111,7 +111,7 @@ def fill_stage(repo: Path, base: Base, path: Path, topics: str = '',
     if known and not present:
         raise Failure(EXIT_TREE, f'{base.origin} already has {known[0]}, and no hook of the series '
                       'is applied there. Give a tree without that file.')
-    if known == overlay and not topics:
+    if present and known == overlay and not topics:
         say(f'{base.origin} has the series already: it is taken as it is')
         stage.hooks = [os.path.relpath(present[hook.name], repo) for hook in hooks
                        if hook.name in present]

@@ -103,7 +103,7 @@ def never_built(tree: Path, builders: Iterable[Builder], names: Iterable[str]) -
 # What checkpatch.pl asks for that would be wrong: its types, the files, and why
 
 WAIVED = (
-    ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is checked itself'),
+    ('FILE_PATH_CHANGES', '.*', 'that each file is in MAINTAINERS is tested in series_test.py'),
     ('ALLOC_WITH_SIZEOF', '.*', '6.12 has no kzalloc_obj()'),
     ('MACRO_ARG_REUSE', 'include/kunit/mmu_notifier.h', 'the state is asked before and after'),
     ('BIT_MACRO', 'include/linux/mmu_notifier.h', 'as the flag before it'),
@@ -333,7 +333,6 @@ class Check:
         self.one('the tree is the one that make run tests', self.same_tree)
         self.one(f'kunit.py run --kunitconfig={KUNITCONFIG_FOLDER}', self.documented)
         self.one('kernel-doc', lambda: self.kernel_doc(ours))
-        self.one('MAINTAINERS', lambda: self.maintainers(ours))
         # The last: 6.12 leaves files in the source tree.
         self.one('htmldocs', lambda: self.html_docs(ours))
 
@@ -352,16 +351,6 @@ class Check:
         names = [name for name in files if name.endswith(('.c', '.h'))]
         result = capture(['scripts/kernel-doc', '-none', '-Wall', *names], self.tree)
         return len(names), (result.stdout + result.stderr).strip()
-
-    def maintainers(self, files: list[str]) -> Found:
-        section = self.git('diff', 'pristine', '--', 'MAINTAINERS')
-        title = re.search(r'^\+([A-Z][^:\n]+)$', section, re.MULTILINE)
-        if not title:
-            return 0, 'the series adds no entry'
-        wrong = [name for name in files if title[1] not in capture(
-            ['perl', 'scripts/get_maintainer.pl', '--no-git', '--no-git-fallback', '--sections',
-             '-f', name], self.tree).stdout]
-        return len(files), f'in no entry of the series: {", ".join(wrong)}' if wrong else ''
 
     def html_docs(self, files: list[str]) -> Found:
         """Sphinx on the folders that have pages of the series, with what these include."""
