@@ -90,22 +90,15 @@ def build_options(session: Session) -> list[str]:
 
 # Who has something urgent to print may interrupt a line of another task, which is then
 # printed again; on PREEMPT_RT often. kunit.py may take the half line for a result.
-REPLAYED = b'** replaying previous printk message **'
+REPLAYED = re.compile(rb'^(?:.*\n)?\*\* replaying previous printk message \*\*\r?\n', re.MULTILINE)
 
 
 def drop_replayed(log: Path) -> bool:
     """Remove broken off lines that follow again; tell whether there were any."""
-    lines = log.read_bytes().splitlines(keepends=True)
-    kept: list[bytes] = []
-    for line in lines:
-        if line.rstrip() == REPLAYED:
-            del kept[-1:]
-        else:
-            kept.append(line)
-    if len(kept) == len(lines):
-        return False
-    log.write_bytes(b''.join(kept))
-    return True
+    text, times = REPLAYED.subn(b'', log.read_bytes())
+    if times:
+        log.write_bytes(text)
+    return times > 0
 
 
 def _call(session: Session, arguments: list[str], quiet: bool = False) -> Outcome:
