@@ -26,6 +26,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
+#include <trace/events/error_report.h>
 #include <trace/events/printk.h>
 
 #include "report-impl.h"
@@ -558,6 +559,27 @@ static void non_block_count_survives(struct kunit *test)
 			    non_block_end());
 }
 
+/* What a spinlock asks on PREEMPT_RT: it may sleep there, and is right all the same. */
+static void ask_as_spinlock_of_rt(void)
+{
+	non_block_start();
+	__might_resched(__FILE__, __LINE__, MIGHT_RESCHED_RTLOCK);
+	non_block_end();
+}
+
+static void spinlock_of_rt_is_not_reported(struct kunit *test)
+{
+	skip_without_atomic_sleep(test);
+
+	KUNIT_EXPECT_NO_REPORT(test, ask_as_spinlock_of_rt());
+}
+
+/* KASAN and KFENCE use the tracepoint of WARN(), too. */
+static void other_detector_is_not_warn(struct kunit *test)
+{
+	KUNIT_EXPECT_NO_REPORT(test, trace_error_report_end(ERROR_DETECTOR_KASAN, 0));
+}
+
 /* Lockdep has learned nothing from what was claimed, nor from what followed. */
 
 static DEFINE_SPINLOCK(lock_c);
@@ -592,6 +614,64 @@ static void claimed_circle_is_not_learned(struct kunit *test)
 	KUNIT_EXPECT_NO_REPORT(test, a_then_b());
 	/* And what it knew before, it still knows. */
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_CIRCULAR, NULL, NULL, b_then_a());
+}
+
+/* Nor what follows from a lock that was tried for before the wrong one was taken */
+
+static DEFINE_SPINLOCK(lock_e);
+static DEFINE_SPINLOCK(lock_f);
+
+static void recursion_behind_trylock(void)
+{
+	spin_lock(&lock_e);
+	spin_acquire(&lock_f.dep_map, 0, 1, _THIS_IP_);
+	spin_acquire(&lock_e.dep_map, 0, 0, _THIS_IP_);
+	spin_release(&lock_e.dep_map, _THIS_IP_);
+	spin_release(&lock_f.dep_map, _THIS_IP_);
+	spin_unlock(&lock_e);
+}
+
+static void e_then_f(void)
+{
+	spin_lock(&lock_e);
+	spin_lock(&lock_f);
+	spin_unlock(&lock_f);
+	spin_unlock(&lock_e);
+}
+
+static void claimed_recursion_is_not_learned(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_e", NULL,
+			    recursion_behind_trylock());
+	KUNIT_EXPECT_NO_REPORT(test, e_then_f());
+}
+
+/* A lock that is not checked is used all the same: an NMI that takes it is reported. */
+static void unchecked_lock_is_used(struct kunit *test)
+{
+	static struct lockdep_map map = STATIC_LOCKDEP_MAP_INIT("unchecked_map", &map);
+
+	lock_acquire(&map, 0, 0, 0, 0, NULL, _THIS_IP_);
+	lock_release(&map, _THIS_IP_);
+	KUNIT_ASSERT_NOT_NULL(test, map.class_cache[0]);
+	KUNIT_EXPECT_NE(test, map.class_cache[0]->usage_mask, 0);
+}
+
+static struct lockdep_map *innermost_map(void)
+{
+	return current->held_locks[current->lockdep_depth - 1].instance;
+}
+
+/* At its end, not at that of the test: lockdep has no room for thousands of them. */
+static void scope_is_forgotten(struct kunit *test)
+{
+	struct kunit_report_scope *scope = kunit_report_scope_begin(test);
+	const struct lockdep_map *map = innermost_map();
+	const struct lock_class *class = map->class_cache[0];
+
+	KUNIT_EXPECT_PTR_EQ(test, class->key, &map->key->subkeys[0]);
+	kunit_report_scope_end(scope, 0, NULL, NULL);
+	KUNIT_EXPECT_PTR_NE(test, class->key, &map->key->subkeys[0]);
 }
 
 static void inner_scope_claims(struct kunit *test)
@@ -1406,7 +1486,7 @@ static void abort_leaves_all_scopes(struct kunit *test)
 static void die_in_scope(struct kunit *other)
 {
 	kunit_report_scope_begin(other);
-	lock_release(current->held_locks[current->lockdep_depth - 1].instance, _THIS_IP_);
+	lock_release(innermost_map(), _THIS_IP_);
 	kthread_exit(0);
 }
 
@@ -1628,9 +1708,14 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(other_lock_held_is_described),
 	KUNIT_CASE(raised_non_block_count_is_described),
 	KUNIT_CASE(non_block_count_survives),
+	KUNIT_CASE(spinlock_of_rt_is_not_reported),
+	KUNIT_CASE(other_detector_is_not_warn),
 	KUNIT_CASE(second_report_is_not_made),
 	KUNIT_CASE(what_follows_is_not_learned),
 	KUNIT_CASE(claimed_circle_is_not_learned),
+	KUNIT_CASE(claimed_recursion_is_not_learned),
+	KUNIT_CASE(unchecked_lock_is_used),
+	KUNIT_CASE(scope_is_forgotten),
 	KUNIT_CASE(inner_scope_claims),
 	KUNIT_CASE(other_task_is_not_claimed),
 	KUNIT_CASE(expected_report_leaves_rate_limit),
