@@ -1030,11 +1030,15 @@ static int begins_again(struct mmu_notifier *subscription,
 	return 0;
 }
 
+/* What it is mended with */
+static struct mmu_notifier_range mended;
+
 static int ends_early(struct mmu_notifier *subscription,
 		      const struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_range early = *range;
 
+	mended = *range;
 	if (odd_core) {
 		odd_core = false;
 		lockdep_off();
@@ -1064,16 +1068,24 @@ static void odd_describe(const struct odd *odd, char *description)
 
 KUNIT_ARRAY_PARAM(odd, odds, odd_describe);
 
+/* The core counts only where interval notifiers are. */
+static unsigned long map_for_both(struct kunit *test, const struct mmu_notifier_ops *ops)
+{
+	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
+	unsigned long start = map_for_interval(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, range);
+	kunit_mmu_notifier_register(test, range, ops);
+	return start;
+}
+
 static void odd_state_is_mended(struct kunit *test)
 {
 	const struct odd *odd = test->param_value;
 	const struct fixture fixture = { .call = odd->call };
-	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
 	struct mmu_notifier_state before, after;
-	unsigned long start = map_for_interval(test);
+	unsigned long start = map_for_both(test, &odd->ops);
 
-	KUNIT_ASSERT_NOT_NULL(test, range);
-	kunit_mmu_notifier_register(test, range, &odd->ops);
 	mmu_notifier_read_state(current->mm, &before);
 	odd_core = true;
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
@@ -1081,6 +1093,61 @@ static void odd_state_is_mended(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, after.active_ranges, before.active_ranges);
 	KUNIT_EXPECT_EQ(test, after.seq & 1, before.seq & 1);
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+}
+
+static void mended_where_nothing_is(struct kunit *test)
+{
+	static const struct mmu_notifier_ops ops = { .invalidate_range_start = ends_early };
+	static const struct fixture fixture = { .call = nonblock_pass };
+	unsigned long start = map_for_both(test, &ops);
+
+	odd_core = true;
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
+	KUNIT_EXPECT_EQ(test, mended.event, KUNIT_MMU_NOTIFY);
+	KUNIT_EXPECT_EQ(test, mended.start, TASK_SIZE - PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, mended.end, TASK_SIZE);
+}
+
+static void ends_and_begins(struct mmu_notifier *subscription,
+			    const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_range again = *range;
+
+	if (odd_core) {
+		odd_core = false;
+		lockdep_off();
+		__mmu_notifier_invalidate_range_end(&again);
+		KUNIT_EXPECT_EQ(current->kunit_test, 0,
+				__mmu_notifier_invalidate_range_start(&again));
+		lockdep_on();
+	}
+}
+
+/* As many ranges as before, but whoever waits for the interval waits on. */
+static void odd_sequence_fails(struct kunit *test)
+{
+	static const struct mmu_notifier_ops ops = { .invalidate_range_end = ends_and_begins };
+	static const struct fixture fixture = { .call = kunit_mmu_notifier_blockable_pass };
+	unsigned long start = map_for_both(test, &ops);
+
+	odd_core = true;
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_FAILURE);
+	/* The next one mends it. */
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+}
+
+/* A pass in an interval may be within an invalidation of other memory. */
+static void pass_within_another_is_right(struct kunit *test)
+{
+	static const struct fixture fixture = { .call = nonblock_pass };
+	unsigned long start = map_for_interval(test);
+	struct mmu_notifier_range outer;
+
+	mmu_notifier_range_init(&outer, KUNIT_MMU_NOTIFY, 0, current->mm,
+				TASK_SIZE - PAGE_SIZE, TASK_SIZE);
+	mmu_notifier_invalidate_range_start(&outer);
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+	mmu_notifier_invalidate_range_end(&outer);
 }
 
 /* State */
@@ -1269,6 +1336,9 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE_PARAM(fixture_leaves_report_to_expectation, fixture_gen_params),
 	KUNIT_CASE(fixture_tells_of_kept_lock),
 	KUNIT_CASE_PARAM(odd_state_is_mended, odd_gen_params),
+	KUNIT_CASE(mended_where_nothing_is),
+	KUNIT_CASE(odd_sequence_fails),
+	KUNIT_CASE(pass_within_another_is_right),
 	KUNIT_CASE(first_to_back_off_is_named),
 	KUNIT_CASE(own_back_off_is_not_named),
 	KUNIT_CASE(mm_without_notifiers_is_idle),

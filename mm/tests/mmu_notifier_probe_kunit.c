@@ -243,6 +243,18 @@ static void attributes_are_honoured(struct kunit *test)
 	expect_probes(probing, 4, 2);
 }
 
+/* Nobody is there to be called, and the attributes are not used up. */
+static void mm_without_notifiers_is_not_probed(struct kunit *test)
+{
+	struct probing *probing = test->priv;
+
+	atomic_set(&attr->times, 1);
+	blockable_pass(probing);
+	KUNIT_EXPECT_EQ(test, atomic_read(&attr->times), 1);
+	subscribe(probing, RANGE_WITH_END);
+	expect_probes(probing, 2, 1);
+}
+
 /* The filter's file, which frees what was there before */
 static void filter_has_a_file(struct kunit *test)
 {
@@ -468,6 +480,7 @@ static struct kunit_case mmu_notifier_probe_cases[] = {
 	KUNIT_CASE_PARAM(back_off_is_followed_by_real_pass, backing_off_gen_params),
 	KUNIT_CASE(nonblock_pass_is_not_probed),
 	KUNIT_CASE(attributes_are_honoured),
+	KUNIT_CASE(mm_without_notifiers_is_not_probed),
 	KUNIT_CASE(filter_has_a_file),
 	KUNIT_CASE(fail_nth_is_left_alone),
 	KUNIT_CASE_PARAM(filter_leaves_out_others, filter_gen_params),
