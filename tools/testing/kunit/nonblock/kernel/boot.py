@@ -98,7 +98,7 @@ def command_line(machine: Machine, boot: Boot) -> list[str]:
     its = ARCHES[machine.arch]
     return [its.program, '-nodefaults', '-nographic', '-no-reboot', '-m', str(boot.memory),
             *its.machine.split(), '-serial', 'stdio',
-            '-accel', 'tcg' if machine.path else 'kvm', *machine.run,
+            '-accel', 'tcg', *machine.run,
             '-kernel', its.image, '-initrd', 'initramfs.cpio',
             '-append', ' '.join([f'console={its.console}', 'panic=-1', 'at_end=reboot',
                                  *arguments])]

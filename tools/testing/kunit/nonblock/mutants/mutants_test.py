@@ -323,7 +323,7 @@ class VerdictTest(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         path = Path(self.folder.name)
-        base = Base('6.12', path, 'a test', '6.12.5', True)
+        base = Base('6.12', path, 'a test', '6.12.5')
         session = Session(path, base, UML, path / 'linux')
         trial = trial_of_suites(session, [], [])
         self.job = Job(session, {'': trial}, texts={'program.c': PROGRAM})

@@ -62,7 +62,7 @@ class OutputTest(unittest.TestCase):
 class CheckTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
-        self.check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4', True), 1)
+        self.check = Check(self.scratch, Base('7.3', self.kernel, '', '7.3.4'), 1)
 
     def test_each_check_counts_once(self) -> None:
         with quiet() as output:
@@ -162,7 +162,7 @@ class TopicTest(ScratchTest):
     def check(self, topic: str, log: str) -> Check:
         """With what the kernel prints when it boots."""
         write(self.scratch, {'log': log})
-        base = Base('6.12', self.kernel, 'a kernel', '6.12.5', False)
+        base = Base('6.12', self.kernel, 'a kernel', '6.12.5')
         check = Check(self.repo, base, 1, (Config('test', 'um'),))
         self.run_topic(check, topic)
         return check

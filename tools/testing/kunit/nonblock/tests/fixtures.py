@@ -143,7 +143,7 @@ class ScratchTest(unittest.TestCase):
                           'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\n'})
 
     def session(self, machine: Machine = UML, tree: Optional[Path] = None) -> Session:
-        return Session(self.repo, Base('6.12', self.kernel, 'a kernel', '6.12.5', False), machine,
+        return Session(self.repo, Base('6.12', self.kernel, 'a kernel', '6.12.5'), machine,
                        tree or self.kernel, ('x.patch',))
 
     def copy_runner(self) -> None:

@@ -239,7 +239,7 @@ class AppliedTest(TreeTest):
                           'hooks/later.patch': diff('mm/foo.c', HOOKED, later),
                           'hooks/message.patch': 'Subject: files\n\nText.\n---\n'})
         self.prepare()
-        self.pristine = Base('pristine', self.scratch / 'pristine', 'it', '6.12.5', False)
+        self.pristine = Base('pristine', self.scratch / 'pristine', 'it', '6.12.5')
         shutil.copytree(self.kernel, self.pristine.path)
         shutil.rmtree(self.kernel)
         shutil.copytree(self.tree, self.kernel)

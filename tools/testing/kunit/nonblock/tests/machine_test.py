@@ -123,7 +123,7 @@ class ArchTest(ScratchTest):
 
     def test_what_a_kernel_lacks(self) -> None:
         write(self.kernel, {'tools/testing/kunit/qemu_configs/arm.py': ''})
-        base = Base('6.12', self.kernel, 'this kernel', '6.12', True)
+        base = Base('6.12', self.kernel, 'this kernel', '6.12')
         for options, words in ((Options(arch='arm', smp=2, rt=True), 'kernel has no PREEMPT_RT'),
                                (Options(arch='riscv', smp=2), 'of this kernel does not know it')):
             with self.assertRaisesRegex(Impossible, words):

@@ -70,7 +70,7 @@ class TreeTest(ScratchTest):
         path = self.scratch / f'linux-source-6.12_{version}'
         self.kernel.rename(path)
         self.kernel = path
-        self.base = Base('6.12', path, f'linux-source-6.12 {version}', '6.12.5', True)
+        self.base = Base('6.12', path, f'linux-source-6.12 {version}', '6.12.5')
         self.tree = self.repo / 'build/6.12/linux'
 
 

@@ -41,7 +41,6 @@ class Base:
     path: Path
     origin: str                 # for people: the package, or the path
     release: str                # such as 6.12.117
-    immutable: bool             # an unpacked package: unchanged for ever
 
 
 def read_version(path: Path) -> tuple[tuple[int, int], str]:
@@ -87,7 +86,7 @@ def from_kdir(text: str, build: Path) -> Base:
                       'tell what is source. Give a tree that is clean ("make mrproper"), or git.')
     label = re.sub(r'[^A-Za-z0-9._-]', '_', path.name)
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return Base(f'kdir-{label}-{digest}', path, str(path), release, False)
+    return Base(f'kdir-{label}-{digest}', path, str(path), release)
 
 
 # Options that keep git from writing to a repository, from asking helpers,
@@ -143,7 +142,7 @@ def from_debian(kver: str) -> Base:
         # A package is from a run that could not unpack it.
         path = next((one for one in found if one.is_dir()), None) or \
             _unpack(found[-1] if found else _download(cache, package, SUITES[kver] or ('',)))
-    return Base(kver, path, path.name.replace('_', ' '), read_version(path)[1], True)
+    return Base(kver, path, path.name.replace('_', ' '), read_version(path)[1])
 
 
 def _mirror(cache: Path) -> str:
