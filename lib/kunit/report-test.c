@@ -335,6 +335,21 @@ static void one_of_many_is_of_lockdep(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, info.map_at);
 }
 
+/* It may have been taken before the expectation began. */
+static void outermost_map_is_found(struct kunit *test)
+{
+	struct kunit_report_scope *scope;
+	struct kunit_report_info info;
+
+	mutex_lock(&inner_lock);
+	scope = kunit_report_scope_begin(test);
+	recursion();
+	kunit_report_scope_end(scope, KUNIT_REPORT_RECURSION, NULL, NULL);
+	mutex_unlock(&inner_lock);
+	kunit_report_scope_info(scope, "inner_lock", &info);
+	KUNIT_EXPECT_NOT_NULL(test, info.map_at);
+}
+
 /* Then a WARN(), as somebody wrote it for just that */
 static void warning_says_more_than_others(struct kunit *test)
 {
@@ -1695,6 +1710,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(wrong_kind_is_described),
 	KUNIT_CASE(additional_kind_is_described),
 	KUNIT_CASE(one_of_many_is_of_lockdep),
+	KUNIT_CASE(outermost_map_is_found),
 	KUNIT_CASE(warning_says_more_than_others),
 	KUNIT_CASE(held_locks_are_described),
 	KUNIT_CASE(long_name_is_known),
