@@ -404,7 +404,7 @@ FAKE_LINUX = '''#!/bin/sh
 for word; do case $word in mutant=*) number=${word#*=};; esac; done
 case $number in
 2) sed 's/    ok 3 two/    not ok 3 two/' GOOD ;;
-3) head -8 GOOD; sleep 100 ;;
+3) head -8 GOOD; while :; do :; done ;;
 4) head -8 GOOD; echo "Kernel panic - not syncing: bad" ;;
 5) head -8 GOOD ;;
 6) head -8 GOOD; echo "INFO: task x:7 blocked for more than 20 seconds."; sleep 100 ;;
