@@ -273,6 +273,12 @@ class HandEditTest(TreeTest):
 
 
 class BaseTest(TreeTest):
+    def test_build_products_are_no_source(self) -> None:
+        write(self.kernel, {'mm/foo.o': '', '.config': '', 'include/generated/autoconf.h': ''})
+        self.prepare()
+        for name in ('mm/foo.o', '.config', 'include/generated'):
+            self.assertFalse((self.tree / name).exists(), name)
+
     def test_change_in_the_users_tree(self) -> None:
         self.prepare()
         before = self.times()

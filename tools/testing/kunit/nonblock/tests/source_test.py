@@ -93,10 +93,19 @@ class KdirTest(ScratchTest):
         write(self.kernel, {'.gitignore': '/*\n', 'mm/foo.o': ''})
         self.assertEqual(source_files(self.base()),
                          sorted([*KERNEL, 'mm/foo.o', 'tools/testing/kunit/kunit.py']))
-        for name in ('.config', 'include/config/auto.conf'):
-            write(self.kernel, {name: ''})
-            self.refuse(self.kernel, 'something was built there', 'make mrproper')
-            (self.kernel / name).unlink()
+
+    def test_tree_without_git_but_with_products(self) -> None:
+        write(self.kernel, {'mm/foo.o': '', '.config': '', 'include/generated/autoconf.h': ''})
+        self.assertEqual(source_files(self.base()),
+                         sorted([*KERNEL, 'tools/testing/kunit/kunit.py']))
+
+    def test_debians_gitignore_hides_everything(self) -> None:
+        write(self.kernel, {'.gitignore': '.*\n*.o\n/*\n!/debian/\n', 'mm/foo.o': '',
+                            'lib/.kunitconfig': '', '.config': '', 'vmlinux': '',
+                            'modules.order': ''})
+        self.assertEqual(source_files(self.base()),
+                         sorted([*(set(KERNEL) - {'.gitignore'}), 'lib/.kunitconfig',
+                                 'tools/testing/kunit/kunit.py']))
 
     def test_tree_inside_another_repository(self) -> None:
         subprocess.run(['git', 'init', '-q', self.scratch], check=True)

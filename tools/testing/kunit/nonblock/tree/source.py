@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +80,6 @@ def from_kdir(text: str, build: Path) -> Base:
     if not (path / KUNIT).is_file():
         raise Failure(EXIT_USAGE, f'KDIR={text}: has no {KUNIT}, which builds the kernels and runs '
                       'them. Is it whole?')
-    # What kbuild goes by, too
-    if git_files(path) is None and any((path / name).exists()
-                                       for name in ('.config', 'include/config')):
-        raise Failure(EXIT_USAGE, f'KDIR={text}: something was built there, and there is no git to '
-                      'tell what is source. Give a tree that is clean ("make mrproper"), or git.')
     label = re.sub(r'[^A-Za-z0-9._-]', '_', path.name)
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     return Base(f'kdir-{label}-{digest}', path, str(path), release)
@@ -95,19 +91,37 @@ GIT = ('git', '-c', 'core.fsmonitor=false', '-c', 'core.untrackedCache=false',
        '-c', 'core.excludesFile=/dev/null', '-c', 'safe.directory=*')
 
 
-def git_files(path: Path) -> Optional[list[str]]:
-    """What git calls the source: tracked files, and those it would add. None without git."""
-    if not (path / '.git').exists():
-        return None             # not to find a repository further up
+# Debian's linux-source has a .gitignore that hides everything at the top, and no longer makes
+# the usual exceptions from ".*". There, what a build leaves at the top is told by name.
+UNHIDE = ('!/*', '!.gitignore', '!.kunitconfig', '/.*', '/linux', '/vmlinux*', '/vmlinuz',
+          '/System.map', '/Module.symvers', '/modules.*', '/compile_commands.json',
+          '*.o', '*.a', '*.ko', '*~')
+
+
+def _git(path: Path, *arguments: str) -> Optional[list[str]]:
     env = {**{k: v for k, v in os.environ.items() if not k.startswith('GIT_')},
            'GIT_OPTIONAL_LOCKS': '0'}
-    result = capture([*GIT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
-                     path, env)
+    result = capture([*GIT, *arguments], path, env)
     return result.stdout.split('\0')[:-1] if result.returncode == 0 else None
 
 
+def git_files(path: Path) -> Optional[list[str]]:
+    """What git calls the source: tracked files, and those it would add. None without git."""
+    listed = ('ls-files', '-z', '--cached', '--others', '--exclude-standard')
+    if (path / '.git').exists():
+        return _git(path, *listed)
+    # What kbuild goes by, too: something was configured, or built.
+    if not any((path / name).exists() for name in ('.config', 'include/config')):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        capture(['git', 'init', '-q', '--template=', scratch])
+        work = (f'--git-dir={scratch}/.git', f'--work-tree={path}')
+        hidden = _git(path, *work, 'check-ignore', '-q', 'Makefile') is not None
+        return _git(path, *work, *listed, *(f'--exclude={one}' for one in UNHIDE if hidden))
+
+
 def source_files(base: Base) -> list[str]:
-    """All files of the source. Without git, it is one that nothing was built in."""
+    """All files of the source, without what a build has left there."""
     found = git_files(base.path)
     if found is None:
         found = [os.path.relpath(os.path.join(folder, name), base.path)
