@@ -245,6 +245,10 @@ class OutputTest(unittest.TestCase):
             with self.subTest(shown=shown):
                 self.assertTrue(is_as_shown(shown, self.PRINTED))
 
+    def test_a_sentence_may_end_before_dots(self) -> None:
+        self.assertTrue(is_as_shown(['...', 'Try for it. ...', '...', 'end'],
+                                    ['x', 'Try for it. Or not.', 'y', 'end']))
+
     def test_not_as_shown(self) -> None:
         for shown in (['two'], ['one 1', 'three', '...'], ['...', 'five', '...'],
                       ['...', 'four', 'one 1'], ['one 1'],
