@@ -136,6 +136,14 @@ class UnitTestsTest(ScratchTest):
         for said in ('noise', 'No module named \'no\'', 'OK (skipped=1)'):
             self.assertIn(said, output.getvalue())
 
+    def test_options_are_not_for_the_tests(self) -> None:
+        write(self.scratch / 'scratch', {'__init__.py': '', 'x_test.py': (
+            'import os, unittest\n\n\nclass XTest(unittest.TestCase):\n'
+            '    def test_x(self):\n        self.assertNotIn("JSON", os.environ)\n')})
+        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
+                mock.patch.dict(os.environ, JSON='results.json'):
+            self.assertEqual(0, unit_tests.run_module('scratch.x_test')[0])
+
     def test_interrupted(self) -> None:
         """It waits neither for those that run nor for those that do not yet."""
         text = ('import time, unittest\nclass A(unittest.TestCase):\n'

@@ -20,8 +20,9 @@ def modules() -> list[str]:
 
 
 def run_module(name: str) -> tuple[int, str]:
-    """Its exit status, and what it said."""
-    result = capture([sys.executable, '-m', 'unittest', '--buffer', name], PACKAGE.parent)
+    """Its exit status, and what it said. Options of ours are not for what it runs."""
+    result = capture([sys.executable, '-m', 'unittest', '--buffer', name], PACKAGE.parent,
+                     kunit_run.environment())
     return result.returncode, (result.stdout + result.stderr).strip()
 
 
