@@ -118,9 +118,11 @@ class TreeTest(ScratchTest):
 
     def test_the_probe_where_it_can_be(self) -> None:
         um, kvm = Config('um', 'um'), Config('arm64', 'arm64', {'KVM': 'y'})
-        before, later = {PROBE}, {PROBE, 'KUNIT_MMU_NOTIFIER_TEST'}
-        self.assertEqual([for_config(config, symbols) for config in (um, kvm)
-                          for symbols in (before, later)], [set(), later, before, later])
+        off = Config('um, off', 'um', {'KUNIT_MMU_NOTIFIER': 'n'})
+        before, later = {PROBE}, {PROBE, 'KUNIT_MMU_NOTIFIER'}
+        self.assertEqual([for_config(config, symbols) for config in (um, kvm, off)
+                          for symbols in (before, later)],
+                         [set(), later, before, later, set(), later - {PROBE}])
 
     def test_checkpatch(self) -> None:
         """What is waived is said; all else is a finding, an error of its own as well."""

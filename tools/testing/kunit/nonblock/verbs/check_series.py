@@ -79,8 +79,10 @@ PROBE = 'MMU_NOTIFIER_NONBLOCK_PROBE'
 
 
 def for_config(config: Config, symbols: set[str]) -> set[str]:
-    """Without the probe where nothing selects MMU_NOTIFIER: ahead of the tests only KVM does."""
-    there = 'KVM' in config.options or 'KUNIT_MMU_NOTIFIER_TEST' in symbols
+    """Without the probe where nothing selects MMU_NOTIFIER, as in mainline only KVM does."""
+    there = 'KVM' in config.options or any(
+        name in symbols and config.options.get(name) != 'n'
+        for name in ('KUNIT_MMU_NOTIFIER', 'TEST_MMU_NOTIFIER'))
     return symbols if there else symbols - {PROBE}
 
 
