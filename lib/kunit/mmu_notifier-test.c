@@ -148,13 +148,19 @@ static unsigned long map_for_interval(struct kunit *test)
 	return start;
 }
 
-static unsigned long map_for_range(struct kunit *test, const struct mmu_notifier_ops *ops)
+static void register_range(struct kunit *test, const struct mmu_notifier_ops *ops)
 {
 	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
-	unsigned long start = map(test);
 
 	KUNIT_ASSERT_NOT_NULL(test, range);
 	kunit_mmu_notifier_register(test, range, ops);
+}
+
+static unsigned long map_for_range(struct kunit *test, const struct mmu_notifier_ops *ops)
+{
+	unsigned long start = map(test);
+
+	register_range(test, ops);
 	return start;
 }
 
@@ -1071,11 +1077,9 @@ KUNIT_ARRAY_PARAM(odd, odds, odd_describe);
 /* The core counts only where interval notifiers are. */
 static unsigned long map_for_both(struct kunit *test, const struct mmu_notifier_ops *ops)
 {
-	struct mmu_notifier *range = kunit_kzalloc(test, sizeof(*range), GFP_KERNEL);
 	unsigned long start = map_for_interval(test);
 
-	KUNIT_ASSERT_NOT_NULL(test, range);
-	kunit_mmu_notifier_register(test, range, ops);
+	register_range(test, ops);
 	return start;
 }
 
@@ -1095,6 +1099,7 @@ static void odd_state_is_mended(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
 }
 
+/* One end too many is made up for at the end of the address space. */
 static void mended_where_nothing_is(struct kunit *test)
 {
 	static const struct mmu_notifier_ops ops = { .invalidate_range_start = ends_early };
