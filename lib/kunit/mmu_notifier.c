@@ -141,6 +141,7 @@ enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS, PASS_MAS
 /**
  * struct kunit_mmu_notifier_holder - another task, which holds a lock
  * @resource: by which the test finds it
+ * @test: the test context
  * @tester: the task of the test
  * @task: the other one
  * @lock: takes the lock
@@ -150,9 +151,11 @@ enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS, PASS_MAS
  * @pass: in which @tester calls notifiers, and in the upper bits a count, so that no two
  *	are the same
  * @waited_for: @tester slept in one that may not block, so that the lock was released
+ * @expired: it was released because nobody else did it in time
  */
 struct kunit_mmu_notifier_holder {
 	struct kunit_resource resource;
+	struct kunit *test;
 	struct task_struct *tester;
 	struct task_struct *task;
 	void (*lock)(void *data);
@@ -161,7 +164,11 @@ struct kunit_mmu_notifier_holder {
 	struct completion held;
 	unsigned int pass;
 	bool waited_for;
+	bool expired;
 };
+
+/* How long a lock is held, in jiffies: who waits for it outside of a pass would not end. */
+#define KUNIT_MMU_NOTIFIER_HOLD		(5 * HZ)
 
 #define KUNIT_MMU_NOTIFIER_HOLDER "mmu_notifier_holder"
 
@@ -208,12 +215,15 @@ static int kunit_mmu_notifier_hold_until_stopped(void *data)
 {
 	struct kunit_mmu_notifier_holder *holder = data;
 	enum kunit_mmu_notifier_in pass = NO_PASS;
+	unsigned long end;
 
 	holder->lock(holder->data);
+	end = jiffies + KUNIT_MMU_NOTIFIER_HOLD;
 	complete(&holder->held);
-	while (!kthread_should_stop() && pass == NO_PASS) {
+	while (!kthread_should_stop() && pass == NO_PASS && !holder->expired) {
 		schedule_timeout_idle(1);
 		pass = kunit_mmu_notifier_tester_sleeps_in(holder);
+		holder->expired = time_after(jiffies, end);
 	}
 	WRITE_ONCE(holder->waited_for, pass == NONBLOCKING_PASS);
 	holder->unlock(holder->data);
@@ -223,15 +233,17 @@ static int kunit_mmu_notifier_hold_until_stopped(void *data)
 	return 0;
 }
 
-static void kunit_mmu_notifier_stop(struct kunit_mmu_notifier_holder *holder)
-{
-	kthread_stop(holder->task);
-	put_task_struct(holder->tester);
-}
-
 static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
 {
-	kunit_mmu_notifier_stop(resource->data);
+	struct kunit_mmu_notifier_holder *holder = resource->data;
+
+	if (!IS_ERR_OR_NULL(holder->task))
+		kthread_stop(holder->task);
+	put_task_struct(holder->tester);
+	if (holder->expired)
+		KUNIT_FAIL(holder->test,
+			   "the lock was held for %d s, and has been free since: kunit_mmu_notifier_release() it before you wait for it",
+			   KUNIT_MMU_NOTIFIER_HOLD / HZ);
 }
 
 /**
@@ -244,7 +256,8 @@ static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
  * The lock is held on return, and until kunit_mmu_notifier_release() or the end of
  * the test. Should a callback sleep in the meantime, for the lock or for anything
  * else, then the lock is released, so that the test does not hang. It fails if that
- * callback may not block. One lock at a time.
+ * callback may not block. After 5 seconds the lock is released as well, and the test
+ * fails. One lock at a time.
  *
  * Context: The task that runs @test, where it may sleep.
  */
@@ -252,29 +265,26 @@ void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
 			     void (*unlock)(void *data), void *data)
 {
 	struct kunit_mmu_notifier_holder *holder;
-	int ret;
 
-	KUNIT_ASSERT_NULL_MSG(test, kunit_mmu_notifier_find_holder(test),
-			      "a lock is held already: kunit_mmu_notifier_release() it first");
 	holder = kunit_kzalloc(test, sizeof(*holder), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, holder);
+	holder->test = test;
+	holder->tester = current;
 	holder->lock = lock;
 	holder->unlock = unlock;
 	holder->data = data;
 	init_completion(&holder->held);
+	KUNIT_ASSERT_EQ_MSG(test, 0,
+			    kunit_add_named_resource(test, NULL, kunit_mmu_notifier_stop_holder,
+						     &holder->resource,
+						     KUNIT_MMU_NOTIFIER_HOLDER, holder),
+			    "a lock is held already: kunit_mmu_notifier_release() it first");
 
 	/* It may die in a pass. */
-	holder->tester = get_task_struct(current);
+	get_task_struct(holder->tester);
 	holder->task = kthread_run(kunit_mmu_notifier_hold_until_stopped, holder, "kunit_holder");
-	if (IS_ERR(holder->task))
-		put_task_struct(holder->tester);
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(holder->task), "kthread_run: %pe", holder->task);
 	wait_for_completion(&holder->held);
-	ret = kunit_add_named_resource(test, NULL, kunit_mmu_notifier_stop_holder,
-				       &holder->resource, KUNIT_MMU_NOTIFIER_HOLDER, holder);
-	if (ret)
-		kunit_mmu_notifier_stop(holder);
-	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "a lock is held already, by another task of this test");
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_hold);
 
