@@ -216,7 +216,7 @@ do {									\
  * @test: the test context
  * @kinds: every &enum kunit_report_kind that must be reported, or'ed together;
  *	   no other may be
- * @map: name of a lock that must be held at each report, and for
+ * @map: name of a lock that must be held at each of the first reports, and for
  *	 KUNIT_REPORT_RECURSION be the one that is acquired again; or NULL
  * @at: where @map must have been acquired (the ip that was given to
  *	lock_acquire()), or NULL for anywhere

@@ -1332,12 +1332,12 @@ static void jump_after_report(struct kunit *other)
 }
 
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
-static int current_non_block_count(void)
+static int non_block_count_of(const struct task_struct *task)
 {
-	return current->non_block_count;
+	return task->non_block_count;
 }
 #else
-static int current_non_block_count(void)
+static int non_block_count_of(const struct task_struct *task)
 {
 	return 0;
 }
@@ -1353,7 +1353,7 @@ static int non_block_count;
 static void jump_out_of_non_block(struct kunit *other)
 {
 	return_from_non_block(other);
-	non_block_count = current_non_block_count();
+	non_block_count = non_block_count_of(current);
 }
 
 /* Or all that follows would be reported. */
@@ -1511,6 +1511,23 @@ static void dead_task_has_no_expectation(struct kunit *test)
 	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_RECURSION, "lock_a", NULL, recursion());
 }
 
+static struct task_struct *aborted;
+
+static void assert_in_non_block(struct kunit *other)
+{
+	aborted = get_task_struct(current);
+	KUNIT_EXPECT_NO_REPORT(other, non_block_start();
+			       kunit_try_catch_throw(&other->try_catch));
+}
+
+/* The task still has to end, and that may block. */
+static void abort_ends_non_block(struct kunit *test)
+{
+	run_other_test(test, assert_in_non_block);
+	KUNIT_EXPECT_EQ(test, non_block_count_of(aborted), 0);
+	put_task_struct(aborted);
+}
+
 static void expect_as_nobody(struct kunit *other)
 {
 	current->kunit_test = NULL;
@@ -1608,6 +1625,7 @@ static void lockdep_off_in_scope_is_described(struct kunit *test)
 	const unsigned int depth = current->lockdep_depth;
 	const u64 chain_key = current->curr_chain_key;
 	struct kunit_report_scope *scope;
+	struct kunit_report_info info;
 	const char *message;
 
 	skip_unless_alone(test);
@@ -1615,13 +1633,16 @@ static void lockdep_off_in_scope_is_described(struct kunit *test)
 	scope = kunit_report_scope_begin(test);
 	spin_acquire(&lock_a.dep_map, 0, 0, _THIS_IP_);
 	debug_locks = 0;
-	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	might_sleep_in_atomic();
+	message = kunit_report_scope_end(scope, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL);
+	kunit_report_scope_info(scope, "lock_a", &info);
 	/* Its record of what the task holds is from before it went off. */
 	current->lockdep_depth = depth;
 	current->curr_chain_key = chain_key;
 	debug_locks = 1;
 	KUNIT_EXPECT_STREQ(test, message ?: "",
 			   "lockdep is off: an odd report, or another task's; ");
+	KUNIT_EXPECT_NULL(test, info.map_at);
 }
 
 /* A report that nobody claims is made as ever. */
@@ -1754,6 +1775,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(report_is_claimed_while_lockdep_learns),
 	KUNIT_CASE(abort_leaves_scope),
 	KUNIT_CASE(abort_leaves_all_scopes),
+	KUNIT_CASE(abort_ends_non_block),
 	KUNIT_CASE(dead_task_has_no_expectation),
 	KUNIT_CASE(task_of_no_test_is_refused),
 	KUNIT_CASE(scope_after_report_is_refused),

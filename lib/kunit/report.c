@@ -170,7 +170,8 @@ static void kunit_report_add(struct kunit_report_scope *scope, enum kunit_report
 	report->kind = kind;
 	strscpy(report->lock, lock ?: "");
 	report->ip = ip;
-	report->nr_held = min(current->lockdep_depth, KUNIT_REPORT_HELD);
+	/* Once lockdep is off, its record of what is held is an old one. */
+	report->nr_held = debug_locks ? min(current->lockdep_depth, KUNIT_REPORT_HELD) : 0;
 	held = &current->held_locks[current->lockdep_depth - report->nr_held];
 	for (i = 0; i < report->nr_held; i++, held++) {
 		strscpy(report->held[i].name, held->instance->name);
@@ -416,7 +417,7 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 				       struct seq_buf *s)
 {
 	int locks = current->lockdep_depth - scope->lockdep_depth;
-	int *non_block = kunit_report_non_block_count();
+	int non_block = *kunit_report_non_block_count();
 
 	if (!debug_locks)
 		seq_buf_puts(s, "lockdep is off: an odd report, or another task's; ");
@@ -426,11 +427,9 @@ static void kunit_report_check_balance(struct kunit_report_scope *scope,
 	else if (current->curr_chain_key != scope->chain_key)
 		seq_buf_puts(s, "holds other locks than before; ");
 
-	if (*non_block != scope->non_block_count)
+	if (non_block != scope->non_block_count)
 		seq_buf_printf(s, "non_block_count is %d, was %d; ",
-			       *non_block, scope->non_block_count);
-	/* Or all that follows would be reported. */
-	*non_block = scope->non_block_count;
+			       non_block, scope->non_block_count);
 }
 
 /* To lockdep, locks that were taken within and not released are free: it stays on. */
@@ -445,6 +444,8 @@ static void kunit_report_leave(struct kunit_report_scope *scope)
 		lock_release(top->instance, _THIS_IP_);
 	}
 	lock_map_release(&scope->map);
+	/* Or all that follows would be reported. */
+	*kunit_report_non_block_count() = scope->non_block_count;
 	scope->ended = true;
 	kunit_report_watch(scope->outer);
 }
@@ -493,7 +494,6 @@ void kunit_report_scope_left(struct kunit_report_scope **scope)
 	if ((*scope)->ended)
 		return;
 
-	*kunit_report_non_block_count() = (*scope)->non_block_count;
 	kunit_report_leave(*scope);
 	KUNIT_FAIL((*scope)->test, "a jump out of an expectation: what was reported is not known");
 }
