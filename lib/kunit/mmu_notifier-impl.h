@@ -14,6 +14,7 @@ struct mmu_notifier;
 
 void kunit_mmu_notifier_unregister_now(struct kunit *test, struct mmu_notifier *subscription);
 bool kunit_mmu_notifier_was_waited_for(struct kunit *test);
+bool kunit_mmu_notifier_was_released(struct kunit *test);
 struct kunit_report_scope *kunit_mmu_notifier_guard_begin(struct kunit *test);
 void kunit_mmu_notifier_guard_end(struct kunit *test, struct kunit_report_scope *scope);
 

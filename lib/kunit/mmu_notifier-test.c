@@ -209,6 +209,8 @@ static void held_lock_is_held(struct kunit *test)
 /* Who may block waits, and gets the lock in the end. */
 static void blockable_pass_gets_held_lock(struct kunit *test)
 {
+	static const char is_free[] =
+		"the lock of kunit_mmu_notifier_hold() is free: a callback slept, or it was held for too long. kunit_mmu_notifier_release() it, and hold it anew.";
 	unsigned long start = map_for_interval(test);
 
 	kunit_mmu_notifier_hold(test, lock_fake_mutex, unlock_fake_mutex, NULL);
@@ -216,6 +218,11 @@ static void blockable_pass_gets_held_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_calls, 1);
 	/* It did as it may, and is not to blame for it now. */
 	KUNIT_EXPECT_STREQ(test, kunit_mmu_notifier_check_clean(test, start, PAGE_SIZE) ?: "", "");
+	/* That it minds the lock, or does not, nothing shows any more. */
+	KUNIT_EXPECT_STREQ(test, kunit_mmu_notifier_check_backs_off(test, start, PAGE_SIZE) ?: "",
+			   is_free);
+	KUNIT_EXPECT_STREQ(test, kunit_mmu_notifier_check_ignores(test, start, PAGE_SIZE) ?: "",
+			   is_free);
 	kunit_mmu_notifier_release(test);
 }
 
@@ -407,7 +414,7 @@ static const struct wrong wrongs[] = {
 		.check = kunit_mmu_notifier_check_clean,
 		.message = "takes_twice takes fake_spinlock at ",
 		.place = "takes_twice+",
-		.advice = ", and has it already. Take it once.",
+		.advice = ", and has it, or one of its class, already. Take it once.",
 	}, {
 		.name = "takes_lock_of_irq",
 		.ops = { .invalidate_range_start = takes_lock_of_irq },
@@ -684,11 +691,14 @@ static void second_hold_leaves_no_lock(struct kunit *test)
 	other_test_end(test, other);
 }
 
+static bool released;
+
 static void wait_for_own_lock(struct kunit *other)
 {
 	hold_semaphore(other);
 	down(&fake_semaphore);
 	up(&fake_semaphore);
+	released = kunit_mmu_notifier_check_ignores(other, 0, PAGE_SIZE);
 	kunit_mmu_notifier_release(other);
 }
 
@@ -698,6 +708,7 @@ static void wait_outside_pass_ends(struct kunit *test)
 	struct other_test *other = other_test_begin(test);
 
 	other_test_run(test, other, wait_for_own_lock);
+	KUNIT_EXPECT_TRUE(test, released);
 	KUNIT_EXPECT_EQ(test, other->test.status, KUNIT_FAILURE);
 	other_test_end(test, other);
 }
@@ -710,6 +721,18 @@ static void hold_twice(struct kunit *other)
 {
 	hold_semaphore(other);
 	hold_semaphore(other);
+	went_on = true;
+}
+
+static void lock_for_long(void *unused)
+{
+	schedule_timeout_uninterruptible(11 * HZ);
+	down(&fake_semaphore);
+}
+
+static void hold_what_is_held(struct kunit *other)
+{
+	kunit_mmu_notifier_hold(other, lock_for_long, unlock_fake_semaphore, NULL);
 	went_on = true;
 }
 
@@ -740,6 +763,7 @@ static const struct wrong_use {
 	void (*code)(struct kunit *other);
 } wrong_uses[] = {
 	{ "hold_twice", hold_twice },
+	{ "hold_what_is_held", hold_what_is_held },
 	{ "map_too_much", map_too_much },
 	{ "register_without_mm", register_without_mm },
 	{ "insert_without_mm", insert_without_mm },
@@ -898,6 +922,21 @@ static void listen_no_more(void *listener)
 	tracepoint_synchronize_unregister();
 }
 
+/* How often @message comes while @fixture fails the other test */
+static unsigned int found_in_log(struct kunit *test, const struct listener *message,
+				 const struct fixture *fixture, unsigned long start)
+{
+	struct listener *listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, listener);
+	*listener = *message;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, fixture, start), KUNIT_FAILURE);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+	return listener->found;
+}
+
 static void fixture_claims_report(struct kunit *test)
 {
 	const struct fixture *fixture = test->param_value;
@@ -910,16 +949,38 @@ static void fixture_claims_report(struct kunit *test)
 		.end =
 			", and reclaim may invalidate again. Allocate it before, outside of the callback, or with GFP_NOWAIT: also where the callback may block.",
 	};
-	struct listener *listener = kunit_kzalloc(test, sizeof(*listener), GFP_KERNEL);
 	unsigned long start = map_for_range(test, &allocates_nofs_ops);
 
-	KUNIT_ASSERT_NOT_NULL(test, listener);
-	*listener = fixture->may_block ? blockable : nonblock;
-	KUNIT_ASSERT_EQ(test, 0, register_trace_console(listen, listener));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, listen_no_more, listener));
-	KUNIT_EXPECT_EQ(test, call_as_other_test(test, fixture, start), KUNIT_FAILURE);
-	KUNIT_EXPECT_TRUE(test, debug_locks);
-	KUNIT_EXPECT_EQ(test, listener->found, 1);
+	KUNIT_EXPECT_EQ(test, found_in_log(test, fixture->may_block ? &blockable : &nonblock,
+					   fixture, start), 1);
+}
+
+static DEFINE_RAW_SPINLOCK(raw_lock);
+
+static int takes_mutex_in_spinlock(struct mmu_notifier *subscription,
+				   const struct mmu_notifier_range *range)
+{
+	raw_spin_lock(&raw_lock);
+	mutex_acquire(&fake_mutex.dep_map, 0, 0, _THIS_IP_);
+	mutex_release(&fake_mutex.dep_map, _THIS_IP_);
+	raw_spin_unlock(&raw_lock);
+	return 0;
+}
+
+/* It may wait for the mutex, and must not back off: a callback that holds a spinlock is wrong. */
+static void blockable_pass_gives_no_advice(struct kunit *test)
+{
+	static const struct mmu_notifier_ops ops = {
+		.invalidate_range_start = takes_mutex_in_spinlock,
+	};
+	static const struct fixture fixture = { .call = kunit_mmu_notifier_blockable_pass };
+	static const struct listener listener = {
+		.begin = "\nexpected nothing, got invalid wait context; ",
+		.end = "raw_lock",
+	};
+	unsigned long start = map_for_range(test, &ops);
+
+	KUNIT_EXPECT_EQ(test, found_in_log(test, &listener, &fixture, start), 1);
 }
 
 /* A lock stays another task's, whatever has run in between, and who waits for it gets it. */
@@ -1363,9 +1424,10 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(wait_for_held_lock_is_explained),
 	KUNIT_CASE(wait_for_held_mutex_ends),
 	KUNIT_CASE(second_hold_leaves_no_lock),
-	KUNIT_CASE(wait_outside_pass_ends),
+	KUNIT_CASE_SLOW(wait_outside_pass_ends),
 	KUNIT_CASE_PARAM(wrong_use_ends_test, wrong_use_gen_params),
 	KUNIT_CASE_PARAM(fixture_claims_report, fixture_gen_params),
+	KUNIT_CASE(blockable_pass_gives_no_advice),
 	KUNIT_CASE_PARAM(lock_is_held_after_fixture, fixture_gen_params),
 	KUNIT_CASE_PARAM(wait_in_fixture_ends, fixture_gen_params),
 	KUNIT_CASE_PARAM(fixture_works_with_lockdep_off, fixture_gen_params),

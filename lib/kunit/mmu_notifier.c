@@ -150,7 +150,7 @@ enum kunit_mmu_notifier_in { NO_PASS, NONBLOCKING_PASS, BLOCKABLE_PASS, PASS_MAS
  * @held: @lock has returned
  * @pass: in which @tester calls notifiers, and in the upper bits a count, so that no two
  *	are the same
- * @waited_for: @tester slept in one that may not block, so that the lock was released
+ * @slept_in: the pass in which @tester slept, so that the lock was released
  * @expired: it was released because nobody else did it in time
  */
 struct kunit_mmu_notifier_holder {
@@ -163,12 +163,12 @@ struct kunit_mmu_notifier_holder {
 	void *data;
 	struct completion held;
 	unsigned int pass;
-	bool waited_for;
+	enum kunit_mmu_notifier_in slept_in;
 	bool expired;
 };
 
 /* How long a lock is held, in jiffies: who waits for it outside of a pass would not end. */
-#define KUNIT_MMU_NOTIFIER_HOLD		(5 * HZ)
+#define KUNIT_MMU_NOTIFIER_HOLD		(10 * HZ)
 
 #define KUNIT_MMU_NOTIFIER_HOLDER "mmu_notifier_holder"
 
@@ -223,9 +223,9 @@ static int kunit_mmu_notifier_hold_until_stopped(void *data)
 	while (!kthread_should_stop() && pass == NO_PASS && !holder->expired) {
 		schedule_timeout_idle(1);
 		pass = kunit_mmu_notifier_tester_sleeps_in(holder);
-		holder->expired = time_after(jiffies, end);
+		WRITE_ONCE(holder->expired, time_after(jiffies, end));
 	}
-	WRITE_ONCE(holder->waited_for, pass == NONBLOCKING_PASS);
+	WRITE_ONCE(holder->slept_in, pass);
 	holder->unlock(holder->data);
 
 	while (!kthread_should_stop())
@@ -256,8 +256,8 @@ static void kunit_mmu_notifier_stop_holder(struct kunit_resource *resource)
  * The lock is held on return, and until kunit_mmu_notifier_release() or the end of
  * the test. Should a callback sleep in the meantime, for the lock or for anything
  * else, then the lock is released, so that the test does not hang. It fails if that
- * callback may not block. After 5 seconds the lock is released as well, and the test
- * fails. One lock at a time.
+ * callback may not block. After 10 seconds the lock is released as well, and the test
+ * fails; so it does if @lock takes as long. One lock at a time.
  *
  * Context: The task that runs @test, where it may sleep.
  */
@@ -284,7 +284,9 @@ void kunit_mmu_notifier_hold(struct kunit *test, void (*lock)(void *data),
 	get_task_struct(holder->tester);
 	holder->task = kthread_run(kunit_mmu_notifier_hold_until_stopped, holder, "kunit_holder");
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(holder->task), "kthread_run: %pe", holder->task);
-	wait_for_completion(&holder->held);
+	KUNIT_ASSERT_NE_MSG(test, 0, wait_for_completion_timeout(&holder->held,
+								 KUNIT_MMU_NOTIFIER_HOLD),
+			    "no lock for %d s: somebody has it already", KUNIT_MMU_NOTIFIER_HOLD / HZ);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_hold);
 
@@ -304,12 +306,20 @@ void kunit_mmu_notifier_release(struct kunit *test)
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_release);
 
-/* Was it released because the test slept in a pass? */
+/* Was it released because the test slept in a pass that may not block? */
 bool kunit_mmu_notifier_was_waited_for(struct kunit *test)
 {
 	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
 
-	return holder && READ_ONCE(holder->waited_for);
+	return holder && READ_ONCE(holder->slept_in) == NONBLOCKING_PASS;
+}
+
+/* Was it released although the test has not done so? */
+bool kunit_mmu_notifier_was_released(struct kunit *test)
+{
+	struct kunit_mmu_notifier_holder *holder = kunit_mmu_notifier_find_holder(test);
+
+	return holder && (READ_ONCE(holder->slept_in) || READ_ONCE(holder->expired));
 }
 
 /* Passes */

@@ -124,6 +124,9 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 	/* What interrupts have to do with it, takes more than a line. */
 	if (!reports->lock || reports->kinds & KUNIT_REPORT_USAGE)
 		return false;
+	/* In a callback that may block, a lock that does not sleep is held around it. */
+	if (reports->kinds & KUNIT_REPORT_WAIT_CONTEXT && !reports->map_at)
+		return false;
 
 	kunit_mmu_notifier_name(s, reports->map_at);
 	if (reports->kinds & KUNIT_REPORT_WAIT_CONTEXT) {
@@ -132,7 +135,7 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 		seq_buf_puts(s, "Try for it. If another task has it, ");
 		seq_buf_puts(s, "leave that to a work item, " BACK_OFF);
 	} else if (reports->kinds & KUNIT_REPORT_CIRCULAR) {
-		seq_buf_printf(s, " waits for %s at %pS, and elsewhere that waits for memory. ",
+		seq_buf_printf(s, " waits for %s at %pS, and elsewhere that waits for memory or for what is held here. ",
 			       reports->lock, reports->lock_at);
 		seq_buf_puts(s, NO_WAIT);
 	} else if (!strcmp(reports->lock, "mmu_notifier_invalidate_range_start")) {
@@ -146,7 +149,7 @@ static bool kunit_mmu_notifier_explain_lockdep(struct seq_buf *s,
 		seq_buf_puts(s, "Allocate it before, outside of the callback, or with ");
 		seq_buf_puts(s, "GFP_NOWAIT, and back off if there is none.");
 	} else {
-		seq_buf_printf(s, " takes %s at %pS, and has it already. Take it once.",
+		seq_buf_printf(s, " takes %s at %pS, and has it, or one of its class, already. Take it once.",
 			       reports->lock, reports->lock_at);
 	}
 	return true;
@@ -176,6 +179,17 @@ static bool kunit_mmu_notifier_explain_warning(struct seq_buf *s,
 		seq_buf_printf(s, "there was a WARN() at %pS. The log says why.",
 			       reports->lock_at);
 	}
+	return true;
+}
+
+/* Without the lock that a test holds, it would see what it wants to see, or blame a callback. */
+static bool kunit_mmu_notifier_explain_release(struct seq_buf *s, struct kunit *test)
+{
+	if (!kunit_mmu_notifier_was_released(test))
+		return false;
+
+	seq_buf_puts(s, "the lock of kunit_mmu_notifier_hold() is free: a callback slept, or it ");
+	seq_buf_puts(s, "was held for too long. kunit_mmu_notifier_release() it, and hold it anew.");
 	return true;
 }
 
@@ -297,10 +311,13 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_check_clean);
 const char *kunit_mmu_notifier_check_backs_off(struct kunit *test, unsigned long start,
 					       unsigned long length)
 {
-	struct kunit_mmu_notifier_seen *seen = kunit_mmu_notifier_watch(test, start, length,
-									false);
 	struct seq_buf s = kunit_mmu_notifier_begin_message(test);
+	struct kunit_mmu_notifier_seen *seen;
 
+	if (kunit_mmu_notifier_explain_release(&s, test))
+		return kunit_mmu_notifier_message(&s);
+
+	seen = kunit_mmu_notifier_watch(test, start, length, false);
 	if (!kunit_mmu_notifier_explain_block(&s, seen) && !seen->ret) {
 		seq_buf_puts(&s, "no callback backs off: it goes on without what it has to have, ");
 		seq_buf_puts(&s, "or is not called for this range. Return -EAGAIN from ");
@@ -321,10 +338,13 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_check_backs_off);
 const char *kunit_mmu_notifier_check_ignores(struct kunit *test, unsigned long start,
 					     unsigned long length)
 {
-	struct kunit_mmu_notifier_seen *seen = kunit_mmu_notifier_watch(test, start, length,
-									false);
 	struct seq_buf s = kunit_mmu_notifier_begin_message(test);
+	struct kunit_mmu_notifier_seen *seen;
 
+	if (kunit_mmu_notifier_explain_release(&s, test))
+		return kunit_mmu_notifier_message(&s);
+
+	seen = kunit_mmu_notifier_watch(test, start, length, false);
 	if (!kunit_mmu_notifier_explain_block(&s, seen) && seen->ret) {
 		kunit_mmu_notifier_name(&s, seen->callback);
 		seq_buf_puts(&s, " backs off from a range that it has no interest in, and keeps ");
