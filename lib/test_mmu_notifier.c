@@ -40,8 +40,6 @@
  * @back_offs: how often it backed off
  * @range: its subscription, if it is of a RANGE kind
  * @interval: likewise, of the others
- * @finish: what invalidate_start hands to invalidate_finish
- * @finish_blockable: for it, whether the invalidation may block
  */
 struct fake {
 	enum test_mmu_notifier_kind kind;
@@ -54,7 +52,9 @@ struct fake {
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
 #ifdef MMU_NOTIFIER_TWO_PASS
+	/** @finish: what invalidate_start hands to invalidate_finish */
 	struct mmu_interval_notifier_finish finish;
+	/** @finish_blockable: for it, whether the invalidation may block */
 	bool finish_blockable;
 #endif
 };

@@ -36,8 +36,6 @@ enum fake_pass { NONBLOCK, BLOCKABLE, PROBE, NR_PASSES };
  * @ends: calls of range_end or invalidate_finish
  * @range: its subscription, if it is for ranges
  * @interval: its subscription otherwise
- * @finish: what invalidate_start hands to invalidate_finish
- * @finish_pass: and in which pass that was
  */
 struct fake {
 	enum fake_kind kind;
@@ -51,7 +49,9 @@ struct fake {
 	struct mmu_notifier range;
 	struct mmu_interval_notifier interval;
 #ifdef MMU_NOTIFIER_TWO_PASS
+	/** @finish: what invalidate_start hands to invalidate_finish */
 	struct mmu_interval_notifier_finish finish;
+	/** @finish_pass: and in which pass that was */
 	enum fake_pass finish_pass;
 #endif
 };
