@@ -46,7 +46,7 @@ class Answer:
         self._series = False
 
     def take(self, report: Report, release: str) -> None:
-        self._series = self._series or bool(report.nonblock)
+        self._series = self._series or bool(report.nonblock or report.changed)
         if report.refused:
             self._warned.add(report.refused.line)
         judgement = judge(report, release)

@@ -10,8 +10,8 @@ from typing import Optional
 from . import texts
 from .finding import (CONTRACT, CORE, MAYBE, NO, REFUSAL, YES, Finding, Innocent, Judgement,
                       stands_in)
-from .report import Refused, Report
-from .symbols import NONBLOCK, REAPER, Lock, Symbol
+from .report import Changed, Refused, Report
+from .symbols import REAPER, Symbol
 
 ITREE, RETURNS, HAS_END, RELEASE, REGISTER, PUT, MM_GONE, OPEN, TWO_PASS, NOT_IN = (
     'itree', 'returns', 'has end', 'release', 'register', 'put', 'mm gone', 'open', 'two pass',
@@ -101,9 +101,9 @@ def which(report: Report, release: str) -> list[str]:
 
 def judge_warning(report: Report, release: str = '') -> Judgement:
     path = report.file.rpartition(':')[0]
-    if report.returned:
-        return judge_returned(report)
-    if not path.endswith(('mm/mmu_notifier.c', 'mm/mmu_notifier_nonblock.c')):
+    if report.changed:
+        return judge_changed(report, report.changed)
+    if not path.endswith('mm/mmu_notifier.c'):
         return Innocent(report, f'A check of {path}.' + stands_in(report))
     if report.file.endswith(':0') and not any(WARNED.fullmatch(frame.symbol.base)
                                               for frame in report.frames):
@@ -219,19 +219,7 @@ def judge_check(report: Report, check: str) -> Finding:
                    role='caller' if path else 'callback')
 
 
-def judge_returned(report: Report) -> Finding:
-    assert report.returned is not None
-    callback, deltas = report.returned
-    names = ('locks', 'preempt_count', 'irqs_disabled', 'non_block')
-    wrong = [f'{name} {delta:+d}' for name, delta in zip(names, deltas) if delta]
-    kept: list[Lock] = []
-    for number, lock in enumerate(report.held):
-        if lock.name == NONBLOCK:
-            kept = report.held[number + 1:]
-    did = 'its return, with ' + ', '.join(wrong)
-    if kept:
-        did += '; it still holds ' + ', '.join(f'"{lock.name}", taken at {lock.where}'
-                                               for lock in kept)
-    return Finding(report, CONTRACT, callback, NO, texts.KEEP_NOTHING, did,
-                   [lock.at for lock in kept if lock.at], texts.KEEPING,
-                   ('returned', str(callback), *wrong))
+def judge_changed(report: Report, changed: Changed) -> Finding:
+    return Finding(report, CONTRACT, changed.symbol, NO, texts.KEEP_NOTHING,
+                   f'its return, with {changed.what} changed', [], texts.KEEPING,
+                   ('changed', str(changed.symbol), changed.what))

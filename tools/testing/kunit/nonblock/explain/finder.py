@@ -11,7 +11,8 @@ from .contract import FUNCTIONS
 from .kinds import (CIRCULAR, HEADLESS, HUNG, LOCKDEP, LOCKUP, OTHER, RECURSION, SLEEP,
                     STACK, TASK, TRACE, UNREAPED, WAIT, WARN, find_kind)
 from .reader import Line
-from .report import (CALL_TRACE, CONTEXT, PATIENCE, TRYING, Refused, Report, find_task)
+from .report import (CALL_TRACE, CONTEXT, PATIENCE, TRYING, Changed, Refused, Report,
+                     find_changed, find_task)
 from .symbols import AT_SYMBOL, NONBLOCK, POINTER, find_frames, find_link, find_lock, to_symbol
 
 REFUSED = re.compile(r'callback failed with (-?\d+) in (non-)?blockable context')
@@ -55,6 +56,7 @@ class Finder:
         self._open: dict[str, list[Report]] = {}    # by caller: several if they are mixed
         self._waiting: dict[str, list[Report]] = {}     # likewise: those that may go on
         self._refused: dict[str, tuple[Refused, int]] = {}  # with the WARNs that it had
+        self._changed: dict[str, Changed] = {}
         self._done: list[Report] = []
 
     def busy(self) -> bool:
@@ -92,6 +94,9 @@ class Finder:
                 self._refused[caller] = refused, 0
                 log.refused.append(refused)
                 log.is_kernels = True
+        elif (changed := find_changed(text, line.number)) and not (
+                current and current[-1].kind == WARN and not current[-1].frames):
+            self._changed[caller] = changed     # of the WARN that follows
         elif (found := self._headline(line)) and not self._absorbed(found, current):
             self._begin(found, caller)
         elif found:
@@ -130,6 +135,9 @@ class Finder:
             report.task = f'{groups["comm"].strip()}/{groups["pid"]}'
         if kind.name == WARN:
             report.symbol = to_symbol(match)
+            changed = self._changed.pop(line.caller, None)
+            if changed and line.number - changed.line <= PATIENCE:
+                report.changed = changed
             refused, warns = self._refused.get(line.caller, (None, 0))
             if refused and line.number - refused.line <= 4 * PATIENCE and \
                     report.file.rpartition(':')[0].endswith('mm/mmu_notifier.c'):

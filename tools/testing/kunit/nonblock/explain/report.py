@@ -25,8 +25,8 @@ CONTEXT = re.compile(r'in_atomic\(\): \d+, .*?(?:non_block: (\d+), )?pid: (\d+),
 RUNNING = re.compile(r'CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.{1,40}?) '
                      r'(?:Kdump: loaded )?(?:Not tainted|Tainted:)')
 CALL_TRACE = re.compile(r'Call [Tt]race:|^Backtrace:')
-RETURNED = re.compile(r'\S+ returned with locks ([+-]\d+), preempt_count ([+-]\d+), '
-                      r'irqs_disabled ([+-]\d+), non_block ([+-]\d+)')
+CHANGED = re.compile(r' changed (held locks|irqs_disabled\(\)|preempt_count\(\)|'
+                     r'pagefault_disabled\(\)|non_block_count|the memalloc scope)$')
 # What lockdep says between its parts
 BETWEEN = re.compile(r'which lock already|the existing dependency|Chain exists of|Possible unsafe|'
                      r'-->|CPU0|^----|lock\(|\*\*\* DEADLOCK|missing lock nesting|={20}|-{20}|'
@@ -43,6 +43,14 @@ class Refused:
     symbol: Symbol
     error: int
     blockable: bool
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What the core says that a callback has left otherwise than it was."""
+    line: int
+    symbol: Symbol
+    what: str
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ class Report:
     non_block: Optional[int] = None
     pointer: Optional[Symbol] = None    # where the CPU was
     back: Optional[Symbol] = None       # where it would have returned to
-    returned: Optional[tuple[Symbol, list[int]]] = None
     refused: Optional[Refused] = None   # the core's line before it
+    changed: Optional[Changed] = None   # likewise, or behind it
     warns: int = 0                      # how many WARNs there were after that line, this included
     back_offs: list[Refused] = field(default_factory=list)  # so far in the log
     frames: list[Frame] = field(default_factory=list)       # innermost first
@@ -173,9 +181,8 @@ class Report:
         return True
 
     def _word(self, text: str) -> bool:
-        if match := RETURNED.search(text):
-            self.returned = (to_symbol(AT_SYMBOL.search(text)) or Symbol('?'),
-                             [int(match[number]) for number in range(1, 5)])
+        if self.kind == WARN and (found := find_changed(text, self.line)):
+            self.changed = found
         elif match := CONTEXT.search(text):
             self.non_block = int(match[1]) if match[1] else None
             self.task = f'{match[3]}/{match[2]}'
@@ -218,6 +225,12 @@ class Report:
             self.cut = f'{why} before its call trace'
         elif self.frames and not self.has_end():
             self.cut = f'{why} in its call trace'
+
+
+def find_changed(text: str, line: int) -> Optional[Changed]:
+    match = CHANGED.search(text)
+    symbol = to_symbol(AT_SYMBOL.search(text[:match.start()])) if match else None
+    return Changed(line, symbol, match[1]) if match and symbol else None
 
 
 def find_task(text: str) -> str:

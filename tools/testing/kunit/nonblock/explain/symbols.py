@@ -89,7 +89,8 @@ ARM = re.compile(rf'(?:^|[\s(])(?P<callee>[A-Za-z_]\w{{0,200}})(?:\+0x\w+/0x\w+)
                  rf'(?: \[(?P<callee_module>\w+)\])?\)? from (?:\[<[0-9a-f]+>\] \()?{SYMBOL}')
 NO_FRAME = re.compile(r', at: | at: |callback failed with|\bRIP: |\b(?:pc|lr|epc|ra) : |NIP \[|'
                       r'LR \[|last\s+(?:en|dis)abled at|\bPC is at|\bLR is at|key +at|WARNING: |'
-                      r'BUG: |returned with locks|Workqueue: |\bin [\w.]+\+0x')
+                      r'BUG: | changed (?:held|irqs|pre|page|non_|the )|Workqueue: |'
+                      r'\bin [\w.]+\+0x')
 # Where the CPU was, and where it would return to from there
 POINTER = re.compile(rf'(?:\bRIP: (?:[0-9a-f]+:)?|\bpc : (?:\[<[0-9a-f]+>\] )?|\bepc : |'
                      rf'\bNIP \[[0-9a-f]+\] |\bPC is at |\bKrnl PSW : .*\(|'

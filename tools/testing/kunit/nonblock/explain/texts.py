@@ -74,8 +74,8 @@ LOCK_CIRCLE = ('Locks are taken in one order. A callback takes its locks within 
                'whatever its caller holds.')
 NO_HANG = ('A callback that invalidates has to come to its end without waiting for memory, or for '
            'who waits for an invalidation: nothing can be unmapped meanwhile.')
-KEEP_NOTHING = ('A callback returns with the locks, the preemption count and the interrupt state '
-                'that it was called with: its caller would run on under what is left.')
+KEEP_NOTHING = ('A callback leaves the locks, the preemption count, the interrupt state and so on '
+                'as they were: its caller would run on under what is left.')
 INVALIDATION_ENDS = 'Each invalidation that begins comes to an end.'
 BACK_OFF_ONLY_NONBLOCKING = ('A callback may back off only if '
                              '!mmu_notifier_range_blockable(range).')

@@ -78,10 +78,19 @@ class CallTest(ExplainTest):
             'callback driver_invalidate(), in module driver')
 
     def test_return_with_a_lock(self) -> None:
+        found = ('callback fake_range_start()', 'its return, with held locks changed',
+                 'Release on each way out')
+        log = recorded('changed')
+        self.assert_explained(log, *found)
+        # Where a WARN() is a trap, the message comes first.
+        begin, warning, message, rest = log.split('\n', 3)
+        self.assertIn('changed held locks', message)
+        trap = '\n'.join((begin, message, warning, rest))
+        self.assert_explained(trap, *found)
         self.assert_explained(
-            recorded('returned'), 'callback fake_range_start()', 'its return, with locks +1; it '
-            'still holds "kept_srcu", taken at keep_srcu_read_lock+0x72/0x90',
-            'Release on each way out')
+            (trap * 2).replace('fake_range_start+0x0/0x60 changed held locks',
+                               'other_end+0x0/0x60 [driver] changed the memalloc scope', 1),
+            'callback other_end(), in module driver', 'with the memalloc scope changed', *found)
 
     def test_refusal_of_a_blockable_call(self) -> None:
         self.assert_explained(

@@ -117,7 +117,7 @@ class CutTest(ExplainTest):
         self.cuts('sleep', 'BUG: scheduling', 'kthread+')
         self.cuts('mutex-6.12', 'BUG: sleeping', 'kthread+')
         self.cuts('circular', 'WARNING: possible', 'kthread+')
-        self.cuts('returned', 'WARNING: ', 'kthread+')
+        self.cuts('changed', 'WARNING: ', 'kthread+')
 
     def test_before_the_headline(self) -> None:
         self.explain('[    1.000000] ================================\n')
