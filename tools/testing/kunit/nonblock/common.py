@@ -52,8 +52,21 @@ def as_failure(error: Failure | OSError) -> Failure:
     if isinstance(error, Failure):
         return error
     way_out = {errno.ENOSPC: ' Free some space and run it again; it goes on from here.',
-               errno.EACCES: ' Who owns it?'}.get(error.errno or 0, '')
+               errno.EACCES: ' Who owns it?',
+               errno.EROFS: ' Clone it to where you may write.'}.get(error.errno or 0, '')
     return Failure(EXIT_MACHINE, f'{error.filename or "writing"}: {error.strerror}.{way_out}')
+
+
+def user_path(name: str, text: str) -> Path:
+    """The path that this option gives, links followed, whether anything is there or not."""
+    try:
+        path = Path(text).expanduser().resolve()
+        path.exists()
+        return path
+    except OSError as error:
+        raise Failure(EXIT_USAGE, f'{name}={text}: {error.strerror}') from None
+    except (RuntimeError, ValueError) as error:
+        raise Failure(EXIT_USAGE, f'{name}={text}: {error}') from None
 
 
 def say(text: str) -> None:
@@ -134,7 +147,7 @@ def lock(path: Path, what: str) -> Iterator[None]:
 
 def write_atomically(path: Path, text: str) -> None:
     # Two runs may write the same file of the cache.
-    temporary = path.with_name(f'{path.name}.{uuid.uuid4().hex}.new')
+    temporary = path.with_name(f'.{uuid.uuid4().hex}.new')
     try:
         temporary.write_text(text, encoding='utf-8')
         temporary.replace(path)

@@ -8,13 +8,14 @@ of an earlier run is taken for its verdict, however this one ends.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nonblock.common import EXIT_FAILED, EXIT_USAGE, Failure, write_atomically
+from nonblock.common import EXIT_FAILED, EXIT_USAGE, Failure, user_path, write_atomically
 from nonblock.result.ktap import FAILED, SKIPPED
 from nonblock.result.verdict import Test, Verdict
 
@@ -47,10 +48,19 @@ class Output:
     start: float = field(default_factory=time.time)
 
     def begin(self) -> None:
-        for name, path in (('JUNIT', self.junit), ('JSON', self.json)):
-            if path in ('0', '1') or path and not Path(path).expanduser().parent.is_dir():
-                self.junit = self.json = ''
-                raise Failure(EXIT_USAGE, f'{name}={path}: want a file, in a folder that is there')
+        asked = {name: text for name, text in (('JUNIT', self.junit), ('JSON', self.json)) if text}
+        self.junit = self.json = ''
+        for name, text in asked.items():
+            path = user_path(name, text)
+            if text in ('0', '1') or not path.parent.is_dir() or \
+                    path.exists() and not path.is_file():
+                raise Failure(EXIT_USAGE, f'{name}={text}: want a file, in a folder that is there')
+            if not os.access(path.parent, os.W_OK):
+                raise Failure(EXIT_USAGE, f'{name}={text}: nothing may be written to that folder')
+            asked[name] = str(path)
+        if len(set(asked.values())) < len(asked):
+            raise Failure(EXIT_USAGE, 'JUNIT= and JSON= are the same file: want two')
+        self.junit, self.json = asked.get('JUNIT', ''), asked.get('JSON', '')
         self.fail('it did not come to its end', EXIT_FAILED)
 
     def fail(self, why: str, code: int) -> None:
@@ -61,9 +71,9 @@ class Output:
 
     def write(self, verdict: Verdict) -> None:
         if self.junit:
-            write_atomically(Path(self.junit).expanduser(), self.as_junit(verdict))
+            write_atomically(Path(self.junit), self.as_junit(verdict))
         if self.json:
-            write_atomically(Path(self.json).expanduser(), self.as_json(verdict))
+            write_atomically(Path(self.json), self.as_json(verdict))
 
     def suites(self, verdict: Verdict) -> dict[str, list[Test]]:
         found: dict[str, list[Test]] = {}

@@ -173,7 +173,7 @@ class DriverTest(ScratchTest):
                          {'mirror', 'mirror_wrong'})
 
     def test_bad_folder(self) -> None:
-        self.assert_refused(self.scratch / 'gone', 'has no Kbuild and no Makefile')
+        self.assert_refused(self.scratch / 'gone', 'there is no such folder')
         blank = self.scratch / 'my driver'
         self.folder.rename(blank)
         self.assert_refused(blank, 'no module can be built in a folder with a blank')

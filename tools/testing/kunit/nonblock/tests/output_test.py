@@ -147,13 +147,33 @@ class EndTest(FilesTest):
             self.assert_written(EXIT_USAGE, *refused.values())
 
     def test_no_folder_for_it(self) -> None:
+        pipe = self.scratch / 'pipe'
+        os.mkfifo(pipe)
         for variable in ('JUNIT', 'JSON'):
             result = self.call('--check', 'run', KDIR=str(self.kernel), **{variable: '/no/such/x'})
             self.assertEqual(result.returncode, EXIT_USAGE)
             self.assertIn(f'{variable}=/no/such/x', result.stderr)
+            for wrong in ('.', str(self.scratch), str(pipe), '~nosuchuser/x'):
+                with self.subTest(wrong):
+                    result = self.call('--check', 'run', KDIR=str(self.kernel),
+                                       **{variable: wrong})
+                    self.assertEqual(result.returncode, EXIT_USAGE, result.stderr)
+                    self.assertIn(f'{variable}={wrong}', result.stderr)
+        self.assertTrue(pipe.is_fifo())
         with contextlib.chdir(self.repo):
             self.assertIn('JSON=1: want a file', self.call('--check', 'run', JSON='1').stderr)
         self.assertFalse((self.repo / '1').exists())
+
+    def test_both_in_one_file(self) -> None:
+        link = self.scratch / 'link'
+        link.symlink_to(self.json)
+        result = self.call('--check', 'run', KDIR=str(self.kernel), JUNIT=str(self.json),
+                           JSON=str(link))
+        self.assertEqual(result.returncode, EXIT_USAGE)
+        self.assertIn('are the same file', result.stderr)
+        # Where a link leads is written; the link stays.
+        self.call('--check', 'run', KDIR=str(self.kernel), JSON=str(link))
+        self.assertTrue(link.is_symlink() and self.json.is_file())
 
     def test_killed(self) -> None:
         env = self.environment(**self.variables('wait', 'passed'), PYTHONUNBUFFERED='1')

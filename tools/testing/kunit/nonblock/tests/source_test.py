@@ -54,6 +54,9 @@ class KdirTest(ScratchTest):
 
     def test_no_such_folder(self) -> None:
         self.refuse(self.scratch / 'nowhere', 'there is no folder')
+        loop = self.scratch / 'loop'
+        loop.symlink_to(loop)
+        self.refuse(loop, f'KDIR={loop}: ')
 
     def test_not_a_kernel(self) -> None:
         self.refuse(self.repo, 'not a kernel source tree')

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
 
-from nonblock.common import EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock, say, tool_failure
+from nonblock.common import (EXIT_SOURCE, EXIT_USAGE, Failure, capture, lock, say, tool_failure,
+                             user_path)
 
 DEFAULT_KVER = '6.12'
 FLOOR = (6, 12)
@@ -53,7 +54,7 @@ def read_version(path: Path) -> tuple[tuple[int, int], str]:
     found = dict(re.findall(r'^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)',
                             makefile, re.MULTILINE))
     files = all((path / name).is_file() for name in ('Kbuild', 'Kconfig'))
-    if not files or not all(found.get(key, '').isdigit() for key in ('VERSION', 'PATCHLEVEL')):
+    if not files or not all(found.get(key, '').isdecimal() for key in ('VERSION', 'PATCHLEVEL')):
         raise Failure(EXIT_USAGE, f'{path} is not a kernel source tree (no Kbuild, no Kconfig, or '
                       'no Makefile with VERSION and PATCHLEVEL). KDIR= wants the top of one.')
     release = f'{found["VERSION"]}.{found["PATCHLEVEL"]}'
@@ -66,7 +67,7 @@ def read_version(path: Path) -> tuple[tuple[int, int], str]:
 # A tree of the user's
 
 def from_kdir(text: str, build: Path) -> Base:
-    path = Path(text).expanduser().resolve()
+    path = user_path('KDIR', text)
     if not path.is_dir():
         raise Failure(EXIT_USAGE, f'KDIR={text}: there is no folder {path}')
     if path == build or build in path.parents:

@@ -19,7 +19,7 @@ from typing import Sequence
 from nonblock.kernel import kunit_run
 from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run_boot, run_tool,
                                   uml_command_line)
-from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, REPO, Failure, say
+from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, REPO, Failure, say, user_path
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import UML_MODULES, Machine
 from nonblock.kernel.session import Session, prepared
@@ -149,6 +149,8 @@ def run_suites(session: Session) -> Verdict:
 # A user's own driver
 
 def driver_cases(folder: Path) -> list[Case]:
+    if not folder.is_dir():
+        raise Failure(EXIT_USAGE, f'DRIVER={folder}: there is no such folder')
     if not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
         raise Failure(EXIT_USAGE, f'DRIVER={folder}: has no Kbuild and no Makefile')
     if re.search(r'[\s:]', str(folder)):
@@ -188,7 +190,7 @@ def run_driver(session: Session, folder: Path) -> Verdict:
 
 
 def driver_folder(options: Options) -> Path:
-    return Path(options.driver).expanduser().resolve()
+    return user_path('DRIVER', options.driver)
 
 
 def check(options: Options) -> None:
