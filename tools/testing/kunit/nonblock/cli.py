@@ -19,12 +19,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
-from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, Failure,
+from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, REPO, Failure,
                              as_failure, hush)
 from nonblock.kernel.session import check_machine, find_base
 from nonblock.options import FLAGS, VARIABLES, Options
 from nonblock.result.output import Output
 from nonblock.result.verdict import report
+from nonblock.tree.prepare import check_path
 from nonblock.tree.source import check_kver
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
                             matrix, modules, mutants, run, series, test, tree)
@@ -150,6 +151,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         output.begin()
         options = given.options()
         check_machine(options)
+        if 'KVER' in given.verb.variables:
+            check_path(REPO)
         if options.kver:
             check_kver(options.kver)
         if options.kdir and 'KVER' in given.verb.variables:

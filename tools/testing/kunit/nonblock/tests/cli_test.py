@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import unittest
+from pathlib import Path
+from unittest import mock
 
 from nonblock.cli import VERBS, main, read, texts
 from nonblock.common import EXIT_CODES, EXIT_USAGE, Failure
@@ -63,6 +66,13 @@ class OptionTest(unittest.TestCase):
     def test_a_machine_that_a_verb_has_not(self) -> None:
         with self.assertRaisesRegex(Failure, 'ARCH=um: "drivers" needs a PC'):
             options('drivers', ARCH='um')
+
+    def test_clone_in_a_path_with_a_blank(self) -> None:
+        with mock.patch('nonblock.cli.REPO', Path('/a clone')), \
+                mock.patch.dict(os.environ, clear=True), \
+                contextlib.redirect_stderr(io.StringIO()) as output:
+            self.assertEqual(main(['--check', 'run']), EXIT_USAGE)
+        self.assertIn('/a clone: the kernel cannot be built', output.getvalue())
 
 
 class HelpTest(unittest.TestCase):

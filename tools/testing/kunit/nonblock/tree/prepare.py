@@ -187,6 +187,13 @@ def signature(path: Path) -> list[int]:
 UNKNOWN = ['?', None]
 
 
+def check_path(folder: Path) -> None:
+    """kbuild cannot cope with these, and says so less clearly."""
+    if re.search(r'[\s:]', str(folder)):
+        raise Failure(EXIT_USAGE, f'{folder}: the kernel cannot be built in a folder with a blank '
+                      'or a colon in its path. Move the repository elsewhere.')
+
+
 class Preparer:
     """Prepares the tree of one base in build/<name>."""
 
@@ -204,10 +211,7 @@ class Preparer:
 
     def prepare(self) -> list[str]:
         """Returns the hooks that were applied."""
-        # kbuild cannot cope with these, and says so less clearly.
-        if re.search(r'[\s:]', str(self.build)):
-            raise Failure(EXIT_USAGE, f'{self.build}: the kernel cannot be built in a folder with '
-                          'a blank or a colon in its path. Move the repository elsewhere.')
+        check_path(self.build)
         self.build.mkdir(parents=True, exist_ok=True)
         stage = fill_stage(self.repo, self.base, self.build / 'stage', self.topics, self.patch)
         self.sources = {name: self.base.path / name for name in source_files(self.base)}
