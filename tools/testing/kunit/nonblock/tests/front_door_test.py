@@ -244,6 +244,10 @@ class BadInputTest(FrontDoorTest):
                 ('audit', {'BASELINE': '/no/such'}, ('BASELINE=/no/such', 'no such file')),
                 ('run', {'KDIR': str(self.kernel)}, (f'KDIR={self.kernel}', 'kunit.py')),
                 ('e2e', {'SMP': '99'}, ('SMP=99',)),
+                *(('e2e', {'ARCH': arch}, (f'ARCH={arch}: nobody',))
+                  for arch in ('i386', 'arm', 'riscv', 'powerpc', 'powerpcle')),
+                *((verb, {'TOPIC': 'typo'}, ('TOPIC=typo', 'annotation'))
+                  for verb in ('series', 'check-series')),
                 ('run', {'KDIR': '/no/such'}, ('KDIR=/no/such', 'no folder'))):
             with self.subTest(verb, **variables):
                 self.refuse(verb, *parts, **variables)

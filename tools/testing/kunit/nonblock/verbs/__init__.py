@@ -10,10 +10,12 @@ from nonblock.common import EXIT_CODES
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict
 
-# Variables: what each verb takes that prepares a tree, and builds; and what chooses a machine
+# Variables: what each verb takes that prepares a tree, and builds; that shows what its kernels
+# print; and what chooses a machine
 TREE = ('KVER', 'KDIR')
-BUILD = (*TREE, 'JOBS', 'V', 'JUNIT', 'JSON')
-MACHINE = ('ARCH', 'SMP', 'RT', 'SAN', 'LLVM')
+BUILD = (*TREE, 'JOBS', 'JUNIT', 'JSON')
+BOOT = (*BUILD, 'V')
+MACHINE = ('ARCH', 'SMP', 'RT', 'SAN')
 
 
 @dataclass(frozen=True)

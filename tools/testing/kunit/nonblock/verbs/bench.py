@@ -18,7 +18,7 @@ from pathlib import Path
 from nonblock.kernel import kunit_run
 from nonblock.kernel.session import Session, find_base, prepared
 from nonblock.options import Options
-from nonblock.verbs import BUILD, Verb
+from nonblock.verbs import BOOT, Verb
 from nonblock.kernel.boot import Boot, build_initramfs, command_line, run_boot, run_tool
 from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure, as_table, capture, say
 from nonblock.kernel.kbuild import ERROR, Builder, Config, base_options
@@ -238,4 +238,4 @@ def run(options: Options) -> Verdict:
         return measure({FIXES: fixes, OURS: ours})
 
 
-VERB = Verb('bench', run, BUILD)
+VERB = Verb('bench', run, BOOT)

@@ -31,7 +31,7 @@ from nonblock.tree.hooks import touched_files
 from nonblock.tree.prepare import KUNITCONFIG, copy_files, fill_stage, overlay_files, same
 from nonblock.tree.series import NOBODY, Git, choose_topics, read_topics, write_series
 from nonblock.tree.source import Base, source_files
-from nonblock.verbs import BUILD, Verb
+from nonblock.verbs import BUILD, Verb, series
 from nonblock.verbs.run import boot
 
 CLANG = f'clang{LLVM}'
@@ -388,4 +388,4 @@ def check(options: Options) -> Verdict:
     return total
 
 
-VERB = Verb('check-series', check, (*BUILD, 'TOPIC'))
+VERB = Verb('check-series', check, (*BUILD, 'TOPIC'), check=series.check)

@@ -17,7 +17,7 @@ from nonblock.kernel.machine import qemu_e2e, uml_e2e
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict
-from nonblock.verbs import BUILD, MACHINE, Verb
+from nonblock.verbs import BOOT, MACHINE, Verb
 from nonblock.verbs.e2e import PROBE, Suite, TestBoot, run_suite
 
 KERNELS_OWN = 'tools/testing/selftests/mm'
@@ -76,4 +76,4 @@ def run(options: Options) -> Verdict:
         return run_suite(session, DRIVERS).tell(session)
 
 
-VERB = Verb('drivers', run, (*BUILD, *MACHINE), arch='x86_64')
+VERB = Verb('drivers', run, (*BOOT, *MACHINE), arch='x86_64')

@@ -26,7 +26,7 @@ from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import Log, parse_log
 from nonblock.result.verdict import SkipRule, Verdict, read_skip_rules
-from nonblock.verbs import BUILD, MACHINE, Verb
+from nonblock.verbs import BOOT, MACHINE, Verb
 
 EXCERPT = 15
 
@@ -285,12 +285,15 @@ def run_suite(session: Session, suite: Suite = E2E) -> Verdict:
     return total
 
 
-def run(options: Options) -> Verdict:
+def check(options: Options) -> None:
     if options.arch != 'um' and not ARCHES[options.arch].program:
         raise Failure(EXIT_USAGE, f'ARCH={options.arch}: nobody has tried "e2e" there')
+
+
+def run(options: Options) -> Verdict:
     # With a sanitizer, one kernel serves the suites, too, and has them built in.
     with prepared(options, (uml_e2e if options.san else uml_modules, qemu_e2e)) as session:
         return run_suite(session).tell(session)
 
 
-VERB = Verb('e2e', run, (*BUILD, *MACHINE))
+VERB = Verb('e2e', run, (*BOOT, *MACHINE), check=check)

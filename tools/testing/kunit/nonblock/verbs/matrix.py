@@ -18,7 +18,7 @@ from nonblock.options import Options
 from nonblock.result.ktap import FAILED, SKIPPED, Log, Result
 from nonblock.result.verdict import Verdict, expected_cases, find_stop
 from nonblock.tree.source import Base
-from nonblock.verbs import BUILD, Verb, run as suites
+from nonblock.verbs import BOOT, Verb, run as suites
 
 # Takes the annotation out again. Its topic cannot be left out: others are built on it.
 MAINLINE_PATCH = Path(__file__).with_name('mainline.patch')
@@ -188,4 +188,4 @@ def compare(options: Options) -> Verdict:
     return judge_cells(kernels)
 
 
-VERB = Verb('matrix', compare, BUILD)
+VERB = Verb('matrix', compare, BOOT)

@@ -28,7 +28,7 @@ from nonblock.result.ktap import FAILED, Log, parse_log
 from nonblock.result.verdict import (Case, SkipRule, Verdict, claim_failures, expected_cases,
                                      judge, read_failure_rules, read_skip_rules,
                                      scan_source)
-from nonblock.verbs import BUILD, Verb, driver_units, guide
+from nonblock.verbs import BOOT, Verb, driver_units, guide
 
 SAMPLE = 'samples/mmu_notifier'
 OUT_OF_TREE = 'out-of-tree'
@@ -213,4 +213,4 @@ def run(options: Options) -> Verdict:
     return verdict
 
 
-VERB = Verb('modules', run, (*BUILD, 'DRIVER'), check=check)
+VERB = Verb('modules', run, (*BOOT, 'DRIVER'), check=check)

@@ -10,7 +10,7 @@ from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import Log, parse_log
 from nonblock.result.verdict import Verdict, green_cases, judge, read_skip_rules
-from nonblock.verbs import BUILD, MACHINE, Verb
+from nonblock.verbs import BOOT, MACHINE, Verb
 
 
 def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]:
@@ -40,4 +40,4 @@ def on_e2e(options: Options) -> Verdict:
     return run(options, uml_suites, qemu_suites)
 
 
-VERB = Verb('run', run, (*BUILD, *MACHINE))
+VERB = Verb('run', run, (*BOOT, *MACHINE, 'LLVM'))

@@ -6,8 +6,12 @@ from __future__ import annotations
 from nonblock.common import REPO, say
 from nonblock.kernel.session import find_base, locked
 from nonblock.options import Options
-from nonblock.tree.series import ALL, write_series
+from nonblock.tree.series import ALL, choose_topics, read_topics, write_series
 from nonblock.verbs import TREE, Verb
+
+
+def check(options: Options) -> None:
+    choose_topics(read_topics(REPO), options.topic)
 
 
 def series(options: Options) -> int:
@@ -25,4 +29,4 @@ def series(options: Options) -> int:
     return 0
 
 
-VERB = Verb('series', series, (*TREE, 'TOPIC'))
+VERB = Verb('series', series, (*TREE, 'TOPIC'), check=check)
