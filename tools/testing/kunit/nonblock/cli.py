@@ -38,13 +38,14 @@ MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 
 def texts() -> dict[str, str]:
-    """Of each verb and variable, by its name, what help.txt says."""
+    """Of each verb and variable, by its name, what help.txt says; if a variable is another thing
+    for one verb, that is "VERB NAME"."""
     found: dict[str, str] = {}
     for line in HELP.read_text(encoding='utf-8').splitlines():
-        if match := re.match(r'#:   (?:make )?([\w-]+)(?:=(\S+))? +(\S.*)', line):
-            name = match[1]
-            text = match[3].removeprefix('with that: ')
-            found[name] = f'{found[name]}; {match[2]}: {text}' if name in found else text
+        if match := re.match(r'#:   (?:make )?([\w-]+)(?:=\S+)? +'
+                             r'(?:with (?:`make (\w+)`)?[^:]*: )?(\S.*)', line):
+            name = f'{match[2]} {match[1]}' if match[1] in found else match[1]
+            found[name] = match[3]
         elif match := re.match(r'#: {12,}(\S.*)', line):
             found[name] += ' ' + match[1]
     return found
@@ -63,7 +64,8 @@ def parser_of(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
             description=textwrap.fill(known[verb.name], 80), allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         for name in verb.variables:
-            text = f'{known[name]} [{name}]'.replace('%', '%%')
+            text = known.get(f'{verb.name} {name}', known[name])
+            text = f'{text} [{name}]'.replace('%', '%%')
             if name == 'LOG':
                 one.add_argument(name, nargs='*', help=text)
             elif name in FLAGS or name == 'JSON' and 'JUNIT' not in verb.variables:

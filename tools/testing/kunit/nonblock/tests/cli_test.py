@@ -63,6 +63,12 @@ class OptionTest(unittest.TestCase):
         for verb in VERBS:
             self.assertEqual('ARCH' in verb.variables, verb.name in ('run', 'e2e', 'drivers'))
 
+    def test_nothing_is_taken_that_does_nothing(self) -> None:
+        for verb in VERBS:
+            self.assertEqual('LLVM' in verb.variables, verb.name == 'run')
+            self.assertEqual('V' in verb.variables, 'JUNIT' in verb.variables and
+                             verb.name not in ('mutants', 'check-series'))
+
     def test_a_machine_that_a_verb_has_not(self) -> None:
         with self.assertRaisesRegex(Failure, 'ARCH=um: "drivers" needs a PC'):
             options('drivers', ARCH='um')
@@ -87,6 +93,12 @@ class HelpTest(unittest.TestCase):
                 text = self.help_of(verb.name)
                 self.assertEqual(set(re.findall(r'\[([A-Z]+)\]', text)), set(verb.variables))
                 self.assertIn(verb.exit_codes, text)
+
+    def test_what_is_another_thing_for_a_verb(self) -> None:
+        for verb, name, begin in (('run', 'JSON', 'write the verdict'), ('run', 'KDIR', 'a kernel'),
+                                  ('explain', 'JSON', 'JSON instead'), ('run', 'RT', 'PREEMPT_RT'),
+                                  ('explain', 'KDIR', 'the tree that has')):
+            self.assertRegex(self.help_of(verb), rf' --{name.lower()}(?: {name})?\s+{begin}')
 
     def test_of_all(self) -> None:
         text = self.help_of()

@@ -15,6 +15,13 @@ from nonblock.tree.prepare import overlay_files
 from nonblock.verbs import TREE, Verb
 
 
+EXIT_CODES = """exit codes:
+  0  nothing may block, or only what BASELINE has
+  1  a callback may block
+  5  something did not compile, and was not judged
+The others are those of all verbs: see --help without one."""
+
+
 def check(options: Options) -> None:
     from nonblock.audit import cli
     cli.find_paths(options.driver, options.baseline)
@@ -34,4 +41,5 @@ def of_known_drivers(options: Options) -> Verdict:
         return selftest.run(REPO, session.tree, session.build, session.jobs)
 
 
-VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check)
+VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check,
+            exit_codes=EXIT_CODES)
