@@ -17,11 +17,11 @@ from typing import Iterable, Optional, Sequence
 
 from nonblock.common import EXIT_BUILD, Failure, Progress, say, write_atomically
 from nonblock.kernel.kunit_run import environment
+from nonblock.kernel.machine import LLVM
 
 CONFIG = Path(__file__).with_name('audit.config')
 # Lines without types; the optimiser's work is left to us; no warning is of interest here.
 CFLAGS = '-gline-tables-only -Xclang -disable-llvm-passes -w'
-LLVM = '-19'
 # Objects that another folder's Makefile builds
 BUILT_FROM = (('drivers/gpu/drm/amd/', 'drivers/gpu/drm/amd/amdgpu/../'),
               ('virt/kvm/', 'arch/x86/kvm/../../../virt/kvm/'))

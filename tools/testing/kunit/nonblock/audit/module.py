@@ -42,7 +42,6 @@ class Table:
     type: str
     name: str
     functions: tuple[str, ...]      # '' for none, '?' for what is not known
-    dynamic: bool = False
     where: Optional[ir.Place] = None
 
 
@@ -213,7 +212,7 @@ class Module:
                         continue
                     chain = self.places.chain(match[3] or '')
                     for function in self._stored(lines, match[1]):
-                        yield Table(slot.type, '', ('',) * slot.index + (function,), True,
+                        yield Table(slot.type, '', ('',) * slot.index + (function,),
                                     chain[-1] if chain else None)
 
     def _stored(self, lines: list[str], value: str) -> list[str]:

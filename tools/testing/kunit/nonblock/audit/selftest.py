@@ -46,7 +46,6 @@ class Operation:
     name: str
     function: str
     wrong: bool
-    allocates: bool = False
 
 
 def read_ops(text: str) -> list[Operation]:
@@ -59,8 +58,7 @@ def read_ops(text: str) -> list[Operation]:
             if not match or '.nonblock = CIRCULAR' in entry or '.scope' in entry:
                 continue
             name = 'kmalloc' if match[1] == 'KMALLOC' else match[2]
-            found.append(Operation(name, f'op_{name}', table == 'wrong',
-                                   match[1] != 'OP' or '.gfp' in entry))
+            found.append(Operation(name, f'op_{name}', table == 'wrong'))
     return list(dict.fromkeys(found))
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from nonblock.kernel.machine import LLVM
+
 from . import ir
 from .llvm import AuditError, run_llvm
 from .module import Module, Site
@@ -22,7 +24,6 @@ ROOT = '__audit_root'
 ANY = '__audit_any'
 DISPATCH = '__audit_dispatch'
 FINISH = '__audit_finish'
-LLVM = '-19'
 OPT = ('-passes=internalize,globaldce,default<O2>,globaldce',
        f'-internalize-public-api-list={ROOT}', '-vectorize-loops=0', '-vectorize-slp=0',
        '-simplifycfg-sink-common=false', '-simplifycfg-hoist-common=false',

@@ -166,7 +166,7 @@ def stop(process: subprocess.Popen[bytes],
     for number in signals:
         signal_all([*family, process.pid], number)
         deadline = time.monotonic() + 5
-        while process.poll() is None or any(_stat(pid)[:1] not in ([], ['Z']) for pid in family):
+        while process.poll() is None or any(stat(pid)[:1] not in ([], ['Z']) for pid in family):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -185,7 +185,7 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             pass
 
 
-def _stat(pid: int) -> list[str]:
+def stat(pid: int) -> list[str]:
     """State, parent and so on of a process; its name may hold blanks. Empty if it is gone."""
     try:
         return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
@@ -196,7 +196,7 @@ def _stat(pid: int) -> list[str]:
 def descendants(pid: int) -> list[int]:
     parents = {}
     for name in os.listdir('/proc'):
-        if name.isdigit() and (fields := _stat(int(name))):
+        if name.isdigit() and (fields := stat(int(name))):
             parents[int(name)] = int(fields[1])
     found = [pid]
     for parent in found:        # grows as we go

@@ -126,11 +126,7 @@ def find_mutants(job: Job) -> tuple[list[Mutant], list[str]]:
 
 def computed(pid: int) -> float:
     """For how many seconds this process has."""
-    try:
-        fields = Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
-    except OSError:
-        return 0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    return sum(map(int, kunit_run.stat(pid)[11:13])) / os.sysconf('SC_CLK_TCK')
 
 
 def summed_up(verdict: Verdict, timed_out: bool, seconds: float) -> Result:
