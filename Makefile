@@ -48,7 +48,7 @@ bench:
 	@$(PACKAGES) x86_64
 	@$(PYTHON) $(RUNNER) $@
 
-# Needs no more than python3: a log may be read on any machine.
+# Installs nothing: a log may be read on any machine that has python3.
 explain:
 	@$(PYTHON) $(RUNNER) $@
 

@@ -6,16 +6,10 @@ tree/             the kernel source, the hooks, the prepared tree, the series
 kernel/           configuration, machine, build, boot; a Session has what all need
 result/           from the log to the results, the verdict, JUnit XML and JSON
 explain/, audit/  from any log, and from a driver's code, to what is wrong
+mutants/          edits of the series' code that the suites are to see
 verbs/            a file for each verb: what it takes, and what it does
 cli               the command line
+guard             what was started ends with the runner
 
-To change or to add
-a verb            a file in verbs/ with a VERB, its line in cli.VERBS, help.txt, the Makefile
-a right skip      a line in result/expected-skips
-a kernel version  tree/source.py, SUITES
-a machine         kernel/machine.py, ARCHES
-what explain sees explain/kinds.py, KINDS
-More is in Documentation/files.rst.
-
-tests/ has the tests, test_data/ there what they read. Those of the audit are beside it.
+How to add to it, and where the tests are, is in Documentation/files.rst.
 """
