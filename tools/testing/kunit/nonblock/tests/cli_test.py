@@ -11,11 +11,11 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from nonblock.cli import VERBS, main, read, texts
+from nonblock.cli import HELP, VERBS, main, read, texts
 from nonblock.common import EXIT_CODES, EXIT_USAGE, Failure
 from nonblock.options import VARIABLES
 from nonblock.options import Options
-from nonblock.tests.fixtures import HERE, quiet
+from nonblock.tests.fixtures import HERE, TOP, quiet
 from nonblock.tree.source import SUITES
 from nonblock.verbs import Verb
 
@@ -108,6 +108,17 @@ class HelpTest(unittest.TestCase):
 
     def test_each_kernel_is_named(self) -> None:
         self.assertEqual(set(re.findall(r'\b\d+\.\d+\b', texts()['KVER'])), set(SUITES))
+
+    def test_each_verb_is_where_a_user_looks(self) -> None:
+        page = (TOP / 'Documentation/runner.rst').read_text(encoding='utf-8')
+        listed = (page.partition('write the verdict of')[2].partition('to a file')[0],
+                  HELP.read_text(encoding='utf-8').partition('The last line of')[2]
+                  .partition(' is\n')[0])
+        for verb in VERBS:
+            self.assertRegex(page, rf'``(?:make )?{verb.name}\b')
+            for text in listed:
+                self.assertEqual('JUNIT' in verb.variables,
+                                 bool(re.search(rf'[\s`]{verb.name}`', text)), verb.name)
 
     def test_the_exit_codes_are_documented(self) -> None:
         common = (HERE / 'common.py').read_text(encoding='utf-8')

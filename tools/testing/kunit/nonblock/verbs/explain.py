@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make explain: what kernel logs say. It needs no more than python3."""
+"""make explain: what kernel logs say. Nothing is installed for it."""
 
 from __future__ import annotations
 

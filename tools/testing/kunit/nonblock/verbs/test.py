@@ -73,10 +73,10 @@ STEPS = (
     # In real time, so that it takes ten minutes.
     Step('e2e, SMP', e2e.run, smp=2),
     # On two CPUs where UML has them. From here on one kernel serves for all.
-    Step('suites, KASAN', run.on_e2e, san='kasan', kernels=('6.12',)),
-    Step('e2e, KASAN', e2e.run, san='kasan', kernels=('6.12',)),
-    Step('suites, SMP KASAN', run.on_e2e, smp=2, san='kasan', kernels=('7.3',)),
-    Step('e2e, SMP KASAN', e2e.run, smp=2, san='kasan', kernels=('7.3',)),
+    Step('suites, KASAN', run.on_e2e, san='kasan', kernels=TESTED[:1]),
+    Step('e2e, KASAN', e2e.run, san='kasan', kernels=TESTED[:1]),
+    Step('suites, SMP KASAN', run.on_e2e, smp=2, san='kasan', kernels=TESTED[1:]),
+    Step('e2e, SMP KASAN', e2e.run, smp=2, san='kasan', kernels=TESTED[1:]),
     Step('suites, x86_64', run.on_e2e, 'x86_64', 2),
     Step('e2e, x86_64', e2e.run, 'x86_64', 2),
     Step('drivers', drivers.run, 'x86_64', 2),
@@ -85,7 +85,7 @@ STEPS = (
     Step('drivers, RT', drivers.run, 'x86_64', 2, rt=True),
     Step('suites, x86_64 KCSAN', run.on_e2e, 'x86_64', 2, san='kcsan'),
     Step('e2e, x86_64 KCSAN', e2e.run, 'x86_64', 2, san='kcsan'),
-    *(Step(f'suites, {arch}', run.run, arch, 2, kernels=('7.3',)) for arch in OTHERS),
+    *(Step(f'suites, {arch}', run.run, arch, 2, kernels=TESTED[-1:]) for arch in OTHERS),
 )
 
 
