@@ -237,7 +237,7 @@ class BadInputTest(FrontDoorTest):
         (self.kernel / 'tools/testing/kunit/kunit.py').unlink()
         (self.scratch / 'empty').mkdir()
         result = self.make('modules', PATH=f'{apt.parent}:{os.environ["PATH"]}', DRIVER='/no/such')
-        self.assert_error(result, 2, 'DRIVER=/no/such', 'no Kbuild')
+        self.assert_error(result, 2, 'DRIVER=/no/such', 'no such folder')
         self.assertNotIn('INSTALLED', result.stdout)
         for verb, variables, parts in (
                 ('audit', {'DRIVER': str(self.scratch / 'empty')}, ('empty', 'no Kbuild')),
