@@ -20,7 +20,7 @@ from .compiler import Compiler
 from .find import MENTION, Callback, find_callbacks
 from .judge import ALWAYS, BLOCK, CLEAN, UNDECIDED, Judge, Result, World, entry_for
 from .kernel import HEADER, read_kernel
-from .rows import Row
+from .rows import Known, Row
 from .sources import Sources
 
 FOLDERS = ('arch', 'block', 'drivers', 'fs', 'io_uring', 'kernel', 'lib', 'mm', 'net', 'samples',
@@ -244,13 +244,12 @@ def mirror(source: Path, target: Path) -> None:
 # What is said
 
 def report(audit: Audit, found: list[Row], folder: Path, title: str,
-           baseline: Optional[Path]) -> int:
+           baseline: str, known: Known) -> int:
     found = rows.sort_rows(found)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (('audit.json', rows.as_json(found)), ('audit.sarif', rows.as_sarif(found)),
                        ('audit.html', html.as_html(title, found, audit.left_out + audit.errors))):
         write_atomically(folder / name, text)
-    known = rows.read_baseline(baseline) if baseline else set()
     for one in found:
         if one['verdict'] in (BLOCK, UNDECIDED):
             say(rows.as_warning(one))
@@ -269,11 +268,18 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
     return EXIT_FAILED if new else EXIT_BUILD if audit.errors else 0
 
 
-def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Optional[Path]]:
-    """Of the driver and of the baseline, if they are as they have to be."""
-    known = Path(baseline).expanduser().resolve() if baseline else None
-    if known and not known.is_file():
+def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Known]:
+    """That of the driver, and what the baseline has, if they are as they have to be."""
+    known: Known = set()
+    path = Path(baseline).expanduser().resolve()
+    if baseline and not path.is_file():
         raise Failure(EXIT_USAGE, f'BASELINE={baseline}: there is no such file')
+    if baseline:
+        try:
+            known = rows.read_baseline(path)
+        except (ValueError, TypeError, KeyError):
+            raise Failure(EXIT_USAGE, f'BASELINE={baseline}: is not an audit.json of make '
+                          'audit') from None
     folder = Path(driver).expanduser().resolve() if driver else None
     if folder and not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
         raise Failure(EXIT_USAGE, f'DRIVER={driver}: has no Kbuild and no Makefile')
@@ -294,4 +300,5 @@ def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', basel
         say(f'{folder} has no MMU notifier')
     target = build / 'audit-driver' / f'{folder.name}-{_short(str(folder))}.out' if folder \
         else build
-    return report(audit, found, target, f'MMU notifiers of {folder or origin}', known)
+    return report(audit, found, target, f'MMU notifiers of {folder or origin}', baseline,
+                  known)

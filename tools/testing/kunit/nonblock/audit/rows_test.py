@@ -10,7 +10,10 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+from nonblock.common import EXIT_USAGE, Failure
+
 from . import html, ir, rows, sleeps
+from .cli import find_paths
 from .find import Callback
 from .judge import ALWAYS, BLOCK, UNDECIDED, Result
 from .sleeps import Knowledge
@@ -102,6 +105,19 @@ class RowsTest(unittest.TestCase):
             path = Path(folder) / 'audit.json'
             path.write_text(rows.as_json(self.rows()), encoding='utf-8')
             self.assertEqual(rows.read_baseline(path), {('drivers/x/a.c', 'invalidate', 'f<>')})
+            self.assertEqual(find_paths('', str(path)), (None, rows.read_baseline(path)))
+
+    def test_what_is_no_baseline(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'audit.json'
+            for content in (b'', b'no', b'\xff', b'7', b'{}', b'["a"]', b'[7]', b'[{}]',
+                            b'[{"verdict": "may-block"}]'):
+                path.write_bytes(content)
+                with self.subTest(content), self.assertRaises(Failure) as caught:
+                    find_paths('', str(path))
+                self.assertEqual(str(caught.exception), f'BASELINE={path}: is not an audit.json of '
+                                 'make audit')
+                self.assertEqual(caught.exception.code, EXIT_USAGE)
 
 
 if __name__ == '__main__':
