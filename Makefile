@@ -35,6 +35,11 @@ run e2e modules test test-quick matrix mutants check-series:
 driver: export DRIVER = $(or $(DIR),$(error make driver DIR=PATH: the folder of your driver))
 driver: modules
 unexport DIR
+ifeq ($(origin DIR),command line)
+ifneq ($(filter-out driver,$(MAKECMDGOALS))$(DRIVER),)
+$(error DIR= is of make driver; elsewhere DRIVER=PATH)
+endif
+endif
 
 drivers test-all:
 	@$(PACKAGES) x86_64 drivers $(if $(filter test-all,$@),arm64 arm riscv s390 test-all)

@@ -152,6 +152,16 @@ class RunTest(FrontDoorTest):
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 self.assertEqual(re.sub(':[0-9]+:', ':24:', result.stdout.splitlines()[-1]), last)
 
+    def test_dir_is_of_driver_alone(self) -> None:
+        show = 'PYTHON=echo "$$DRIVER":'
+        for words in (['run'], ['modules'], ['driver', 'run'], ['driver', 'DRIVER=b']):
+            with self.subTest(words=words):
+                result = subprocess.run(['make', '-s', *words, show, 'DIR=a'], text=True,
+                                        cwd=self.repo, env=self.environment(), check=False,
+                                        capture_output=True)
+                self.assertEqual(result.returncode, 2, result.stdout)
+                self.assertIn('DIR= is of make driver; elsewhere DRIVER=PATH', result.stderr)
+
     def test_help(self) -> None:
         text = self.make('help').stdout
         for word in ('run', 'e2e', 'test', 'tree', 'clean', 'KVER', 'KDIR', 'JOBS', 'V=',
