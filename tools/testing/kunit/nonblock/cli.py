@@ -133,8 +133,10 @@ def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]
     verb = next(verb for verb in verbs if verb.name == parsed['verb'])
     found = {name: parsed[name] if parsed[name] is not None else env.get(name, '')
              for name in verb.variables if name != 'LOG'}
-    # No shell has seen what make hands on.
-    log = parsed.get('LOG') or map(os.path.expanduser, env.get('LOG', '').split())
+    # No shell has seen what make hands on: one file, with blanks or without, or several.
+    text = env.get('LOG', '')
+    log = parsed.get('LOG') or map(os.path.expanduser, [text] if os.path.exists(
+        os.path.expanduser(text)) else text.split())
     return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
                  unknown_variables(verbs, verb, env))
 

@@ -71,6 +71,12 @@ class CommandTest(ScratchTest):
         self.assertEqual(result.returncode, 1)
         self.assertIn(f'== {INNOCENT}', result.stdout)
 
+    def test_a_name_with_a_blank(self) -> None:
+        shutil.copy(FOUND, log := self.scratch / 'a b.log')
+        result = self.command(LOG=str(log))
+        self.assertEqual((result.returncode, result.stderr), (1, ''))
+        self.assertEqual(self.command(LOG='~/a b.log', HOME=str(self.scratch)).returncode, 1)
+
     def test_home_folder(self) -> None:
         """A shell leaves ~ in LOG=~/log to the one who reads it."""
         home = {'HOME': str(self.scratch)}
