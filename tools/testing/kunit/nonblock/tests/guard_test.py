@@ -80,6 +80,15 @@ class GuardTest(ScratchTest):
             os.kill(pid, signal.SIGTERM)
         self.assertEqual(self.end_by(end, 'nohup'), 130)
 
+    def test_closed_files(self) -> None:
+        for number in range(3):
+            result = subprocess.run(
+                ['sh', '-c', f'exec "$@" {number}>&-', 'sh', sys.executable,
+                 'tools/testing/kunit/nonblock', 'run', '--kver=5.4'], cwd=self.repo,
+                env=self.environment(), capture_output=True, text=True, check=False)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertEqual(result.stderr.startswith('error: KVER=5.4'), number != 2)
+
     def test_exit_status_and_what_is_left(self) -> None:
         """Its own status is handed on; what it has left behind is ended."""
         script = ('import subprocess, sys\n'

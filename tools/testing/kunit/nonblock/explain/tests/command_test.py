@@ -125,6 +125,16 @@ class CommandTest(ScratchTest):
             process.stdout.close()
             self.assertEqual(process.stderr.read(), '')
 
+    def test_closed_files(self) -> None:
+        for number, status in ((0, EXIT_USAGE), (1, 1), (2, 1)):
+            with self.subTest(number=number):
+                result = subprocess.run(
+                    ['sh', '-c', f'exec "$@" {number}>&-', 'sh', sys.executable, '-m', 'nonblock',
+                     'explain', FOUND if number else '-'], cwd=HERE.parent, capture_output=True,
+                    text=True, check=False)
+                self.assertEqual(result.returncode, status, result.stderr)
+                self.assertNotIn('Traceback', result.stderr)
+
     def test_terminal(self) -> None:
         with mock.patch('sys.stdin.isatty', return_value=True):
             with self.assertRaisesRegex(Failure, 'no log: give LOG='):
