@@ -34,6 +34,7 @@ VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, t
          test.QUICK_VERB, matrix.VERB, mutants.VERB, bench.VERB, explain.VERB, audit.VERB,
          series.VERB, check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
+MOST = {'JOBS': 4096}           # make puts one byte each into a pipe, of a page at least
 MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 
@@ -119,9 +120,10 @@ class Given:
                     raise Failure(EXIT_USAGE, f'{name}={text}: want 0 or 1')
                 values[field.name] = text == '1'
             elif isinstance(field.default, int):
-                if not text.isdecimal() or int(text) < 1:
-                    raise Failure(EXIT_USAGE, f'{name}={text}: want a number, 1 or more')
-                values[field.name] = int(text)
+                if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST.get(name, 10 ** 9):
+                    most = f'to {MOST[name]}' if name in MOST else 'or more'
+                    raise Failure(EXIT_USAGE, f'{name}={text}: want a number, 1 {most}')
+                values[field.name] = int(text[:9])
             else:
                 values[field.name] = os.path.expanduser(text)
         values['log'] = self.log

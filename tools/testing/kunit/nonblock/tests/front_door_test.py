@@ -213,7 +213,9 @@ class BadInputTest(FrontDoorTest):
                     KDIR=str(self.kernel))
 
     def test_bad_numbers(self) -> None:
-        self.refuse('tree', 'JOBS=many', JOBS='many')
+        for jobs in ('many', '0', '4097', '9' * 5000):
+            self.refuse('run', f'JOBS={jobs}: want a number, 1 to 4096', JOBS=jobs)
+        self.refuse('run', '1 to 8', SMP='9' * 5000)
         self.refuse('tree', 'V=yes', V='yes')
 
     def test_bad_machine(self) -> None:
