@@ -9,11 +9,11 @@ import subprocess
 import unittest
 from unittest import mock
 
-from nonblock.common import Failure
+from nonblock.common import EXIT_MACHINE, Failure
 from nonblock.kernel import session
 from nonblock.options import Options
 from nonblock.tests.fixtures import FOO_C, FOO_PATCH, TOP, diff, quiet, write
-from nonblock.tree.hooks import Hook, read_hooks, take_back, touched_files
+from nonblock.tree.hooks import Hook, read_hooks, run_patch, take_back, touched_files
 from nonblock.tree.source import Base
 from nonblock.tree.prepare import Preparer
 from nonblock.tests.prepare_test import HOOKED, TreeTest
@@ -215,6 +215,13 @@ class HookTest(TreeTest):
                            '--- a/../c.c\n+++ b/../c.c\n'})
         for name in ('git.patch', 'quilt.patch'):
             self.assertEqual(touched_files(self.scratch / name), {'mm/a.c', 'mm/b.c'}, name)
+
+    def test_full_disk_is_not_the_hooks_fault(self) -> None:
+        full = 'patch: **** write error : No space left on device'
+        with mock.patch('nonblock.tree.hooks.capture', return_value=subprocess.CompletedProcess(
+                [], 2, '', full)), self.assertRaisesRegex(Failure, 'the disk is full') as caught:
+            run_patch(self.repo / 'hooks/foo.patch', self.kernel)
+        self.assertEqual(caught.exception.code, EXIT_MACHINE)
 
     def refuse_all(self, message: str) -> None:
         """As make test does: all hooks, and the patch of make matrix last."""

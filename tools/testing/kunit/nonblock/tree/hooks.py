@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from nonblock.common import EXIT_TREE, Failure, capture
+from nonblock.common import EXIT_TREE, Failure, capture, tool_failure
 
 SERIES = 'hooks/series'
 COVERS = 'cover'                # in hooks/: the cover letters of the topics, no variant
@@ -104,6 +104,8 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
     result = capture(['patch', '-p1', '--forward', '--batch', '--no-backup-if-mismatch',
                       *options, '-i', patch], folder, {**os.environ, 'LC_ALL': 'C'})
     output = result.stdout + result.stderr
+    if result.returncode and 'No space left on device' in output:
+        raise tool_failure(EXIT_TREE, 'patch', output)
     return Attempt(patch, output.splitlines() if result.returncode else [], 'with fuzz' in output)
 
 
