@@ -34,7 +34,9 @@ class Unpacker:
         try:
             stream = self._unpacked(self._file)
             head = stream.peek(HEAD)[:HEAD]
-            text = io.TextIOWrapper(stream, self._encoding(head), 'replace', newline='\n')
+            # Lines end with "\n", or all with "\r"; then None has them as "\n".
+            newline = None if b'\r' in head and b'\n' not in head else '\n'
+            text = io.TextIOWrapper(stream, self._encoding(head), 'replace', newline=newline)
             try:
                 yield from self._bounded(text)
             finally:

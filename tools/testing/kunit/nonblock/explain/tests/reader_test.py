@@ -230,6 +230,10 @@ class UnpackTest(ExplainTest):
             with self.subTest(encoding):
                 self.assertEqual(self.essence(log.encode(encoding)), self.essence(log))
 
+    def test_carriage_returns_alone(self) -> None:
+        log = recorded('mutex')
+        self.assertEqual(self.essence(log.replace('\n', '\r').encode()), self.essence(log))
+
     def test_utf_8_with_a_mark(self) -> None:
         log = recorded('mutex')
         self.assertEqual(self.essence(log.encode('utf-8-sig')), self.essence(log))
