@@ -36,8 +36,9 @@ def explain(file: IO[bytes], name: str) -> tuple[Answer, Finder]:
     for report in finder.reports(reader):
         answer.take(report, finder.log.release)
     answer.finish(finder.log, reader.count, unpacker.trouble)
-    if not reader.count and not unpacker.trouble:
-        raise Failure(EXIT_USAGE, f'{name} is empty')
+    if not reader.count:
+        raise Failure(EXIT_USAGE, f'{name}: {unpacker.trouble}' if unpacker.trouble else
+                      f'{name} is empty')
     if not finder.log.is_kernels and not reader.stamped:
         raise Failure(EXIT_USAGE, f'{name} does not look like a kernel log: none of its '
                       f'{reader.count} lines has a time stamp, a "Linux version", a report or a '

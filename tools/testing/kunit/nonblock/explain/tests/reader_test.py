@@ -219,6 +219,10 @@ class UnpackTest(ExplainTest):
                 self.explain(large[:len(large) * 3 // 4])
                 self.assertIn('damaged or cut off', self.lines[-1])
 
+    def test_damaged_with_nothing_in_it(self) -> None:
+        with self.assertRaisesRegex(Failure, r'^\S.*: it is damaged or cut off \([^()]*\)$'):
+            self.answer(gzip.compress(recorded('mutex').encode())[:12])
+
     def test_without_zstd(self) -> None:
         with mock.patch('shutil.which', return_value=None):
             with self.assertRaisesRegex(Failure, 'packed with zstd, which is not here'):
