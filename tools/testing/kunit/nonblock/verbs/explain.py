@@ -18,8 +18,9 @@ EXIT_CODES = """exit codes:
 def explain(options: Options) -> int:
     if options.json not in ('', '0', '1'):
         raise Failure(EXIT_USAGE, f'JSON={options.json}: want 0 or 1')
-    if options.modules and not options.vmlinux:
-        print(f'note: MODULES={options.modules}: only with VMLINUX', file=sys.stderr, flush=True)
+    for name, text in (('MODULES', options.modules), ('KDIR', options.kdir)):
+        if text and not options.vmlinux:
+            print(f'note: {name}={text}: only with VMLINUX', file=sys.stderr, flush=True)
     # Here, so that the other verbs start sooner
     from nonblock.explain import cli
     return cli.run(options.log, options.json == '1', options.vmlinux,

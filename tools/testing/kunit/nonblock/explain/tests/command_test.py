@@ -44,14 +44,15 @@ class CommandTest(ScratchTest):
             self.assertIn('in 112 lines of standard input', piped.stdout)
 
     def test_what_is_for_others_is_only_noted(self) -> None:
-        result = self.command(LOG=INNOCENT, ARCH='arm64', JOBS='many', MODULES='/no')
+        result = self.command(LOG=INNOCENT, ARCH='arm64', JOBS='many', MODULES='/no',
+                              KDIR='/tree')
         self.assertEqual(result.returncode, 0)
         self.assertEqual(result.stderr.splitlines(), [
             'note: JOBS=many: "explain" does not take it; "run", "e2e", "modules", '
             '"drivers", "test", "test-all", "test-quick", "matrix", "mutants", "bench", '
             '"audit", "check-series" do',
             'note: ARCH=arm64: "explain" does not take it; "run", "e2e", "drivers" do',
-            'note: MODULES=/no: only with VMLINUX'])
+            'note: MODULES=/no: only with VMLINUX', 'note: KDIR=/tree: only with VMLINUX'])
 
     def test_exit_status(self) -> None:
         cut = self.scratch / 'cut'
