@@ -171,6 +171,7 @@ class WriteTest(SeriesTest):
 
     def test_topic_unknown(self) -> None:
         self.refuse('TOPIC=four', 'one, two, three', topic='four', code=EXIT_USAGE)
+        self.assertFalse((self.repo / 'build').exists())
 
     def test_recipients(self) -> None:
         """In the cover letter alone; the script gets all patches."""

@@ -182,7 +182,6 @@ class Writer:
         self.repo = repo
         self.base = base
         self.files = read_files(repo)
-        self.topics = read_topics(repo)
         if known := [name for name in overlay_files(repo) if (base.path / name).exists()]:
             raise Failure(EXIT_TREE, f'{base.origin} already has {known[0]}. Give a tree without '
                           'the series.')
@@ -232,6 +231,7 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     The patches of each topic in build/<base>/series/<topic>, the cover letter first: of
     one and those that it depends on, or of all, one on top of the other. All or none.
     """
+    topics = choose_topics(read_topics(repo), name)
     final = repo / 'build' / base.name / 'series'
     temporary = final.with_name('series.tmp')
     shutil.rmtree(temporary, ignore_errors=True)
@@ -239,7 +239,7 @@ def write_series(repo: Path, base: Base, name: str = '') -> dict[str, list[Path]
     output.mkdir(parents=True)
     writer = Writer(repo, base, temporary)
     written: dict[str, list[Path]] = {}
-    for topic in choose_topics(writer.topics, name):
+    for topic in topics:
         try:
             count = writer.commit(topic)
         except Failure as failure:
