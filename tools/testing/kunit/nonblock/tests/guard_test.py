@@ -28,6 +28,9 @@ class GuardTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
         self.copy_runner()
+        # The tests themselves may run under nohup.
+        self.addCleanup(signal.signal, signal.SIGHUP,
+                        signal.signal(signal.SIGHUP, signal.SIG_DFL))
 
     def end_by(self, end: Callable[[int], None], *wrapper: str) -> int:
         """Start it, end it so, and see the kernel gone and the lock free."""
