@@ -1174,7 +1174,7 @@ static void stray_report_is_of_one_case(struct kunit *test)
 
 /* Another test on another CPU, which makes its reports while expectations are open */
 
-#define OTHER_ROUNDS	20
+#define OTHER_ROUNDS	5
 
 /**
  * struct second_test - that test
