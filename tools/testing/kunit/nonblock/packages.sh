@@ -80,6 +80,8 @@ pyflakes3 likewise
 pycodestyle likewise
 shellcheck checks this" ;;
 	esac
+	[ "$purpose" != test ] || needed="$needed
+gcc-aarch64-linux-gnu compiles for arm64"
 	case $purpose in
 		audit | test | test-all) needed="$needed
 libelf-dev is for the tools of the build

@@ -8,14 +8,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import Callable, Iterable
 
-from nonblock.common import REPO, Failure, as_failure, say
-from nonblock.kernel.session import Impossible, find_base, locked
+from nonblock.common import EXIT_BUILD, REPO, Failure, as_failure, say
+from nonblock.kernel.kbuild import Builder, base_options
+from nonblock.kernel.machine import UML
+from nonblock.kernel.session import Impossible, find_base, locked, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
-from nonblock.tree.hooks import read_hooks
-from nonblock.tree.prepare import apply_hook, begin_stage, fill_stage
+from nonblock.tree.hooks import candidates, read_hooks, touched_files
+from nonblock.tree.prepare import apply_hook, begin_stage, fill_stage, overlay_files
 from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
-from nonblock.verbs import Verb, audit, drivers, e2e, matrix, modules, mutants, run, unit_tests
+from nonblock.verbs import (Verb, audit, check_series, drivers, e2e, matrix, modules, mutants,
+                            run, unit_tests)
 
 
 def hook_tests(options: Options) -> Verdict:
@@ -41,6 +44,31 @@ def known_texts(options: Options) -> Verdict:
     for one in KNOWN:
         verdict.note(f'{one.text} in {" or ".join(one.files)}',
                      'is not there' if one in missing else '')
+    return verdict
+
+
+def cross_compiled(options: Options) -> Verdict:
+    """Does what the series touches compile elsewhere, without a warning of W=1?"""
+    config = next(config for config in check_series.CONFIGS if config.name == 'arm64')
+    with prepared(options, UML) as session:
+        touched = {name for hook in read_hooks(REPO) if hook.prepared
+                   for patch in candidates(REPO, hook.name) for name in touched_files(patch)}
+        files = [name for name in check_series.in_kernel(touched | set(overlay_files(REPO)))
+                 if (session.tree / name).exists()]
+        builder = Builder(config, session.tree, session.jobs)
+        trouble = builder.configure({*base_options(config.arch), *config.options})
+        verdict = Verdict()
+        if trouble:
+            verdict.fail('configuration', trouble, EXIT_BUILD)
+            return verdict
+        objects = builder.objects(files)
+        for name in objects:
+            # What is up to date would not be compiled, and not warn.
+            (builder.out / name).unlink(missing_ok=True)
+        compiled, trouble, warnings = builder.build(files)
+        trouble = trouble or '; '.join(': '.join(one) for one in sorted(warnings))
+        verdict.note(f'{len(objects)} objects', trouble or ('' if compiled else 'none was compiled'),
+                     EXIT_BUILD)
     return verdict
 
 
@@ -70,6 +98,7 @@ STEPS = (
     Step('modules', modules.run, in_test=True),
     Step('suites, SMP', run.run, smp=2, in_test=True),
     Step('audit', audit.of_known_drivers, in_test=True),
+    Step('objects of arm64', cross_compiled, in_test=True, kernels=TESTED[-1:]),
     # In real time, so that it takes ten minutes.
     Step('e2e, SMP', e2e.run, smp=2),
     # On two CPUs where UML has them. From here on one kernel serves for all.
