@@ -38,10 +38,15 @@ MOST = {'JOBS': 4096}           # make puts one byte each into a pipe, of a page
 MAKEFILES = (*VARIABLES, 'PYTHON', 'DIR')
 
 
-def texts() -> dict[str, str]:
+class Texts(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        raise KeyError(f'{name} has no line in {HELP.name}')
+
+
+def texts() -> Texts:
     """Of each verb and variable, by its name, what help.txt says; if a variable is another thing
     for one verb, that is "VERB NAME"."""
-    found: dict[str, str] = {}
+    found = Texts()
     for line in HELP.read_text(encoding='utf-8').splitlines():
         if match := re.match(r'#:   (?:make )?([\w-]+)(?:=\S+)? +'
                              r'(?:with (?:`make (\w+)`)?[^:]*: )?(\S.*)', line):
@@ -65,7 +70,7 @@ def parser_of(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
             description=textwrap.fill(known[verb.name], 80), allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         for name in verb.variables:
-            text = known.get(f'{verb.name} {name}', known[name])
+            text = known.get(f'{verb.name} {name}') or known[name]
             text = f'{text} [{name}]'.replace('%', '%%')
             if name == 'LOG':
                 one.add_argument(name, nargs='*', help=text)

@@ -13,6 +13,7 @@ from unittest import mock
 
 from nonblock.cli import HELP, VERBS, main, read, texts
 from nonblock.common import EXIT_CODES, EXIT_USAGE, Failure
+from nonblock.kernel.machine import ARCHES
 from nonblock.options import VARIABLES
 from nonblock.options import Options
 from nonblock.tests.fixtures import HERE, TOP, quiet
@@ -106,8 +107,15 @@ class HelpTest(unittest.TestCase):
             self.assertRegex(text, rf'(?m)^    {verb.name}\s+\w')
         self.assertIn(EXIT_CODES, text)
 
+    def test_what_has_no_line_is_named(self) -> None:
+        with self.assertRaisesRegex(KeyError, 'no-such-verb has no line in help.txt'):
+            texts()['no-such-verb']
+
     def test_each_kernel_is_named(self) -> None:
         self.assertEqual(set(re.findall(r'\b\d+\.\d+\b', texts()['KVER'])), set(SUITES))
+
+    def test_each_machine_is_named(self) -> None:
+        self.assertLessEqual(set(ARCHES), set(re.findall(r'\w+', texts()['ARCH'])))
 
     def test_each_verb_is_where_a_user_looks(self) -> None:
         page = (TOP / 'Documentation/runner.rst').read_text(encoding='utf-8')
@@ -115,7 +123,8 @@ class HelpTest(unittest.TestCase):
                   HELP.read_text(encoding='utf-8').partition('The last line of')[2]
                   .partition(' is\n')[0])
         for verb in VERBS:
-            self.assertRegex(page, rf'``(?:make )?{verb.name}\b')
+            self.assertTrue(re.search(rf'``(?:make )?{verb.name}\b', page),
+                            f'Documentation/runner.rst does not name "make {verb.name}"')
             for text in listed:
                 self.assertEqual('JUNIT' in verb.variables,
                                  bool(re.search(rf'[\s`]{verb.name}`', text)), verb.name)
