@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import unittest
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from nonblock.common import Failure
 from nonblock.tests.fixtures import HERE, SUITE_C, ScratchTest, quiet, write
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.result.ktap import parse_log
-from nonblock.result.verdict import Case, SkipRule, Verdict, judge, read_skip_rules, scan_source
+from nonblock.result.verdict import (Case, SkipRule, Verdict, judge, read_failure_rules,
+                                     read_skip_rules, scan_source)
 
 DATA = HERE / 'tests/test_data'
 RULES = [SkipRule('no two-pass', 'include/linux/mmu_notifier.h', 'invalidate_finish')]
@@ -169,6 +171,8 @@ class SkipRuleTest(ScratchTest):
         rules = read_skip_rules()
         self.assertTrue(any(rule.allows('no two-pass interval notifiers', self.session())
                             for rule in rules))
+        for pattern in (*(rule.pattern for rule in rules), *read_failure_rules().values()):
+            re.compile(pattern)
 
     def test_a_missing_file_has_no_pattern_in_it(self) -> None:
         self.assertTrue(SkipRule('no x', 'mm/none.c', 'x').allows('no x here', self.session()))
