@@ -13,7 +13,8 @@ from nonblock.tree.source import cache_dir
 
 from .. import texts
 from ..contract import CHECKS
-from ..kinds import INTEREST, KINDS, KNOWN, OTHER, Known, find_kind, known, reworded
+from ..judge import JUDGES
+from ..kinds import INTEREST, KINDS, KNOWN, OTHER, WARN, Known, find_kind, known, reworded
 from ..symbols import INVALIDATE, NONBLOCK, RANGE_MAP, RELEASE
 from .base import TREES
 
@@ -88,11 +89,15 @@ class SourceTest(unittest.TestCase):
 
     def test_each_kind_is_known(self) -> None:
         """No kind of report is without a text of the kernel that begins it."""
-        examples = {re.sub(r'%[\w.*-]+', '1', one.text).replace('1:1 b', 'a:1 b') for one in KNOWN}
+        format = re.compile(r'%[-+#.*\d]*(?:ll|l|z|h)?(?:p[a-zA-Z]*|[a-zA-Z])')
+        examples = {format.sub('1', one.text).replace('1:1 b', 'a:1 b') for one in KNOWN}
         told = {text: found[0].name for text in [
             *examples, 'INFO: task a:1 blocked for more than 1 seconds.', 'task:a state:D pid:1',
             'WARNING: CPU: 1 PID: 1 at mm/a.c:1 f+0x1/0x2'] if (found := find_kind(text))}
-        self.assertEqual({kind.name for kind, _ in KINDS} - {OTHER} - set(told.values()), set())
+        names = {kind.name for kind, _ in KINDS}
+        self.assertEqual(names - {OTHER} - set(told.values()), set(),
+                         'no text of KNOWN begins one of these, or HEADLINE does not let it pass')
+        self.assertEqual(names - {WARN} - set(JUDGES), set(), 'nobody in JUDGES judges these')
         # Or a long log is not searched for it
         for text in told:
             self.assertRegex(text, INTEREST)
