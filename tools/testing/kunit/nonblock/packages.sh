@@ -79,6 +79,9 @@ mypy checks the runner
 pyflakes3 likewise
 pycodestyle likewise
 shellcheck checks this" ;;
+		ci) needed="$needed
+ca-certificates lets git fetch what is to be tested
+ccache keeps what was compiled" ;;
 	esac
 	[ "$purpose" != test ] || needed="$needed
 gcc-aarch64-linux-gnu compiles for arm64"
