@@ -245,8 +245,9 @@ def run_boots(session: Session, modules: Path) -> Verdict:
         verdict = judge_block(
             block, split_output('\n'.join(booted.lines).partition(f'{MARK} begins')[2]))
         if booted.timed_out or booted.status:
-            verdict.fail(block.place, 'HANG' if booted.timed_out else
-                         f'the kernel ended with exit status {booted.status}', EXIT_HANG)
+            verdict.fail(block.place, 'it has no end' if booted.timed_out else
+                         f'the kernel ended with exit status {booted.status}', EXIT_HANG,
+                         'HANG' if booted.timed_out else 'CRASH')
         booted.say(f'guide-{number}', verdict, repo)
         total.add(verdict)
     return total
