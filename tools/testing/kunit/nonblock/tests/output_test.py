@@ -19,7 +19,8 @@ from nonblock.common import EXIT_CODES, EXIT_HANG, EXIT_USAGE
 from nonblock.result.ktap import Result
 from nonblock.result.output import Output, name_of
 from nonblock.result.verdict import Test, Verdict
-from nonblock.tests.fixtures import DATA, TOP, ScratchTest
+from nonblock.tests.fixtures import DATA, HERE, TOP, ScratchTest
+from nonblock.verbs import matrix
 
 SCHEMA = DATA / 'junit.xsd'
 
@@ -103,6 +104,14 @@ class PageTest(FormatTest):
         suite = found['suites'][0]
         for name in (*found, *suite, *suite['properties'], *suite['tests'][0]):
             self.assertIn(f'``{name}``', self.page)
+
+    def test_kinds_are_documented(self) -> None:
+        kinds = {kind for path in HERE.rglob('*.py') if 'test' not in path.name
+                 for kind in re.findall(r"word(?:: str)? ?= ?'([A-Z]+)'",
+                                        path.read_text(encoding='utf-8'))}
+        self.assertIn('SURVIVED', kinds)
+        for kind in (*kinds, 'HANG', 'CRASH', 'ERROR', matrix.MISS, matrix.FALSE):
+            self.assertIn(f'*{kind.lower()}*', self.page)
 
     def test_exit_statuses_are_documented(self) -> None:
         table = self.page.partition('\nExit statuses\n')[2].partition('If there')[0]
