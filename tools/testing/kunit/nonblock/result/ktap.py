@@ -43,6 +43,7 @@ class Log:
     planned: Optional[int] = None                   # by the harness
     lost: list[str] = field(default_factory=list)   # results that are not in the log
     panic: str = ''
+    rest: str = ''              # all that was printed since the last result
     sanitizer: list[str] = field(default_factory=list)      # headlines of KASAN, KCSAN
 
     def of(self, depth: int) -> Iterator[Result]:
@@ -147,13 +148,17 @@ class Reader:
         why = (match[6] or '').strip() or (self.reason if status == FAILED else '')
         found = Result(path, status, why, ' '.join(self.message), reported=self.reported)
         if status == FAILED:
-            found.report = '\n'.join(self.lines[-LONGEST:])
+            found.report = self.rest()
         self.forget()
         return found
+
+    def rest(self) -> str:
+        return '\n'.join(self.lines[-LONGEST:])
 
 
 def parse_log(lines: Iterable[str]) -> Log:
     reader = Reader()
     for line in lines:
         reader.read(line.rstrip())
+    reader.log.rest = reader.rest()
     return reader.log

@@ -238,7 +238,7 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Sessio
     verdict = Verdict()
     stopped, word, trouble = find_stop(expected, log, outcome.timed_out, session.machine.timeout)
     if stopped:
-        verdict.fail(stopped, trouble, EXIT_HANG, word)
+        verdict.fail(stopped, trouble, EXIT_HANG, word, log.rest)
 
     with_params = {str(case) for case in expected if case.has_params}
     params_of: dict[tuple[str, ...], list[Result]] = {}

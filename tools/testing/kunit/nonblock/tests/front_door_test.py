@@ -85,7 +85,7 @@ class RunTest(FrontDoorTest):
         self.assert_error(result, 6)
         self.assertEqual(result.stdout.splitlines()[-2:], [
             'HANG fake.two: no result within 120 s', '3 passed, 1 failed'])
-        self.assert_written(EXIT_HANG, 'no result within 120 s')
+        self.assert_written(EXIT_HANG, 'no result within 120 s', 'stuck for 31s!')
 
     def test_raw_output(self) -> None:
         result = self.run_fake('passed', 'passed', V='1')
