@@ -67,8 +67,9 @@ def cross_compiled(options: Options) -> Verdict:
             (builder.out / name).unlink(missing_ok=True)
         compiled, trouble, warnings = builder.build(files)
         trouble = trouble or '; '.join(': '.join(one) for one in sorted(warnings))
-        verdict.note(f'{len(objects)} objects', trouble or ('' if compiled else 'none was compiled'),
-                     EXIT_BUILD)
+        if not compiled:
+            trouble = trouble or 'none was compiled'
+        verdict.note(f'{len(objects)} objects', trouble, EXIT_BUILD)
     return verdict
 
 
