@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import textwrap
 import unittest
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from . import ir, selftest, sleeps
 from .cli import mirror
+from .compiler import WRAPPER
 from .find import members
 from .kernel import range_members, reaper_event
 from .module import Module, Slot
@@ -149,6 +151,29 @@ class ModuleTest(Base):
         self.assertIn('@box = external global %struct.box,', text)
         self.assertNotIn('llvm.used', text)
         self.assertNotIn('noinline', text)
+
+
+class CompilerTest(Base):
+    def call(self, *arguments: str) -> list[str]:
+        """What the wrapper calls the compiler with."""
+        clang, wrapper = self.folder / 'clang', self.folder / 'cc'
+        clang.write_text(f'#!/bin/sh\necho "$*" >> {self.folder}/log\n', encoding='utf-8')
+        wrapper.write_text(WRAPPER.format(clang=clang, flags='-w'), encoding='utf-8')
+        clang.chmod(0o755)
+        (self.folder / 'log').unlink(missing_ok=True)
+        subprocess.run(['sh', wrapper, *arguments], cwd=self.folder, check=True)
+        return (self.folder / 'log').read_text(encoding='utf-8').splitlines()
+
+    def test_objects_of_kbuild(self) -> None:
+        calls = self.call('-Wp,-MMD,.a.o.d', '-c', '-o', 'a.o', 'a.c')
+        self.assertIn(' -w -S -emit-llvm ', calls[0])
+        self.assertTrue(calls[0].endswith(' -o a.ll'), calls)
+        self.assertEqual(calls[1], '-c -x c -o a.o /dev/null')
+
+    def test_what_a_driver_compiles_to_learn_of_the_kernel(self) -> None:
+        for arguments in (['-Werror', '-c', 'conftest1.c'], ['-c', '-o', 'a.o', 'a.c'],
+                          ['-E', '-']):
+            self.assertEqual(self.call(*arguments), [' '.join(arguments)])
 
 
 @unittest.skipUnless(shutil.which('opt-19'), 'no llvm-19')

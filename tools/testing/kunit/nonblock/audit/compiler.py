@@ -28,17 +28,18 @@ BUILT_FROM = (('drivers/gpu/drm/amd/', 'drivers/gpu/drm/amd/amdgpu/../'),
 ERROR = re.compile(r'^(?:\S+?:\d+:\d+: (?:fatal )?error: .*|.*No rule to make target.*)$',
                    re.MULTILINE)
 WRAPPER = '''#!/bin/sh
-# Compiles as kbuild wants it, and to IR: only that counts.
-out=; source=; c=
+# Compiles as kbuild wants it, and to IR: only that counts. What a driver asks the compiler by
+# itself, to learn what the kernel has, is no object of kbuild, and gets the true answer.
+out=; source=; c=; kbuild=
 last=
 for arg; do
     case $last in -o) out=$arg ;; esac
-    case $arg in *.c) source=$arg ;; -c) c=1 ;; esac
+    case $arg in *.c) source=$arg ;; -c) c=1 ;; -Wp,-M*) kbuild=1 ;; esac
     last=$arg
 done
-case "$c$source" in
-1*.mod.c | 1*.module-common.c) exec {clang} "$@" ;;
-1?*) ;;
+case "$c$kbuild$source" in
+11*.mod.c | 11*.module-common.c) exec {clang} "$@" ;;
+11?*) ;;
 *) exec {clang} "$@" ;;
 esac
 rm -f "${{out%.o}}.ll"
