@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import ir, selftest, sleeps
 from .cli import mirror
-from .compiler import WRAPPER
+from .compiler import WRAPPER, last_words
 from .find import members
 from .kernel import range_members, reaper_event
 from .module import Module, Slot
@@ -174,6 +174,12 @@ class CompilerTest(Base):
         for arguments in (['-Werror', '-c', 'conftest1.c'], ['-c', '-o', 'a.o', 'a.c'],
                           ['-E', '-']):
             self.assertEqual(self.call(*arguments), [' '.join(arguments)])
+
+    def test_last_words(self) -> None:
+        self.assertEqual(last_words('  CC a.o\n\n*** Set FOO. ***\nmake[2]: *** [a] Error 1\n'
+                                    'make: Leaving directory'), ['  CC a.o', '*** Set FOO. ***'])
+        self.assertEqual(last_words('make: *** No targets.  Stop.\n'),
+                         ['make: *** No targets.  Stop.'])
 
 
 @unittest.skipUnless(shutil.which('opt-19'), 'no llvm-19')

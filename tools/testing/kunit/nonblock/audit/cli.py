@@ -27,6 +27,8 @@ FOLDERS = ('arch', 'block', 'drivers', 'fs', 'io_uring', 'kernel', 'lib', 'mm', 
            'security', 'sound', 'virt')
 # The core's own use of the tables: it defines none
 NO_DRIVERS = ('mm/mmu_notifier.c',)
+NO_OBJECT = 'its Kbuild names no object; if it wants variables, set them in the environment'
+MOST_ERRORS = 20
 MOST_FOLDERS, MOST_FILES = 1000, 3000     # of a repository that is copied whole
 COPIED = re.compile(r'.*\.(o|ko|ll|cmd|mod|mod\.c|d)$|^\.git$|^modules\.order$|^Module\.symvers$')
 
@@ -108,7 +110,7 @@ class Audit:
         self.errors += [line.replace(str(copy), str(top)) for line in errors]
         if not found:
             raise Failure(EXIT_BUILD, f'DRIVER={folder}: nothing could be compiled:\n    '
-                          + '\n    '.join(self.errors[:10] or ['its Kbuild names no object']))
+                          + '\n    '.join(self.errors[:10] or [NO_OBJECT]))
         for source, path in found.items():
             self.world.load(source, path)
         sources = [source for source in found if source.startswith(str(copy))]
@@ -256,7 +258,9 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
     say('\n' + rows.as_table(found))
     for label, lines in (('not looked at', audit.left_out), ('not compiled', audit.errors)):
         if lines:
-            say(f'\n{label}:\n    ' + '\n    '.join(lines))
+            more = [f'and {len(lines) - MOST_ERRORS} more, see audit.html'] \
+                if len(lines) > MOST_ERRORS else []
+            say(f'\n{label}:\n    ' + '\n    '.join(lines[:MOST_ERRORS] + more))
     blocking = [one for one in found if one['verdict'] == BLOCK]
     new = [one for one in blocking if rows.key_of(one) not in known]
     say(f'\nalso in {folder}/audit.json, .sarif and .html')

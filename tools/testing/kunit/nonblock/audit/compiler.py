@@ -48,6 +48,12 @@ exec {clang} -c -x c -o "$out" /dev/null
 '''
 
 
+def last_words(output: str) -> list[str]:
+    """What was said last, by others than make: it only says that something failed."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    return ([line for line in lines if not re.match(r'make(\[\d+\])?: ', line)] or lines)[-5:]
+
+
 class Compiler:
     """One configuration of a tree, and the IR that was made in it."""
 
@@ -157,6 +163,7 @@ class Compiler:
                 found[str(source)] = path
         errors = [line for line in output.splitlines() if re.search(r': (?:fatal )?error: ', line)
                   or re.search(r'No rule to make target', line)]
-        if not found and not errors:
-            errors = output.strip().splitlines()[-5:]
-        return found, errors
+        if not found and not errors and self.status:
+            errors = last_words(output)
+        # What is wrong in a header is said for each file that includes it.
+        return found, list(dict.fromkeys(errors))
