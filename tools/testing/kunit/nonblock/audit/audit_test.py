@@ -314,6 +314,23 @@ class MirrorTest(Base):
         mirror(source, target)
         self.assertEqual(sorted(path.name for path in target.iterdir()), ['a.c', 'a.ll'])
 
+    def test_links_to_folders(self) -> None:
+        source, target = self.folder / 'driver', self.folder / 'copy'
+        for name in ('driver/common', 'driver/a', 'elsewhere'):
+            (self.folder / name).mkdir(parents=True)
+        (source / 'common/x.h').touch()
+        (source / 'a/inc').symlink_to('../common')
+        (source / 'a/whole').symlink_to(source / 'common')
+        (source / 'a/loop').symlink_to('.')
+        (source / 'elsewhere').symlink_to(self.folder / 'elsewhere')
+        for _ in range(2):
+            mirror(source, target)
+            for name in ('inc', 'whole'):
+                self.assertTrue((target / 'a' / name / 'x.h').is_file())
+                self.assertEqual((target / 'a' / name).resolve(), target / 'common')
+        # What is built there must not be built in the user's folder.
+        self.assertFalse((target / 'elsewhere').exists())
+
 
 if __name__ == '__main__':
     unittest.main()

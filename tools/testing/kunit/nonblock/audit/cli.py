@@ -220,12 +220,28 @@ def _top(folder: Path) -> Path:
     return folder
 
 
+def _link(path: Path, copy: Path, top: Path) -> None:
+    """A folder that is a link to another one of the same repository."""
+    target = path.resolve()
+    if top.resolve() not in target.parents or copy.exists() and not copy.is_symlink():
+        return
+    text = os.path.relpath(target, path.parent.resolve())
+    if not copy.is_symlink() or os.readlink(copy) != text:
+        copy.unlink(missing_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.symlink_to(text)
+
+
 def mirror(source: Path, target: Path) -> None:
     """Copy what changed, so that nothing is built in the user's folder."""
     wanted = set()
     for folder, names, files in os.walk(source):
         names[:] = [name for name in names if not COPIED.match(name) and
                     not (Path(folder) / name / '.config').exists()]
+        for name in names:
+            path = Path(folder) / name
+            if path.is_symlink():
+                _link(path, target / path.relative_to(source), source)
         for name in files:
             path = Path(folder) / name
             if COPIED.match(name) or not path.is_file():
