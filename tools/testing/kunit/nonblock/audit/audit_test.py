@@ -12,8 +12,9 @@ from pathlib import Path
 
 from . import ir, selftest, sleeps
 from .cli import mirror
-from .compiler import WRAPPER, last_words
+from .compiler import WRAPPER, Compiler, last_words
 from .find import members
+from .judge import World
 from .kernel import range_members, reaper_event
 from .module import Module, Slot
 from .sleeps import Values
@@ -153,6 +154,23 @@ class ModuleTest(Base):
         self.assertNotIn('noinline', text)
 
 
+class WorldTest(Base):
+    def test_kernel_modules_with_functions_of_the_same_name(self) -> None:
+        world = World(Compiler(self.folder, self.folder, 1), Sources(self.folder, self.folder),
+                      LAYOUT, RECLAIM, self.folder)
+        for source, function, parts in (('one', 'one', 'one'), ('one_hw', 'sync', 'one'),
+                                        ('two', 'two', 'two'), ('two_hw', 'sync', 'two:three')):
+            path = self.folder / f'{source}.ll'
+            path.write_text(f'define void @{function}() {{\n  ret void\n}}\n; kbuild: {parts}\n',
+                            encoding='utf-8')
+            world.load(source, path)
+        for name in ('one', 'two'):
+            self.assertIs(world.defining('sync', world.modules[name]),
+                          world.modules[f'{name}_hw'])
+        self.assertIs(world.defining('two', world.modules['one']), world.modules['two'])
+        self.assertIsNone(world.defining('three', world.modules['one']))
+
+
 class CompilerTest(Base):
     def call(self, *arguments: str) -> list[str]:
         """What the wrapper calls the compiler with."""
@@ -165,10 +183,12 @@ class CompilerTest(Base):
         return (self.folder / 'log').read_text(encoding='utf-8').splitlines()
 
     def test_objects_of_kbuild(self) -> None:
-        calls = self.call('-Wp,-MMD,.a.o.d', '-c', '-o', 'a.o', 'a.c')
+        calls = self.call('-Wp,-MMD,.a.o.d', '-D__KBUILD_MODNAME=kmod_foo', '-c', '-o', 'a.o',
+                          'a.c')
         self.assertIn(' -w -S -emit-llvm ', calls[0])
         self.assertTrue(calls[0].endswith(' -o a.ll'), calls)
         self.assertEqual(calls[1], '-c -x c -o a.o /dev/null')
+        self.assertEqual((self.folder / 'a.ll').read_text(encoding='utf-8'), '; kbuild: foo\n')
 
     def test_what_a_driver_compiles_to_learn_of_the_kernel(self) -> None:
         for arguments in (['-Werror', '-c', 'conftest1.c'], ['-c', '-o', 'a.o', 'a.c'],

@@ -187,13 +187,14 @@ class Audit:
 
     def _elsewhere(self, callback: Callback) -> Optional[Callback]:
         """A callback that another file defines."""
-        module = self.world.symbols.get(callback.function)
+        caller = self.world.modules[callback.source]
+        module = self.world.defining(callback.function, caller)
         if not module and callback.function != '?' and not callback.source.startswith('/'):
             source = self.world.source_of(callback.function, callback.source)
             path = self.compiler.compile([source])[source] if source else None
             if path:
                 self.world.load(source, path)
-            module = self.world.symbols.get(callback.function)
+            module = self.world.defining(callback.function, caller)
         if not module:
             return None
         source = next(name for name, loaded in self.world.modules.items() if loaded is module)

@@ -30,11 +30,12 @@ ERROR = re.compile(r'^(?:\S+?:\d+:\d+: (?:fatal )?error: .*|.*No rule to make ta
 WRAPPER = '''#!/bin/sh
 # Compiles as kbuild wants it, and to IR: only that counts. What a driver asks the compiler by
 # itself, to learn what the kernel has, is no object of kbuild, and gets the true answer.
-out=; source=; c=; kbuild=
+out=; source=; c=; kbuild=; module=
 last=
 for arg; do
     case $last in -o) out=$arg ;; esac
-    case $arg in *.c) source=$arg ;; -c) c=1 ;; -Wp,-M*) kbuild=1 ;; esac
+    case $arg in *.c) source=$arg ;; -c) c=1 ;; -Wp,-M*) kbuild=1 ;;
+    -D__KBUILD_MODNAME=*) module=${{arg#*=}} ;; esac
     last=$arg
 done
 case "$c$kbuild$source" in
@@ -44,6 +45,7 @@ case "$c$kbuild$source" in
 esac
 rm -f "${{out%.o}}.ll"
 {clang} "$@" {flags} -S -emit-llvm -fno-discard-value-names -o "${{out%.o}}.ll" || exit 1
+echo "; kbuild: ${{module#kmod_}}" >> "${{out%.o}}.ll"
 exec {clang} -c -x c -o "$out" /dev/null
 '''
 

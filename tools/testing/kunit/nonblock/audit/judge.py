@@ -59,7 +59,7 @@ class World:
     reclaim: int
     folder: Path
     modules: dict[str, Module] = field(default_factory=dict)    # by the source
-    symbols: dict[str, Module] = field(default_factory=dict)
+    symbols: dict[str, list[Module]] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)         # the source of a function, or ''
     core_types: dict[str, bool] = field(default_factory=dict)
 
@@ -68,8 +68,14 @@ class World:
             module = Module(path, str(self.compiler.tree))
             self.modules[source] = module
             for name in module.defined:
-                self.symbols.setdefault(name, module)
+                self.symbols.setdefault(name, []).append(module)
         return self.modules[source]
+
+    def defining(self, function: str, caller: Module) -> Optional[Module]:
+        """Each kernel module of a driver may have a function of this name: that of the caller."""
+        found = self.symbols.get(function, [])
+        own = [module for module in found if module.parts_of & caller.parts_of]
+        return next(iter(own or found), None)
 
     def source_of(self, function: str, near: str) -> str:
         if function not in self.found:
@@ -176,7 +182,7 @@ class Judge:
             elif finding.name.startswith(STATIC_CALL):
                 self._resolve_static_call(finding)
             elif finding.name in self.world.symbols:
-                self._add(self.world.symbols[finding.name])
+                self._add_function(finding.name, finding.place.file)
             elif finding.knowledge.why == 'nothing is known of it':
                 near = next((step.place.file for step in reversed(finding.chain)
                              if step.place.file.endswith('.c')), self.source)
@@ -201,6 +207,12 @@ class Judge:
                     self._add(module)
                 else:
                     self.hopeless.add(name)
+
+    def _add_function(self, name: str, file: str = '') -> None:
+        """What defines it, for a call from that file."""
+        module = self.world.defining(name, self.world.modules.get(file, self.module))
+        if module:
+            self._add(module)
 
     def _add(self, module: Module) -> None:
         if module is not self.module and module not in self.program.modules:
@@ -234,8 +246,7 @@ class Judge:
         if candidates:
             self.program.resolved[str(module.path), site.line] = candidates
             for candidate in candidates:
-                if candidate in self.world.symbols:
-                    self._add(self.world.symbols[candidate])
+                self._add_function(candidate)
 
     def _resolve_static_call(self, finding: Finding) -> None:
         """Of those that stand for members of a table, which the prefix tells."""
@@ -250,8 +261,7 @@ class Judge:
             candidates = self._candidates(Slot(type_, index, name.removeprefix(prefix)), folder)
             self.program.static_calls[finding.name] = candidates
             for candidate in candidates:
-                if candidate in self.world.symbols:
-                    self._add(self.world.symbols[candidate])
+                self._add_function(candidate)
 
     def _candidates(self, slot: Slot, folder: str = '') -> tuple[str, ...]:
         """The functions that the driver's tables of this type have there."""

@@ -16,6 +16,7 @@ from typing import Iterator, Optional
 from . import ir
 
 OPS = {'mmu_notifier_ops': 'range', 'mmu_interval_notifier_ops': 'interval'}
+BUILT_FOR = re.compile(r'^; kbuild: (.*)$', re.MULTILINE)
 KEPT = re.compile(r'^@llvm\.(?:compiler\.)?used = .*\n', re.MULTILINE)
 ATTRIBUTES = re.compile(r'^attributes #\d+ = \{.*$', re.MULTILINE)
 UNWANTED = re.compile(r' "[^"]*"(?:="[^"]*")?|\b(?:noinline|optnone|cold|optsize|minsize) ')
@@ -74,6 +75,9 @@ class Module:
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.id = hashlib.sha256(str(path).encode()).hexdigest()[:6]
         text = ATTRIBUTES.sub(lambda match: UNWANTED.sub('', match[0]), KEPT.sub('', text))
+        found = BUILT_FOR.search(text)
+        # The kernel modules that it is a part of, if they are outside of the tree
+        self.parts_of = frozenset(found[1].split(':') if found else ())
         static = set(STATIC.findall(text))
         self.text = re.sub(r'@([\w.$]+)', lambda match: f'@{match[1]}.s{self.id}'
                            if match[1] in static else match[0], text)

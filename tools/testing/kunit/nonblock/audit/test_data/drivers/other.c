@@ -23,6 +23,13 @@ INTERVAL(helper_spins_for_it)
 	return true;
 }
 
+/* expect: calls_helper_of_each clean */
+INTERVAL(calls_helper_of_each)
+{
+	helper_of_each(to_dev(mni));
+	return true;
+}
+
 /* expect: helper_allocates_for_it may-block */
 INTERVAL(helper_allocates_for_it)
 {

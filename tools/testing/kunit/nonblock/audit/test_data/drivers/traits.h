@@ -55,5 +55,6 @@ static int name(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 bool helper_may_wait(const struct mmu_notifier_range *range);
 void helper_sleeps(struct dev *dev);
 void helper_spins(struct dev *dev);
+void helper_of_each(struct dev *dev);
 void *helper_allocates(size_t size, gfp_t gfp);
 void helper_locks_if(struct dev *dev, bool wait);
