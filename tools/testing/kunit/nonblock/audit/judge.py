@@ -40,6 +40,8 @@ STATIC_CALL_TABLES = {
 ROUNDS = 12
 FILES = 40          # for one callback
 FILES_TO_BE_SURE = 12   # when something that sleeps is found already
+# mutex_trylock() and try_wait_for_completion(), and not list_del_entry()
+TRY = re.compile(r'(?<![a-z])try|is_locked')
 
 
 @dataclass
@@ -315,7 +317,7 @@ class Judge:
     def _by_return(self, walk: Walk, hands_out: bool) -> Result:
         known, more = returned(walk)
         backs_off = self._backs_off(walk)
-        tries = [finding for finding in walk.calls if re.search(r'try|is_locked', finding.name)]
+        tries = [finding for finding in walk.calls if TRY.search(finding.name)]
         if not known and not more:
             return Result(CLEAN, hands_out=hands_out)
         no = {value for value in known if value in backs_off}
