@@ -143,6 +143,26 @@ class HookTest(TreeTest):
         self.variants(general='1')
         self.assertIn('= 61;', self.read('mm/foo.c'))
 
+    def test_fuzz_does_not_cross_functions(self) -> None:
+        """The end of one function looks like that of any other."""
+        code = ''.join(f'int f{number}(void)\n{{\n\tint a = {number};\n\n\treturn a;\n}}\n\n'
+                       for number in range(3))
+        end = '\treturn a;\n}\n\nint f2'
+        patch = diff('mm/foo.c', code, code.replace(end, end.replace('}\n', '}\nEXPORT(f1);\n')))
+        self.assertIn('@@ -11,6 +11,7 @@\n', patch)
+        write(self.repo, {'hooks/foo.patch': patch.replace('+11,7 @@', '+11,7 @@ int f1(void)')})
+        write(self.kernel, {'mm/foo.c': code.replace('int f2(', 'long f2(')})
+        self.prepare()
+        self.assertIn('applies with fuzz\n', self.output)
+        self.assertIn('}\nEXPORT(f1);\n\nlong f2(', self.read('mm/foo.c'))
+        shutil.rmtree(self.tree.parent)
+        there = code.replace(end, end.replace('}\n', '}\nEXPORT_GPL(f1);\n'))
+        write(self.kernel, {'mm/foo.c': there})
+        folder = self.repo / f'build/{self.base.name}/rejected/foo'
+        self.refuse('Hunk #1 of mm/foo.c is for f1, and fits roughly in f0')
+        self.assertEqual((folder / 'b/mm/foo.c').read_text(), there)
+        self.assertIn('+EXPORT(f1);', (folder / 'b/mm/foo.c.rej').read_text())
+
     def test_not_more_than_the_usual_fuzz(self) -> None:
         write(self.kernel, {'mm/foo.c': FOO_C.replace('int line8;', 'int other;')})
         self.refuse('foo.patch', 'file mm/foo.c; Hunk #1 FAILED')

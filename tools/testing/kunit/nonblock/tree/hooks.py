@@ -26,6 +26,8 @@ CONDITION = re.compile(r'if (\S+(?: or \S+)*) has (.+?)(?:: (\S+\.patch))?')
 # One that is but the message for files that the repository adds; quilt goes without.
 FILES_ONLY = re.compile(r'files only: (\S+\.patch)')
 FUZZ = 2                        # what patch(1) takes by default
+# In C, what git shows behind the "@@" of a hunk. A label is no function.
+FUNCTION = re.compile(r'[A-Za-z_](?!\w*:\s*($|/[/*]))')
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,53 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
     output = result.stdout + result.stderr
     if result.returncode and 'No space left on device' in output:
         raise tool_failure(EXIT_TREE, 'patch', output)
-    return Attempt(patch, output.splitlines() if result.returncode else [], 'with fuzz' in output)
+    reasons = output.splitlines() if result.returncode else []
+    if '--dry-run' in options:
+        reasons += misplaced(patch, folder, output, '--reverse' in options)
+    return Attempt(patch, reasons, 'with fuzz' in output)
+
+
+def name_of(line: str) -> str:
+    """Of the function that it begins, or the line."""
+    match = re.search(r'(\w+) *\(', line)
+    return match[1] if match else line.strip()
+
+
+def read_hunks(patch: Path, reverse: bool = False) -> dict[str, list[tuple[int, str]]]:
+    """Of each hunk of each file, how many lines it adds, and what is behind its "@@"."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    hunks: list[tuple[int, str]] = []
+    for line in patch.read_text(encoding='utf-8', errors='surrogateescape').splitlines():
+        if match := re.match(r'\+\+\+ [^/\s]+/([^\t]+)', line):
+            hunks = found.setdefault(match[1], [])
+        elif match := re.match(r'@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@ ?(.*)', line):
+            old, new = (int(1 if count is None else count) for count in match.group(1, 2))
+            hunks.append((old - new if reverse else new - old, match[3]))
+    return found
+
+
+def misplaced(patch: Path, folder: Path, output: str, reverse: bool) -> list[str]:
+    """
+    Which hunks patch(1) would put into another function than theirs. With fuzz, little is
+    left to go by: the end of one function looks like that of any other.
+    """
+    hunks, name, found = read_hunks(patch, reverse), '', []
+    for line in output.splitlines():
+        if match := re.fullmatch(r"checking file '?(.+?)'?", line):
+            name = match[1]
+        match = re.match(r'Hunk #(\d+) succeeded at (\d+) with fuzz', line)
+        if not match or not name.endswith(('.c', '.h')):
+            continue
+        number, place = int(match[1]), int(match[2])
+        # The place is in the file as it becomes.
+        before = place - sum(added for added, _ in hunks[name][:number - 1])
+        wanted = hunks[name][number - 1][1]     # diff cuts it off at some length
+        above = (folder / name).read_text(encoding='utf-8', errors='replace').split('\n')
+        there = next(filter(FUNCTION.match, reversed(above[:before - 1])), 'the head of the file')
+        if not there.startswith(wanted) and name_of(there) != name_of(wanted):
+            found.append(f'Hunk #{number} of {name} is for {name_of(wanted)}, and fits roughly in '
+                         f'{name_of(there)}')
+    return found
 
 
 def try_patches(patches: list[Path], folder: Path, *options: str) -> list[Attempt]:
@@ -149,7 +197,7 @@ def take_back(repo: Path, hooks: list[Hook], folder: Path) -> dict[str, Path]:
 def reject(attempt: Attempt, folder: Path, rejected: Path) -> None:
     """
     Leave what a person needs to port the patch: in a/ the files as they are in this
-    kernel, in b/ the same with what fits, and .rej files with what does not.
+    kernel, in b/ the same with what fits exactly, and .rej files with what does not.
     """
     shutil.rmtree(rejected, ignore_errors=True)
     rejected.mkdir(parents=True)
@@ -159,7 +207,7 @@ def reject(attempt: Attempt, folder: Path, rejected: Path) -> None:
             if (folder / name).is_file():
                 shutil.copy(folder / name, rejected / side / name)
     shutil.copy(attempt.patch, rejected)
-    run_patch(attempt.patch, rejected / 'b', f'--fuzz={FUZZ}')
+    run_patch(attempt.patch, rejected / 'b', '--fuzz=0')
 
 
 def misfit(repo: Path, hook: Hook, attempts: list[Attempt], folder: Path, rejected: Path,
