@@ -306,6 +306,15 @@ class AppliedTest(TreeTest):
         self.assertEqual(self.read('mm/bar.c'), 'int bar = 1;\n')
         self.assertTrue((self.tree / 'mm/tests/fake_kunit.c').exists())
 
+    def test_a_part_that_is_only_for_some_kernels(self) -> None:
+        """What it looks for is gone where it is applied; it stays applied."""
+        (self.kernel / 'mm/tests/.kunitconfig').unlink()
+        write(self.repo, {'hooks/series': 'foo.patch # if mm/foo.c has int line9;\nbar.patch\n'
+                          'later.patch\nmessage.patch\n'})
+        self.assertIn('hooks/foo.patch', self.prepare())
+        self.assertIn('has already: foo.patch', self.output)
+        self.assertIn('int line9 = 9;', self.read('mm/foo.c'))
+
     def test_a_part_of_the_files(self) -> None:
         (self.kernel / 'mm/tests/.kunitconfig').unlink()
         write(self.kernel, {'mm/tests/fake_kunit.c': 'int mine;\n'})

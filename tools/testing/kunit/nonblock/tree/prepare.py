@@ -59,9 +59,12 @@ def overlay_files(repo: Path) -> list[str]:
     return sorted(found)
 
 
-def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook) -> None:
-    """Apply the variant that fits, or raise a Failure that says why none does."""
-    if not hook.is_for(base.path):
+def apply_hook(repo: Path, base: Base, stage: Stage, hook: Hook, present: bool = False) -> None:
+    """
+    Apply the variant that fits, or raise a Failure that says why none does. It is needed if
+    it is present: what it looks for may be what it takes away.
+    """
+    if not present and not hook.is_for(base.path):
         say(f'hook {hook.name}: not needed, {" and ".join(hook.files)} without {hook.text}')
         return
     patches = candidates(repo, hook.name)
@@ -123,7 +126,7 @@ def fill_stage(repo: Path, base: Base, path: Path, topics: str = '',
     if not stage.hooks:
         for hook in hooks:
             if hook.topic.startswith(topics):
-                apply_hook(repo, base, stage, hook)
+                apply_hook(repo, base, stage, hook, hook.name in present)
     if patch and (reasons := try_patches([patch], stage.path)[-1].reasons):
         raise Failure(EXIT_TREE, f'{patch} does not fit {base.origin}: {"; ".join(reasons)}')
     for name in overlay:
