@@ -83,6 +83,28 @@ class KdirTest(ScratchTest):
             prepared.prepare()
         self.assertEqual((prepared.tree / 'mm/bar.c').read_text(), 'int edited;\n')
 
+    def test_repositories_in_it(self) -> None:
+        """A driver as a submodule, and one by itself, which a link leads to; no other kernel."""
+        for name in ('drivers/sub', 'mine', 'other'):
+            write(self.kernel, {f'{name}/{file}': text for file, text in {
+                'core.c': '', 'core.o': '', '.gitignore': '*.o\n'}.items()})
+            self.git('init', '-q', name)
+        write(self.kernel, {'other/tools/testing/kunit/kunit.py': '', '.config': ''})
+        (self.kernel / 'drivers/mine').symlink_to('../mine')
+        self.git('-C', 'drivers/sub', 'add', '.')
+        self.git('-C', 'drivers/sub', 'commit', '-q', '-m', 'sub')
+        for git in (False, True):
+            with self.subTest(git=git):
+                if git:
+                    self.git('init', '-q')
+                    self.git('add', 'drivers/sub')
+                files = source_files(self.base())
+                for name in ('drivers/sub/core.c', 'mine/core.c', 'drivers/mine'):
+                    self.assertIn(name, files)
+                for name in ('drivers/sub/core.o', 'mine/core.o', 'drivers/mine/core.c',
+                             'other/core.c', 'mine/.git/HEAD'):
+                    self.assertNotIn(name, files)
+
     def test_git_tree_of_someone_else(self) -> None:
         self.make_dirty_git()
         if os.geteuid() != 0:

@@ -106,11 +106,24 @@ def _git(path: Path, *arguments: str) -> Optional[list[str]]:
     return result.stdout.split('\0')[:-1] if result.returncode == 0 else None
 
 
+def with_nested(path: Path, names: Optional[list[str]]) -> Optional[list[str]]:
+    """
+    The same, and the files of the repositories in it, of which git lists but the folder:
+    a driver may be one, as a submodule or by itself. Another kernel is not meant.
+    """
+    if names is None:
+        return None
+    nested = [name for name in names if os.path.exists(f'{path}/{name}/.git')
+              and not (path / name).is_symlink() and not (path / name / KUNIT).is_file()]
+    return names + [os.path.join(name, file) for name in nested
+                    for file in git_files(path / name) or ()]
+
+
 def git_files(path: Path) -> Optional[list[str]]:
     """What git calls the source: tracked files, and those it would add. None without git."""
     listed = ('ls-files', '-z', '--cached', '--others', '--exclude-standard')
     if (path / '.git').exists():
-        return _git(path, *listed)
+        return with_nested(path, _git(path, *listed))
     # What kbuild goes by, too: something was configured, or built.
     if not any((path / name).exists() for name in ('.config', 'include/config')):
         return None
@@ -118,7 +131,8 @@ def git_files(path: Path) -> Optional[list[str]]:
         capture(['git', 'init', '-q', '--template=', scratch])
         work = (f'--git-dir={scratch}/.git', f'--work-tree={path}')
         hidden = _git(path, *work, 'check-ignore', '-q', 'Makefile') is not None
-        return _git(path, *work, *listed, *(f'--exclude={one}' for one in UNHIDE if hidden))
+        return with_nested(path, _git(path, *work, *listed,
+                                      *(f'--exclude={one}' for one in UNHIDE if hidden)))
 
 
 def source_files(base: Base) -> list[str]:
@@ -127,7 +141,7 @@ def source_files(base: Base) -> list[str]:
     if found is None:
         found = [os.path.relpath(os.path.join(folder, name), base.path)
                  for folder, folders, names in os.walk(base.path) for name in names + folders]
-    # No folders. git also lists tracked files that were deleted, and nested repositories.
+    # No folders. git also lists tracked files that were deleted, and other repositories' folders.
     return sorted(name for name in set(found)
                   if os.path.islink(base.path / name) or os.path.isfile(base.path / name))
 
