@@ -86,7 +86,9 @@ class HookTest(TreeTest):
 
     def test_no_such_file_in_the_kernel(self) -> None:
         (self.kernel / 'mm/foo.c').unlink()
-        self.refuse("can't find file to patch", '+++ b/mm/foo.c')
+        write(self.repo, {'hooks/foo.patch': f'Subject: foo\n\nText.\n---\n{FOO_PATCH}'})
+        self.refuse("hooks/foo.patch: can't find file to patch at input line 7; |--- a/mm/foo.c; "
+                    '|+++ b/mm/foo.c; No file to patch.  Skipping patch.; 1 out of 1 hunk ignored')
 
     def test_malformed_hook(self) -> None:
         write(self.repo, {'hooks/foo.patch': FOO_PATCH.replace('+int', '?int')})

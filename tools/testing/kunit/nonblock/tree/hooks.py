@@ -108,7 +108,9 @@ def run_patch(patch: Path, folder: Path, *options: str) -> Attempt:
     output = result.stdout + result.stderr
     if result.returncode and 'No space left on device' in output:
         raise tool_failure(EXIT_TREE, 'patch', output)
-    reasons = output.splitlines() if result.returncode else []
+    # It shows the head of a patch whose file is missing: of that, the names will do.
+    reasons = [line for line in output.splitlines() if result.returncode
+               and not re.match(r'\|(?!(---|\+\+\+) )|-{20}|Perhaps |The text leading up ', line)]
     if '--dry-run' in options:
         reasons += misplaced(patch, folder, output, '--reverse' in options)
     return Attempt(patch, reasons, 'with fuzz' in output)
