@@ -66,6 +66,11 @@ print('[00:00:00] Configuring KUnit Kernel ...')
 print('[00:00:00] Building KUnit Kernel ...')
 open(um + '/foo.o', 'w').close()
 what = os.environ['FAKE']
+if what == 'wants defaults':
+    path = options['kunitconfig']
+    with open(path + '/.kunitconfig' if os.path.isdir(path) else path) as file:
+        text = file.read()
+    what = 'passed' if 'CONFIG_KUNIT=y' in text and 'is not set' not in text else 'build error'
 if what == 'build error':
     print("mm/foo.c:3:1: error: expected ';' before 'int'", file=sys.stderr)
     sys.exit(1)

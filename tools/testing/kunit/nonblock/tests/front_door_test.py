@@ -56,6 +56,18 @@ class RunTest(FrontDoorTest):
         self.assertRegex(last[0], r"^FAILED build of .*: mm/foo.c:3:1: error: expected ';'")
         self.assertEqual(last[2], '0 passed, 1 failed')
 
+    def test_kernel_that_wants_what_is_turned_off(self) -> None:
+        write(self.repo, {'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\n# CONFIG_BLOCK is not set\n'})
+        result = self.run_fake('wants defaults', 'passed')
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn("error: expected ';' before 'int'\nnot built; once more, with all that is on "
+                      'by default\n', result.stdout)
+        self.assertTrue((self.build_folder() / 'um-defaults/test.log').exists())
+        self.assert_written(0, 'um-defaults')
+        result = self.run_fake('build error', 'passed')
+        self.assert_error(result, 5)
+        self.assertIn('once more', result.stdout)
+
     def works_by_hand(self, command: str) -> None:
         self.assertIn('--jobs=3', command)
         log = self.build_folder() / 'um/test.log'

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from nonblock.common import EXIT_BUILD
+from dataclasses import replace
+from typing import Optional
+
+from nonblock.common import EXIT_BUILD, say
 from nonblock.kernel import kunit_run
+from nonblock.kernel.kconfig import NOT_SET
 from nonblock.kernel.machine import qemu_run, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
 from nonblock.result.ktap import Log, parse_log
 from nonblock.result.verdict import Verdict, green_cases, judge, read_skip_rules
+from nonblock.tree.prepare import KUNITCONFIG
 from nonblock.verbs import BOOT, MACHINE, Verb
 
 
@@ -22,11 +27,34 @@ def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]
         return outcome, parse_log(file)
 
 
+def with_defaults(session: Session) -> Optional[Session]:
+    """To build the kernel without turning anything off; None if nothing is."""
+    given, text, rest = '--kunitconfig=', '', []
+    for argument in session.machine.build:
+        if not argument.startswith(given):
+            rest.append(argument)
+            continue
+        path = session.tree / argument.removeprefix(given)
+        text += (path / KUNITCONFIG if path.is_dir() else path).read_text(encoding='utf-8')
+    if not NOT_SET.search(text):
+        return None
+    config = session.build / 'defaults.config'
+    config.write_text(NOT_SET.sub('', text), encoding='utf-8')
+    return replace(session, machine=replace(
+        session.machine, folder=f'{session.machine.folder}-defaults',
+        build=(f'{given}{config}', *rest)))
+
+
 def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu_run) -> Verdict:
     """Everything up to the verdict, which the caller prints."""
     rules = read_skip_rules()
     with prepared(options, (user_mode, others)) as session:
         outcome, log = boot(session)
+        # What the suites do without, somebody's own kernel may not build without.
+        if not outcome.built and options.kdir and (other := with_defaults(session)):
+            say(f'{outcome.error}\nnot built; once more, with all that is on by default')
+            session = other
+            outcome, log = boot(session)
         if not outcome.built:
             verdict = Verdict()
             verdict.fail(f'build of {session.base.origin}', outcome.error, EXIT_BUILD)
