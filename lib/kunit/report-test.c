@@ -1816,9 +1816,17 @@ static int kunit_report_suite_init(struct kunit_suite *suite)
 	return 0;
 }
 
+/* Asserts that lockdep is on. Within a test, that would leave the locks of the test held. */
+static int kunit_report_test_init(struct kunit *test)
+{
+	kunit_report_scope_end(kunit_report_scope_begin(test), 0, NULL, NULL);
+	return 0;
+}
+
 static struct kunit_suite kunit_report_suite = {
 	.name = "kunit_report",
 	.suite_init = kunit_report_suite_init,
+	.init = kunit_report_test_init,
 	.test_cases = kunit_report_cases,
 };
 
