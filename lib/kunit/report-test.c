@@ -383,7 +383,11 @@ static void held_locks_are_described(struct kunit *test)
 	expect_part(test, message, ", lock_a at recursion");
 	last = strstr(message ?: "", ", lock_a");
 	KUNIT_ASSERT_NOT_NULL_MSG(test, last, "%s", message);
-	KUNIT_EXPECT_NULL_MSG(test, strchr(last + 1, ','), "%s", message);
+	last = strchr(last + 1, ',');
+	/* A spinlock of PREEMPT_RT takes that. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) && last && strstarts(last, ", rcu_read_lock at "))
+		last = strchr(last + 1, ',');
+	KUNIT_EXPECT_NULL_MSG(test, last, "%s", message);
 }
 
 /* The name of a lock is kept as far as there is room. */

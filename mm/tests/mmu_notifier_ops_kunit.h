@@ -58,9 +58,6 @@
 #define LOCK		(WAIT_CONTEXT | MIGHT_SLEEP)
 #define RECLAIM		(RECURSION | MIGHT_SLEEP)
 
-/* Where spinlocks sleep, an allocation may, too. */
-#define SLEEP_IN_SPINLOCK	(IS_ENABLED(CONFIG_PREEMPT_RT) ? 0 : MIGHT_SLEEP)
-
 /**
  * struct mn_op - one thing that a callback does
  * @name: for the name of the test
@@ -579,9 +576,10 @@ static void op_radix_tree_insert(gfp_t gfp)
 #define DEADLOCKS	.blockable_range = DEADLOCK, .blockable_interval = DEADLOCK
 /* Range callbacks run in an SRCU read side, through which lockdep sees no circle. */
 #define INTERVAL_DEADLOCKS	.blockable_interval = DEADLOCK
+/* On PREEMPT_RT, too: it holds rcu_read_lock(). */
 #define IN_SPINLOCK						\
-	.blockable_range = DEADLOCK | SLEEP_IN_SPINLOCK,	\
-	.blockable_interval = DEADLOCK | SLEEP_IN_SPINLOCK
+	.blockable_range = DEADLOCK | MIGHT_SLEEP,		\
+	.blockable_interval = DEADLOCK | MIGHT_SLEEP
 #define ALLOCATOR(op)	OP(op), .gfp = GFP_KERNEL, .nonblock = RECLAIM, DEADLOCKS
 #define KMALLOC(how)	.name = "kmalloc/" #how, .run = op_kmalloc, .gfp = how
 /* In a scope, of memalloc_nofs_save() for example */
@@ -645,9 +643,7 @@ static const struct mn_op wrong_ops[] = {
 	{ SCOPED(nofs, PF_MEMALLOC_NOFS), .nonblock = RECLAIM, DEADLOCKS },
 	{ SCOPED(noio, PF_MEMALLOC_NOIO), .nonblock = RECLAIM, DEADLOCKS },
 
-	{ OP(kmalloc_in_raw_spin_lock), .nonblock = RECLAIM,
-	  .blockable_range = DEADLOCK | MIGHT_SLEEP,
-	  .blockable_interval = DEADLOCK | MIGHT_SLEEP },
+	{ OP(kmalloc_in_raw_spin_lock), .nonblock = RECLAIM, IN_SPINLOCK },
 	{ OP(kmalloc_in_spin_lock_bh), .nonblock = RECLAIM, IN_SPINLOCK },
 	{ OP(kmalloc_in_spin_lock_irqsave), .nonblock = RECLAIM, IN_SPINLOCK },
 	{ OP(mutex_lock_in_raw_spin_lock), .nonblock = LOCK,
