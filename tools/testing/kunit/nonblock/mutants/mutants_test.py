@@ -18,7 +18,8 @@ from nonblock.mutants.build import (CHOICE, FIRST, NAME, Kernel, blame, with_cho
                                     with_edit)
 from nonblock.mutants.reader import functions
 from nonblock.mutants.judge import MARK, judge_all, marked
-from nonblock.mutants.run import EQUIVALENTS, MUTANTS, Boots, Job, Store, trial_of_suites
+from nonblock.mutants.run import (EQUIVALENTS, MUTANTS, Boots, Job, Store, boot_all,
+                                  trial_of_suites)
 from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
 from nonblock.result.verdict import scan_source
 from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, quiet, write
@@ -399,7 +400,8 @@ class VerdictTest(unittest.TestCase):
             self.job.session, machine=other))).results)
 
 
-# A kernel that fails a test with mutant 2, hangs with 3, panics with 4, and ends too soon with 5
+# A kernel that fails a test with mutant 2, hangs with 3, panics with 4, ends too soon with 5,
+# and before it says anything with 8
 FAKE_LINUX = '''#!/bin/sh
 for word; do case $word in mutant=*) number=${word#*=};; esac; done
 case $number in
@@ -409,6 +411,7 @@ case $number in
 5) head -8 GOOD ;;
 6) head -8 GOOD; echo "INFO: task x:7 blocked for more than 20 seconds."; sleep 100 ;;
 7) sed 's/    ok 3 two/    not ok 3 two/' GOOD | head -17; sleep 100 ;;
+8) ;;
 *) cat GOOD ;;
 esac
 '''
@@ -429,6 +432,7 @@ class BootTest(ScratchTest):
         self.assertEqual(CRASHED, found.outcome)
         self.assertIn('Kernel panic - not syncing: bad', found.by)
         self.assertEqual(CRASHED, boots.boot(um, 5).outcome)
+        self.assertEqual(CRASHED, boots.boot(um, 8).outcome)
         found = boots.boot(um, 3, 'short')
         self.assertEqual(HUNG, found.outcome)
         self.assertIn('HANG fake.', found.by)
@@ -439,6 +443,21 @@ class BootTest(ScratchTest):
         self.assertLess(found.seconds, 30)
         boots.stop()
         self.assertEqual(LEFT, boots.boot(um).outcome)
+
+    def test_nothing_counts_where_it_fails_without_an_edit(self) -> None:
+        """At the end, after it has passed at the beginning: a disk that has become full."""
+        write(self.repo, {'x.patch': ''})
+        job = Job(self.session(), {'': trial_of_suites(self.session(), scan_source(SUITE_C, 'x'),
+                                                       [])})
+        store, mutants = Store(job), all_mutants()[:2]
+        write(store.kernel, {'linux': f'#!/bin/sh\n[ ! -e full ] || exit 1\n'
+                             f'case $* in *mutant=[12]\\ *) touch full; exit 1; esac\n'
+                             f'cat {DATA}/passed.log\n'})
+        (store.kernel / 'linux').chmod(0o755)
+        store.numbers = {mutant.key: number for number, mutant in enumerate(mutants, 1)}
+        with self.assertRaisesRegex(Failure, 'without an edit, the tests fail: MISSING'):
+            boot_all(job, Boots(job), mutants, store)
+        self.assertEqual({}, Store(job).results)
 
     def test_boots_of_processes(self) -> None:
         boot = next(boot for boot in E2E.boots if boot.name == 'probe-set')

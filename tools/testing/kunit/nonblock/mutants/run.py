@@ -134,8 +134,9 @@ def summed_up(verdict: Verdict, timed_out: bool, seconds: float) -> Result:
         return Result(SURVIVED, '', seconds)
     # A test that failed before it hung says most.
     first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
+    # Where nothing ran, the kernel died before it could say anything.
     what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
-            CRASHED if first.startswith('CRASH ') else FAILED)
+            CRASHED if first.startswith(('CRASH ', 'MISSING ')) else FAILED)
     return Result(what, first, seconds)
 
 
@@ -206,8 +207,10 @@ class Store:
         self._path = session.build / f'mutants-results-{session.machine.folder}.json'
         self._lock = threading.Lock()
         digest = hashlib.sha256(repr((session.base.release, session.machine)).encode())
-        for name in [*overlay_files(session.repo), *session.hooks]:
-            digest.update((session.repo / name).read_bytes())
+        for path in [*(session.repo / name for name in overlay_files(session.repo)),
+                     *(session.repo / hook for hook in session.hooks),
+                     *sorted(HERE.glob('*.py')), *sorted(HERE.with_name('result').glob('*.py'))]:
+            digest.update(path.read_bytes())
         self._digest = digest.hexdigest()
         self.results: dict[str, Result] = {}
         # Where one kernel is with many of them, and by which number it chooses each
@@ -232,6 +235,11 @@ class Store:
         write_atomically(self._path, json.dumps({
             'digest': self._digest, 'numbers': self.numbers,
             'results': {key: vars(value) for key, value in self.results.items()}}))
+
+    def forget(self, mutants: list[Mutant]) -> None:
+        for mutant in mutants:
+            self.results.pop(mutant.key, None)
+        self._save()
 
     def keep(self, built: Path, numbers: dict[str, int]) -> None:
         """The kernel that has been built there, for all that follows."""
@@ -274,10 +282,14 @@ def build_all(job: Job, kernel: Kernel, mutants: list[Mutant], store: Store) -> 
 
 def boot_all(job: Job, boots: Boots, mutants: list[Mutant], store: Store) -> None:
     ways = {mutant.key: job.ways.get(mutant.key, '') for mutant in mutants}
-    for way in sorted(set(ways.values())):
-        first = boots.boot(store.kernel, 0, way)
-        if first.outcome != SURVIVED:
-            raise Failure(EXIT_BUILD, f'without an edit, the tests fail: {first.by}')
+
+    def expect_green() -> None:
+        for way in sorted(set(ways.values())):
+            found = boots.boot(store.kernel, 0, way)
+            if found.outcome != SURVIVED:
+                raise Failure(EXIT_BUILD, f'without an edit, the tests fail: {found.by}')
+
+    expect_green()
     progress = Progress('booting')
     with ThreadPoolExecutor(job.session.at_once) as pool:
         futures = [(mutant, pool.submit(boots.boot, store.kernel, store.numbers[mutant.key],
@@ -289,6 +301,12 @@ def boot_all(job: Job, boots: Boots, mutants: list[Mutant], store: Store) -> Non
         except BaseException:
             boots.stop()
             raise
+    try:
+        expect_green()
+    except Failure:
+        # A full disk, for example: it was not the edits that failed.
+        store.forget(mutants)
+        raise
 
 
 def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:
