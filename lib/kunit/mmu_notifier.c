@@ -327,26 +327,17 @@ bool kunit_mmu_notifier_was_released(struct kunit *test)
 /* How long an invalidation of others may take, in jiffies */
 #define KUNIT_MMU_NOTIFIER_WAIT		(HZ / 20)
 
-/* For one end too many: begins a pass over nothing, which has no end then. */
-static void kunit_mmu_notifier_begin_again(void)
-{
-	struct mmu_notifier_range range;
-
-	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm,
-				TASK_SIZE - PAGE_SIZE, TASK_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-}
-
 /*
  * Each pass leaves the collision state of the mm as it was: whoever waits for an
  * invalidation that nobody ends will wait forever, and so would the end of this
  * test, so mend it once it has failed.
  */
 static void kunit_mmu_notifier_expect_state(struct kunit *test,
-					    struct mmu_notifier_range *range,
 					    const struct mmu_notifier_state *before)
 {
-	struct mmu_notifier_state state;
+	struct mmu_notifier_state state = {};
+	struct mmu_notifier_range nothing;
+	long more;
 	int i;
 
 	/* On another CPU, memory may be migrated just now. */
@@ -363,10 +354,13 @@ static void kunit_mmu_notifier_expect_state(struct kunit *test,
 		KUNIT_EXPECT_EQ_MSG(test, state.seq & 1, 0,
 				    "mmu_interval_read_begin() and mmu_interval_notifier_remove() wait for a pass that is over");
 
-	if (state.active_ranges == before->active_ranges + 1)
-		mmu_notifier_invalidate_range_end(range);
-	else if (state.active_ranges == before->active_ranges - 1)
-		kunit_mmu_notifier_begin_again();
+	mmu_notifier_range_init(&nothing, KUNIT_MMU_NOTIFY, MMU_NOTIFIER_RANGE_BLOCKABLE,
+				current->mm, TASK_SIZE - PAGE_SIZE, TASK_SIZE);
+	more = state.active_ranges - before->active_ranges;
+	for (; more > 0; more--)
+		mmu_notifier_invalidate_range_end(&nothing);
+	for (; more < 0; more++)
+		mmu_notifier_invalidate_range_start(&nothing);
 }
 
 /**
@@ -390,7 +384,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 				     unsigned long length)
 {
 	struct kunit_report_scope *scope;
-	struct mmu_notifier_state before;
+	struct mmu_notifier_state before = {};
 	struct mmu_notifier_range range;
 	int ret;
 
@@ -404,7 +398,7 @@ int kunit_mmu_notifier_nonblock_pass(struct kunit *test, unsigned long start,
 	if (!ret)
 		mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_set_pass(test, NO_PASS);
-	kunit_mmu_notifier_expect_state(test, &range, &before);
+	kunit_mmu_notifier_expect_state(test, &before);
 	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
@@ -425,7 +419,7 @@ void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 				       unsigned long length)
 {
 	struct kunit_report_scope *scope;
-	struct mmu_notifier_state before;
+	struct mmu_notifier_state before = {};
 	struct mmu_notifier_range range;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
@@ -436,7 +430,7 @@ void kunit_mmu_notifier_blockable_pass(struct kunit *test, unsigned long start,
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
 	kunit_mmu_notifier_set_pass(test, NO_PASS);
-	kunit_mmu_notifier_expect_state(test, &range, &before);
+	kunit_mmu_notifier_expect_state(test, &before);
 	kunit_mmu_notifier_guard_end(test, scope);
 }
 EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
@@ -446,7 +440,8 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
  * @test: the test context
  *
  * Takes away the private memory that no callback backs off from; it cannot be
- * faulted in again.
+ * faulted in again. Fails the test if the core then has not put back the collision
+ * state, as kunit_mmu_notifier_nonblock_pass() does.
  *
  * Context: The task that runs @test, where it may sleep.
  *
@@ -455,14 +450,17 @@ EXPORT_SYMBOL_GPL(kunit_mmu_notifier_blockable_pass);
 bool kunit_mmu_notifier_reap(struct kunit *test)
 {
 	struct kunit_report_scope *scope;
+	struct mmu_notifier_state before = {};
 	bool ret;
 
 	scope = kunit_mmu_notifier_guard_begin(test);
 	mmap_read_lock(current->mm);
 	kunit_mmu_notifier_set_pass(test, NONBLOCKING_PASS);
+	mmu_notifier_read_state(current->mm, &before);
 	ret = __oom_reap_task_mm(current->mm);
 	kunit_mmu_notifier_set_pass(test, NO_PASS);
 	mmap_read_unlock(current->mm);
+	kunit_mmu_notifier_expect_state(test, &before);
 	kunit_mmu_notifier_guard_end(test, scope);
 	return ret;
 }
