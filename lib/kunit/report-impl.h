@@ -11,6 +11,7 @@ struct kunit;
 /* Which test turned lockdep off, and by what; empty while it is on */
 extern char kunit_report_lockdep_off[128];
 
+void kunit_report_note_lockdep(void);
 void kunit_report_init(void);
 void kunit_report_exit(void);
 void kunit_report_abort(void);

@@ -15,6 +15,7 @@
 #include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
+#include <linux/irqflags.h>
 #include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
@@ -265,6 +266,8 @@ static void missing_report_is_described(struct kunit *test)
 	}
 	KUNIT_ASSERT_NOT_NULL(test, message);
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(message, "got nothing"), "%s", message);
+	/* A kind that is alone has a name. */
+	KUNIT_EXPECT_NULL_MSG(test, strstr(message, "expected ,"), "%s", message);
 }
 
 static void expect_part(struct kunit *test, const char *message, const char *part)
@@ -388,6 +391,30 @@ static void held_locks_are_described(struct kunit *test)
 	if (IS_ENABLED(CONFIG_PREEMPT_RT) && last && strstarts(last, ", rcu_read_lock at "))
 		last = strchr(last + 1, ',');
 	KUNIT_EXPECT_NULL_MSG(test, last, "%s", message);
+}
+
+/* Of too many locks */
+static void innermost_locks_are_kept(struct kunit *test)
+{
+	static struct lock_class_key keys[20];
+	static struct lockdep_map many[ARRAY_SIZE(keys)];
+	struct kunit_report_scope *scope;
+	const char *message;
+	int i;
+
+	scope = kunit_report_scope_begin(test);
+	for (i = 0; i < ARRAY_SIZE(many); i++) {
+		lockdep_init_map(&many[i], "many", &keys[i], 0);
+		lock_map_acquire(&many[i]);
+	}
+	lock_map_acquire(&many[0]);
+	lock_map_release(&many[0]);
+	while (i--)
+		lock_map_release(&many[i]);
+	message = kunit_report_scope_end(scope, 0, NULL, NULL);
+	/* 16, the first of which has no comma. The outermost of all is the expectation's own. */
+	KUNIT_EXPECT_EQ_MSG(test, count(message, ", many at "), 15, "%s", message);
+	KUNIT_EXPECT_EQ_MSG(test, count(message, " kunit_report at "), 0, "%s", message);
 }
 
 /* The name of a lock is kept as far as there is room. */
@@ -597,6 +624,52 @@ static void spinlock_of_rt_is_not_reported(struct kunit *test)
 static void other_detector_is_not_warn(struct kunit *test)
 {
 	KUNIT_EXPECT_NO_REPORT(test, trace_error_report_end(ERROR_DETECTOR_KASAN, 0));
+}
+
+/*
+ * Tells of a WARN() where that is a trap, which counts as an NMI, and so as a hardirq.
+ * @in_hardirq: it is in an interrupt, which counts as one more
+ */
+static void warn_as_nmi(unsigned int in_hardirq)
+{
+	const int was = preempt_count();
+
+	/* An interrupt would take itself for a part of the NMI. */
+	local_irq_disable();
+	preempt_count_set(was + NMI_OFFSET + (1 + in_hardirq) * HARDIRQ_OFFSET);
+	trace_error_report_end(ERROR_DETECTOR_WARN, _THIS_IP_);
+	/* Not less: a real NMI has cleared the bit, if it is one. */
+	preempt_count_set(was);
+	local_irq_enable();
+}
+
+static void warn_as_nmi_is_of_the_task(struct kunit *test)
+{
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_WARN, NULL, NULL, warn_as_nmi(0));
+	KUNIT_EXPECT_NO_REPORT(test, warn_as_nmi(1));
+}
+
+/* Who is preempted as it is about to sleep has not slept. */
+static void be_preempted_in_non_block(void)
+{
+	non_block_start();
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	preempt_disable();
+	set_tsk_need_resched(current);
+	set_preempt_need_resched();
+	/* Here, or where there is no preemption, by cond_resched() */
+	preempt_enable();
+	cond_resched();
+	__set_current_state(TASK_RUNNING);
+	non_block_end();
+}
+
+static void preemption_is_no_sleep(struct kunit *test)
+{
+	skip_without_atomic_sleep(test);
+
+	KUNIT_EXPECT_REPORT(test, KUNIT_REPORT_MIGHT_SLEEP, NULL, NULL,
+			    be_preempted_in_non_block());
 }
 
 /* Lockdep has learned nothing from what was claimed, nor from what followed. */
@@ -1622,6 +1695,20 @@ static void lockdep_off_fails_test(struct kunit *test)
 	kunit_report_lockdep_off[0] = '\0';
 }
 
+/* As KUnit finds it when it begins */
+static void lockdep_off_before_all_tests_is_told(struct kunit *test)
+{
+	skip_unless_alone(test);
+	kunit_report_note_lockdep();
+	KUNIT_EXPECT_STREQ(test, kunit_report_lockdep_off, "");
+	debug_locks = 0;
+	kunit_report_note_lockdep();
+	debug_locks = 1;
+	KUNIT_EXPECT_STREQ(test, kunit_report_lockdep_off,
+			   "there was a report before the first test");
+	kunit_report_lockdep_off[0] = '\0';
+}
+
 static void lockdep_off_in_scope_is_described(struct kunit *test)
 {
 	const unsigned int depth = current->lockdep_depth;
@@ -1736,6 +1823,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(outermost_map_is_found),
 	KUNIT_CASE(warning_says_more_than_others),
 	KUNIT_CASE(held_locks_are_described),
+	KUNIT_CASE(innermost_locks_are_kept),
 	KUNIT_CASE(long_name_is_known),
 	KUNIT_CASE(wrong_map_is_described),
 	KUNIT_CASE(wrong_map_of_second_is_described),
@@ -1749,6 +1837,8 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(non_block_count_survives),
 	KUNIT_CASE(spinlock_of_rt_is_not_reported),
 	KUNIT_CASE(other_detector_is_not_warn),
+	KUNIT_CASE(warn_as_nmi_is_of_the_task),
+	KUNIT_CASE(preemption_is_no_sleep),
 	KUNIT_CASE(second_report_is_not_made),
 	KUNIT_CASE(what_follows_is_not_learned),
 	KUNIT_CASE(claimed_circle_is_not_learned),
@@ -1783,6 +1873,7 @@ static struct kunit_case kunit_report_cases[] = {
 	KUNIT_CASE(scope_after_report_is_refused),
 	KUNIT_CASE(lockdep_off_is_told_once),
 	KUNIT_CASE(lockdep_off_fails_test),
+	KUNIT_CASE(lockdep_off_before_all_tests_is_told),
 	KUNIT_CASE(lockdep_off_in_scope_is_described),
 	KUNIT_CASE_PARAM(stray_report_of_lockdep_is_made, stray_gen_params),
 	{}

@@ -583,10 +583,17 @@ void kunit_report_case_end(struct kunit *test)
 }
 EXPORT_SYMBOL_IF_KUNIT(kunit_report_case_end);
 
-void kunit_report_init(void)
+/* Is lockdep off before any test has run? None is to blame then. */
+VISIBLE_IF_KUNIT void kunit_report_note_lockdep(void)
 {
 	if (!debug_locks)
 		strscpy(kunit_report_lockdep_off, "there was a report before the first test");
+}
+EXPORT_SYMBOL_IF_KUNIT(kunit_report_note_lockdep);
+
+void kunit_report_init(void)
+{
+	kunit_report_note_lockdep();
 	if (WARN_ON(register_trace_error_report_end(kunit_report_warn, NULL)))
 		return;
 	kunit_hooks.report_claimed = kunit_report_has_claimed;
