@@ -11,6 +11,7 @@
 #include <kunit/report.h>
 #include <kunit/test.h>
 #include <linux/bug.h>
+#include <linux/compiler.h>
 #include <linux/completion.h>
 #include <linux/debug_locks.h>
 #include <linux/delay.h>
@@ -1109,6 +1110,9 @@ static int begins_again(struct mmu_notifier *subscription,
 		/* Where nobody is interested, for nothing to be reported */
 		mmu_notifier_range_init(&again, KUNIT_MMU_NOTIFY, MMU_NOTIFIER_RANGE_BLOCKABLE,
 					range->mm, TASK_SIZE - PAGE_SIZE, TASK_SIZE);
+		/* Twice, as a reaper of two VMAs */
+		KUNIT_EXPECT_EQ(current->kunit_test, 0,
+				__mmu_notifier_invalidate_range_start(&again));
 		KUNIT_EXPECT_EQ(current->kunit_test, 0,
 				__mmu_notifier_invalidate_range_start(&again));
 	}
@@ -1139,9 +1143,11 @@ static const struct odd {
 	void (*call)(struct kunit *test, unsigned long start, unsigned long length);
 } odds[] = {
 	{ "begins_again_nonblock", { .invalidate_range_start = begins_again }, nonblock_pass },
+	{ "begins_again_reap", { .invalidate_range_start = begins_again }, reap },
 	{ "begins_again_blockable", { .invalidate_range_start = begins_again },
 	  kunit_mmu_notifier_blockable_pass },
 	{ "ends_early_nonblock", { .invalidate_range_start = ends_early }, nonblock_pass },
+	{ "ends_early_reap", { .invalidate_range_start = ends_early }, reap },
 	{ "ends_early_blockable", { .invalidate_range_start = ends_early },
 	  kunit_mmu_notifier_blockable_pass },
 };
@@ -1240,11 +1246,14 @@ static void pass_within_another_is_right(struct kunit *test)
 	static const struct fixture fixture = { .call = nonblock_pass };
 	unsigned long start = map_for_interval(test);
 	struct mmu_notifier_range outer;
+	struct mmu_notifier_state state;
 
 	mmu_notifier_range_init(&outer, KUNIT_MMU_NOTIFY, 0, current->mm,
 				TASK_SIZE - PAGE_SIZE, TASK_SIZE);
 	mmu_notifier_invalidate_range_start(&outer);
 	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &fixture, start), KUNIT_SUCCESS);
+	mmu_notifier_read_state(current->mm, &state);
+	KUNIT_EXPECT_EQ(test, state.active_ranges, 1);
 	mmu_notifier_invalidate_range_end(&outer);
 }
 
@@ -1306,6 +1315,65 @@ static void missing_end_is_explained(struct kunit *test)
 		KUNIT_EXPECT_TRUE_MSG(test, has_parts(message, "under_way was 0, and is 1 after ",
 						      unpaired[pass], UNDO), "%s", message);
 	}
+}
+
+/* What an expectation finds fails the test that has it. */
+
+static int backs_off_half_done(struct mmu_notifier *subscription,
+			       const struct mmu_notifier_range *range)
+{
+	fake_calls++;
+	return backs_off(subscription, range);
+}
+
+static const struct mmu_notifier_ops half_done_ops = {
+	.invalidate_range_start = backs_off_half_done,
+};
+
+static void expect_clean(struct kunit *test, unsigned long start, unsigned long length)
+{
+	KUNIT_EXPECT_MMU_NOTIFIER_CLEAN(test, start, length);
+}
+
+static void expect_ignored(struct kunit *test, unsigned long start, unsigned long length)
+{
+	KUNIT_EXPECT_MMU_NOTIFIER_IGNORES(test, start, length);
+}
+
+static void expect_undone(struct kunit *test, unsigned long start, unsigned long length)
+{
+	KUNIT_EXPECT_MMU_NOTIFIER_BACKS_OFF(test, start, length, fake_calls);
+}
+
+static void expect_paired(struct kunit *test, unsigned long start, unsigned long length)
+{
+	KUNIT_EXPECT_MMU_NOTIFIER_PAIRED(test, start, length, fake_under_way);
+}
+
+static const struct unmet {
+	struct fixture expectation;
+	const struct mmu_notifier_ops *ops;
+} unmet[] = {
+	{ .expectation = { .name = "clean", .call = expect_clean }, .ops = &backs_off_ops },
+	{ .expectation = { .name = "ignores", .call = expect_ignored }, .ops = &backs_off_ops },
+	{ .expectation = { .name = "backs_off", .call = expect_undone }, .ops = &half_done_ops },
+	{ .expectation = { .name = "paired", .call = expect_paired }, .ops = &unpaired_ops },
+};
+
+static void unmet_describe(const struct unmet *unmet, char *description)
+{
+	strscpy(description, unmet->expectation.name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(unmet, unmet, unmet_describe);
+
+static void unmet_expectation_fails_test(struct kunit *test)
+{
+	const struct unmet *unmet = test->param_value;
+	unsigned long start = map_for_range(test, unmet->ops);
+
+	KUNIT_EXPECT_EQ(test, call_as_other_test(test, &unmet->expectation, start),
+			KUNIT_FAILURE);
 }
 
 /* Within the pass if that is unwound, and otherwise after it */
@@ -1378,6 +1446,8 @@ static void warn_behind_callback(void *data, const struct mmu_notifier_range *ra
 				 const void *callback, int ret, u64 since)
 {
 	WARN(1, "this is odd\n");
+	/* Or gcc makes a tail call of it on arm, and the WARN() is in the caller. */
+	barrier();
 }
 
 static void warn_no_more(void *unused)
@@ -1444,6 +1514,7 @@ static struct kunit_case kunit_mmu_notifier_cases[] = {
 	KUNIT_CASE(mm_without_notifiers_is_idle),
 	KUNIT_CASE(half_done_is_explained),
 	KUNIT_CASE(missing_end_is_explained),
+	KUNIT_CASE_PARAM(unmet_expectation_fails_test, unmet_gen_params),
 	KUNIT_CASE(unwound_pass_is_unwound),
 	KUNIT_CASE(warning_in_any_pass_is_explained),
 	KUNIT_CASE(warning_is_left_to_log),
