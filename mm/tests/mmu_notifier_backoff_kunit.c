@@ -257,8 +257,31 @@ static void second_pass_keeps_order(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, order[i], i);
 }
 
-/* The end of an mm is an invalidation, too, and has both passes. */
+/* The end of an mm is an invalidation, too. */
 
+static void end_of_mm_is_over(struct kunit *test)
+{
+	unsigned long start = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
+					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	struct fake *fake = kzalloc(sizeof(*fake), GFP_KERNEL);
+	struct mm_struct *mm = current->mm;
+	struct mmu_notifier_state state;
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	KUNIT_ASSERT_FALSE(test, !start || IS_ERR_VALUE(start));
+	KUNIT_ASSERT_EQ(test, 0, mmu_interval_notifier_insert(&fake->interval, mm, start,
+							      PAGE_SIZE, &fake_interval_ops));
+	kthread_unuse_mm(mm);
+	mmput(mm);
+	mmu_notifier_read_state(mm, &state);
+	/* If not, to remove it would wait for ever. */
+	KUNIT_ASSERT_EQ(test, state.active_ranges, 0);
+	KUNIT_ASSERT_EQ(test, state.seq & 1, 0);
+	mmu_interval_notifier_remove(&fake->interval);
+	kfree(fake);
+}
+
+/* The end of an mm has both passes. */
 #ifdef MMU_NOTIFIER_TWO_PASS
 /**
  * struct ending - a notifier that outlives its mm
@@ -399,11 +422,12 @@ static void breach_describe(const struct breach *breach, char *description)
 
 KUNIT_ARRAY_PARAM(breach, breaches, breach_describe);
 
-/* The interval notifier besides is ended once, whatever the other does. */
+/* The interval notifiers besides are called, and ended once, whatever the other does. */
 static void breach_is_warned_of(struct kunit *test)
 {
 	const struct breach *breach = test->param_value;
-	const enum fake_kind kinds[] = { INTERVAL, breach->kind, NO_FAKE };
+	/* Not in the order of their calls, if that is for ranges */
+	const enum fake_kind kinds[] = { INTERVAL, breach->kind, INTERVAL, NO_FAKE };
 	struct notifiers *notifiers = notifiers_create(test, kinds);
 	enum fake_pass pass = breach->blockable ? BLOCKABLE : NONBLOCK;
 	int ret = breach->error;
@@ -419,6 +443,7 @@ static void breach_is_warned_of(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, breach->error);
 	KUNIT_EXPECT_EQ(test, notifiers->fake[0].starts[pass], 1);
 	KUNIT_EXPECT_EQ(test, notifiers->fake[1].starts[pass], 1);
+	KUNIT_EXPECT_EQ(test, notifiers->fake[2].starts[pass], 1);
 	expect_unharmed(notifiers);
 }
 
@@ -452,11 +477,10 @@ static void overlap_describe(const struct overlap *overlap, char *description)
 
 KUNIT_ARRAY_PARAM(overlap, overlaps, overlap_describe);
 
-static void only_overlap_is_called(struct kunit *test)
+static void check_overlap(struct kunit *test, unsigned long start)
 {
 	const struct overlap *overlap = test->param_value;
 	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
-	unsigned long start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
 	unsigned long first = start + overlap->first * PAGE_SIZE;
 	unsigned long length = overlap->nr * PAGE_SIZE;
 
@@ -469,6 +493,24 @@ static void only_overlap_is_called(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kunit_mmu_notifier_nonblock_pass(test, first, length),
 			overlap->called ? -EAGAIN : 0);
 	KUNIT_EXPECT_EQ(test, fake->starts[NONBLOCK], overlap->called);
+}
+
+static void only_overlap_is_called(struct kunit *test)
+{
+	check_overlap(test, kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE));
+}
+
+/* Behind another one, which comes first in each of these ranges */
+static void only_overlap_is_called_next(struct kunit *test)
+{
+	struct fake *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	unsigned long start = kunit_mmu_notifier_mmap(test, NR_PAGES, MAP_PRIVATE);
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	fake_subscribe(test, other, INTERVAL, start, NR_PAGES * PAGE_SIZE);
+	check_overlap(test, start);
+	KUNIT_EXPECT_EQ(test, other->starts[BLOCKABLE], 1);
+	KUNIT_EXPECT_EQ(test, other->starts[NONBLOCK], 1);
 }
 
 /*
@@ -571,11 +613,13 @@ static struct kunit_case mmu_notifier_backoff_cases[] = {
 	KUNIT_CASE_PARAM(range_notifiers_are_all_called, range_gen_params),
 	KUNIT_CASE_PARAM(interval_false_stops_walk, interval_gen_params),
 	KUNIT_CASE(second_pass_keeps_order),
+	KUNIT_CASE(end_of_mm_is_over),
 	KUNIT_CASE(end_of_mm_has_second_pass),
 	KUNIT_CASE_PARAM(mixed_back_off_leaves_no_trace, mixed_gen_params),
 	KUNIT_CASE(reader_retries_after_back_off),
 	KUNIT_CASE_PARAM(breach_is_warned_of, breach_gen_params),
 	KUNIT_CASE_PARAM(only_overlap_is_called, overlap_gen_params),
+	KUNIT_CASE_PARAM(only_overlap_is_called_next, overlap_gen_params),
 	{}
 };
 

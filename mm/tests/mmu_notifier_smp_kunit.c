@@ -170,7 +170,7 @@ static void expect_idle(struct kunit *test)
  * @too_soon: the second did not wait for that
  * @interval: a notifier; removed by the second, maybe
  * @range: likewise
- * @late: registered by the second, maybe
+ * @late: subscribed in the pass, maybe
  */
 struct waiting {
 	struct kunit *test;
@@ -303,6 +303,7 @@ static void who_comes_in_a_pass_waits(struct kunit *test)
 	const struct waiting_case *c = test->param_value;
 	struct waiting *waiting = waiting_create(test, c);
 	struct helper *first, *second;
+	unsigned int calls;
 
 	first = helper_start(test, 0, be_in_pass, waiting);
 	expect_completion(test, &waiting->begun);
@@ -313,6 +314,36 @@ static void who_comes_in_a_pass_waits(struct kunit *test)
 	helper_wait(first);
 	KUNIT_EXPECT_FALSE(test, waiting->too_soon);
 	expect_idle(test);
+
+	waiting->range.at_start = NULL;
+	calls = waiting->interval.starts[BLOCKABLE];
+	kunit_mmu_notifier_blockable_pass(test, waiting->start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, waiting->interval.starts[BLOCKABLE],
+			calls + (c->meanwhile != remove_meanwhile));
+}
+
+/* It does not wait, and has no part in the pass either. */
+static void who_is_inserted_in_a_pass_comes_in_the_next(struct kunit *test)
+{
+	static const struct waiting_case in_pass = { .blockable = true };
+	struct waiting *waiting = waiting_create(test, &in_pass);
+	struct fake *late = &waiting->late;
+	struct helper *first;
+	int ret;
+
+	first = helper_start(test, 0, be_in_pass, waiting);
+	expect_completion(test, &waiting->begun);
+	ret = mmu_interval_notifier_insert(&late->interval, current->mm, waiting->start,
+					   PAGE_SIZE, &fake_interval_ops);
+	complete(&waiting->go);
+	helper_wait(first);
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, late->starts[BLOCKABLE], 0);
+	expect_idle(test);
+
+	kunit_mmu_notifier_blockable_pass(test, waiting->start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, late->starts[BLOCKABLE], 1);
+	mmu_interval_notifier_remove(&late->interval);
 }
 
 /* What one task does in its pass is nothing to the passes of another. */
@@ -977,6 +1008,7 @@ static void all_at_once(struct kunit *test)
 
 static struct kunit_case mmu_notifier_smp_cases[] = {
 	KUNIT_CASE_PARAM(who_comes_in_a_pass_waits, waiting_gen_params),
+	KUNIT_CASE(who_is_inserted_in_a_pass_comes_in_the_next),
 	KUNIT_CASE(others_nonblock_is_not_mine),
 	KUNIT_CASE(others_blockable_is_not_mine),
 	KUNIT_CASE(contention_is_backed_off_from),
