@@ -15,6 +15,7 @@ import shutil
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Iterator
 
 from nonblock.common import EXIT_BUILD, Failure, capture, say
 from nonblock.kernel import kunit_run
@@ -89,6 +90,7 @@ class Kernel:
 
     def __init__(self, session: Session):
         self._tree, self._jobs = session.tree, session.jobs
+        self._users: dict[str, list[str]] = {}
         self.origin = session.folder
         self.path = session.folder.with_name(f'{session.folder.name}-mutants')
         shutil.rmtree(self.path, ignore_errors=True)
@@ -104,13 +106,16 @@ class Kernel:
         """The files with code that are compiled from it: those that include a header."""
         if name.endswith('.c'):
             return [name] if self._object(name).exists() else []
-        found = []
+        if name not in self._users:
+            self._users[name] = list(self._find_users(name))
+        return self._users[name]
+
+    def _find_users(self, name: str) -> Iterator[str]:
         for path in sorted(self.path.rglob('.*.o.cmd')):
             text = path.read_text(encoding='utf-8', errors='replace')
             source = re.search(r'(?m)^source_\S+ := (\S+\.c)$', text)
             if source and re.search(rf'(?m)^ *{re.escape(str(self._tree / name))} ', text):
-                found.append(os.path.relpath(source[1], self._tree))
-        return found
+                yield os.path.relpath(source[1], self._tree)
 
     def _object(self, name: str) -> Path:
         return self.path / re.sub(r'\.c$', '.o', name)
@@ -134,7 +139,7 @@ class Kernel:
         result = capture([*words, '-Werror=int-conversion', '-Werror=incompatible-pointer-types'],
                          self.path, {**kunit_run.environment(), 'LC_ALL': 'C'})
         source.unlink()
-        return result.stderr if result.returncode else ''
+        return result.stderr or 'the compiler died' if result.returncode else ''
 
     def _put_header(self, name: str, text: str, headers: str = HEADERS) -> None:
         header = self.path / headers / name.removeprefix('include/')
@@ -149,13 +154,15 @@ class Kernel:
         if name.endswith('.c'):
             errors = self._compile(name, text, output, '-S')
             return b'' if errors else re.sub(rb'(?m)^\s*\.file.*\n', b'', output.read_bytes())
-        # Of a header, what its first user is given to compile
-        user, headers = self.sources(name)[0], f'{HEADERS}-{worker}'
+        # Of a header, what each of its users is given to compile: a macro is nothing by itself.
+        headers, found = f'{HEADERS}-{worker}', b''
         self._put_header(name, text, headers)
-        errors = self._compile(user, f'#line 1 "{user}"\n{self._text(user)}', output, '-E',
-                               headers)
+        for user in self.sources(name):
+            errors = self._compile(user, f'#line 1 "{user}"\n{self._text(user)}', output, '-E',
+                                   headers)
+            found += b'' if errors else re.sub(rb'(?m)^#.*\n', b'', output.read_bytes())
         shutil.rmtree(self.path / headers)
-        return b'' if errors else re.sub(rb'(?m)^#.*\n', b'', output.read_bytes())
+        return found
 
     def _text(self, name: str) -> str:
         return (self._tree / name).read_text(encoding='utf-8')

@@ -21,11 +21,13 @@ MARK = re.compile(r'\[([\w-]+)\] ')
 
 def marked(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
            job: Job) -> dict[str, str]:
-    """The keys of those that survived, and the way that is said to show them, of this job's."""
+    """The keys of those that were not seen, and the way that is said to show them, of this
+    job's. What is the same code in the first kernel may be other code in that one."""
     found = {}
     for mutant in mutants:
         mark = MARK.match(equivalents.get(mutant.key, ''))
-        if mark and mark[1] in job.trials and store.results[mutant.key].outcome == SURVIVED:
+        if mark and mark[1] in job.trials and \
+                store.results[mutant.key].outcome in (SURVIVED, SAME):
             found[mutant.key] = mark[1]
     return found
 
@@ -43,7 +45,7 @@ def run_elsewhere(job: Job, mutants: list[Mutant], ways: dict[str, str]) -> dict
 
 def judge_one(result: Result, why: str, there: Result | None) -> Result:
     """What became of a mutant in all kernels."""
-    if not why or result.outcome != SURVIVED:
+    if not why or result.outcome != SURVIVED and not there:
         return result
     if not there:
         return replace(result, outcome=EXPLAINED, by=why)
@@ -51,7 +53,7 @@ def judge_one(result: Result, why: str, there: Result | None) -> Result:
     assert mark
     if there.outcome in KILLED:
         return replace(there, outcome=ELSEWHERE, by=f'{mark[1]}: {there.by}')
-    return replace(result, by=f'not seen with {mark[1]}: {there.by}')
+    return replace(result, outcome=SURVIVED, by=f'not seen with {mark[1]}: {there.by}')
 
 
 def judge_all(mutants: list[Mutant], store: Store, equivalents: dict[str, str],

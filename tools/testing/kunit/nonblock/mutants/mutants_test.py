@@ -43,7 +43,7 @@ static bool odd(int value)
 static int sum(int from, int to)
 {
 	int total = from - 1;
-	int i;
+	typeof(total) i;
 
 	if (from > to ||
 	    to > 100)
@@ -373,11 +373,17 @@ class VerdictTest(unittest.TestCase):
             self.assertEqual((3, 0), (passed, failed))
             self.assertIn('0 only another kernel shows, 1 are explained', text)
 
-    def test_only_survivors_go_to_another_kernel(self) -> None:
-        self.judge([FAILED, SURVIVED, SURVIVED, SAME], {})
+    def test_what_is_not_seen_goes_to_another_kernel(self) -> None:
+        self.judge([FAILED, SURVIVED, CRASHED, SAME], {})
         claims = {mutant.key: '[smp] Because.' for mutant in self.mutants}
-        self.assertEqual({mutant.key: 'smp' for mutant in self.mutants[1:3]},
+        self.assertEqual({mutant.key: 'smp' for mutant in self.mutants[1::2]},
                          marked(self.mutants, self.store, claims, self.other))
+
+    def test_what_is_the_same_code_may_be_other_code_there(self) -> None:
+        claim, outcomes = {self.mutants[3].key: '[smp] Because.'}, [FAILED, FAILED, FAILED, SAME]
+        self.assertEqual((4, 0), self.judge(outcomes, claim, FAILED)[:2])
+        self.assertEqual((3, 1), self.judge(outcomes, claim, SAME)[:2])
+        self.assertEqual((3, 0), self.judge(outcomes, claim)[:2])
 
     def test_explained_but_killed(self) -> None:
         passed, failed, _ = self.judge([FAILED] * 4, {self.mutants[0].key: 'Because.'})

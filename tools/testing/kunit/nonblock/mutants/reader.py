@@ -133,7 +133,7 @@ class Body:
             while self._text(index) != ':':
                 index += 1
             return index + 1
-        if self._text(index + 1) == '(':
+        if self._text(index + 1) == '(' and word not in TYPES:
             close = matching(self._tokens, index + 1)
             if self._tokens[close + 1].kind == 'name' or self._text(close + 1) == '{':
                 return self.statement(close + 1)        # a loop that is a macro

@@ -42,7 +42,7 @@ OVER = re.compile(rb'^ *not ok | blocked for more than ', re.MULTILINE)
 OTHER_CODE = 'other code, and no test fails'
 MUTANTS, EQUIVALENTS = HERE / 'mutants', HERE / 'equivalents'
 # New files of the series that are neither tests nor what only tests use
-CODE = re.compile(r'(lib/kunit/(?!.*test).*|mm/[^/]*)\.c$')
+CODE = re.compile(r'(lib/kunit/(?!.*test).*\.c|mm/[^/]*\.c|include/kunit/.*\.h)$')
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,9 @@ def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:
         return Result(SAME, 'does not compile')
     if code == kernel.code(name, text):
         return Result(SAME, 'makes the same code')
-    kernel.replace(name, with_edit(text, mutant))
+    if kernel.replace(name, with_edit(text, mutant)):       # of a header, the first to tell
+        kernel.restore(name)
+        return Result(SAME, 'does not compile')
     link(job, kernel)
     kernel.restore(name)
     return boots.boot(kernel.path, 0, job.ways.get(mutant.key, ''))
