@@ -30,12 +30,17 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), 'prctl')
 
 
-def interrupt(_number: int, _frame: Optional[FrameType]) -> None:
-    raise KeyboardInterrupt
-
-
 def work(main: Callable[[], int], parent: int) -> int:
     """The worker: `main`, which a SIGTERM interrupts as Ctrl-C does."""
+    def interrupt(number: int, _frame: Optional[FrameType]) -> None:
+        signal.signal(number, again)
+        raise KeyboardInterrupt
+
+    def again(_number: int, _frame: Optional[FrameType]) -> None:
+        # It would interrupt the end of what the first has begun to end.
+        if os.getppid() != parent:
+            raise KeyboardInterrupt
+
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGTERM, interrupt)
     if os.getppid() != parent:

@@ -83,6 +83,50 @@ class GuardTest(ScratchTest):
             os.kill(pid, signal.SIGTERM)
         self.assertEqual(self.end_by(end, 'nohup'), 130)
 
+    def start_interrupted(self) -> tuple[subprocess.Popen[str], int]:
+        """A runner whose worker has been interrupted, and waits for a line; and that worker."""
+        script = ('import os, sys, time\n'
+                  'from nonblock import guard\n'
+                  'def main():\n'
+                  '    try:\n'
+                  '        print(os.getpid(), flush=True)\n'
+                  '        time.sleep(60)\n'
+                  '    except KeyboardInterrupt:\n'
+                  '        print("first", flush=True)\n'
+                  '        sys.stdin.readline()\n'
+                  '        return 5\n'
+                  'sys.exit(guard.run(main))\n')
+        write(self.scratch, {'script.py': script})
+        runner = subprocess.Popen(
+            [sys.executable, self.scratch / 'script.py'], text=True,
+            env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert runner.stdin and runner.stdout
+        self.addCleanup(runner.stdin.close)
+        self.addCleanup(runner.stdout.close)
+        worker = int(runner.stdout.readline())
+        runner.terminate()
+        self.assertEqual(runner.stdout.readline(), 'first\n')
+        return runner, worker
+
+    def test_interrupted_once(self) -> None:
+        """What the first interrupt has begun comes to its end, whatever else is sent."""
+        runner, worker = self.start_interrupted()
+        os.kill(worker, signal.SIGTERM)
+        assert runner.stdin
+        runner.stdin.write('\n')
+        runner.stdin.flush()
+        self.assertEqual(runner.wait(30), 5)
+
+    def test_killed_after_an_interrupt(self) -> None:
+        runner, worker = self.start_interrupted()
+        runner.kill()
+        runner.wait(30)
+        deadline = time.monotonic() + 20
+        while lives(worker) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertFalse(lives(worker))
+
     def test_closed_files(self) -> None:
         for number in range(3):
             result = subprocess.run(
