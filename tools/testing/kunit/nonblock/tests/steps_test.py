@@ -70,9 +70,10 @@ class StepTest(unittest.TestCase):
             seen.append(options)
             return Verdict()
 
-        self.run_steps(Step('one', look, 'x86_64', 4, rt=True, san='kasan'))
-        self.assertEqual([(one.kver, one.arch, one.smp, one.rt, one.san) for one in seen],
-                         [(kver, 'x86_64', 4, True, 'kasan') for kver in TESTED])
+        self.run_steps(Step('one', look, 'x86_64', 4, True, True, 'kasan'))
+        self.assertEqual([(one.kver, one.arch, one.smp, one.rt, one.llvm, one.san)
+                          for one in seen],
+                         [(kver, 'x86_64', 4, True, True, 'kasan') for kver in TESTED])
 
     def test_step_for_one_kernel(self) -> None:
         verdict = self.run_steps(Step('one', passes, kernels=('7.3',)))
@@ -101,9 +102,10 @@ class StepTest(unittest.TestCase):
         self.assertEqual(len({step.title for step in STEPS}), len(STEPS))
         for step in STEPS:
             self.assertLessEqual(set(step.kernels), set(SUITES))
-            check_machine(Options(arch=step.arch, smp=step.smp, rt=step.rt, san=step.san))
+            check_machine(Options(arch=step.arch, smp=step.smp, rt=step.rt, llvm=step.llvm,
+                                  san=step.san))
         makefile = (REPO / 'Makefile').read_text(encoding='utf-8')
-        self.assertIn(f'$(if $(filter test-all,$@),{" ".join(OTHERS)} test-all)', makefile)
+        self.assertIn(f'$(if $(filter test-all,$@),{" ".join(OTHERS)} clang test-all)', makefile)
 
 
 def interrupt(*_: object) -> None:

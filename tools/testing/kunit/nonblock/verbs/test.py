@@ -10,7 +10,7 @@ from typing import Callable, Iterable
 
 from nonblock.common import EXIT_BUILD, REPO, Failure, as_failure, say
 from nonblock.kernel.kbuild import Builder, base_options
-from nonblock.kernel.machine import UML
+from nonblock.kernel.machine import LLVM_ARCHES, UML
 from nonblock.kernel.session import Impossible, find_base, locked, prepared
 from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
@@ -81,13 +81,15 @@ class Step:
     arch: str = 'um'
     smp: int = 1
     rt: bool = False
+    llvm: bool = False
     san: str = ''
     in_test: bool = False       # of `make test`; all are of `make test-all`
     kernels: tuple[str, ...] = TESTED
 
 
-# Where all suites have passed: see Documentation/architectures.rst
-OTHERS = ('arm64', 'arm', 'riscv', 's390')
+# All that are kunit_tool's, and Debian has a compiler for, but powerpc. What has been run of
+# them, Documentation/architectures.rst says.
+OTHERS = ('arm64', 'i386', 'arm', 'riscv', 's390')
 
 # The order is that in which they run.
 STEPS = (
@@ -115,7 +117,11 @@ STEPS = (
     Step('drivers, RT', drivers.run, 'x86_64', 2, rt=True),
     Step('suites, x86_64 KCSAN', run.on_e2e, 'x86_64', 2, san='kcsan'),
     Step('e2e, x86_64 KCSAN', e2e.run, 'x86_64', 2, san='kcsan'),
-    *(Step(f'suites, {arch}', run.run, arch, 2, kernels=TESTED[-1:]) for arch in OTHERS),
+    *(Step(f'suites, {arch}', run.run, arch, 2) for arch in OTHERS),
+    *(Step(f'suites, {arch} RT', run.run, arch, 2, rt=True) for arch in OTHERS),
+    *(Step(f'suites, {arch} clang', run.run, arch, 1 if arch == 'um' else 2, llvm=True)
+      for arch in LLVM_ARCHES),
+    *(Step(f'e2e, {arch}', e2e.run, arch, 2, kernels=TESTED[-1:]) for arch in ('arm64', 's390')),
 )
 
 
@@ -129,7 +135,7 @@ def run_step(step: Step, options: Options) -> Verdict:
     verdict = Verdict()
     try:
         verdict = step.run(replace(options, arch=step.arch, smp=step.smp, rt=step.rt,
-                                   san=step.san))
+                                   llvm=step.llvm, san=step.san))
     except Impossible as reason:
         say(f'skipped {where}: {reason}')
         verdict.skip(step.title, str(reason))
