@@ -1173,13 +1173,15 @@ static void expect_no_active_range(struct kunit *test)
 {
 	struct mmu_notifier_state state;
 	struct mmu_notifier_range range;
+	int i;
 
 	mmu_notifier_read_state(current->mm, &state);
 	mmu_notifier_range_init(&range, KUNIT_MMU_NOTIFY, 0, current->mm,
 				TASK_SIZE - PAGE_SIZE, TASK_SIZE);
-	if ((long)state.active_ranges > 0)
+	/* begins_again() does it twice. */
+	for (i = 0; i < 2 && (long)state.active_ranges > i; i++)
 		mmu_notifier_invalidate_range_end(&range);
-	else if ((long)state.active_ranges < 0)
+	if ((long)state.active_ranges < 0)
 		mmu_notifier_invalidate_range_start(&range);
 	KUNIT_ASSERT_EQ(test, state.active_ranges, 0);
 	KUNIT_ASSERT_EQ(test, state.seq & 1, 0);
