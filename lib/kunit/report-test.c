@@ -638,7 +638,7 @@ static void warn_as_nmi(unsigned int in_hardirq)
 	local_irq_disable();
 	preempt_count_set(was + NMI_OFFSET + (1 + in_hardirq) * HARDIRQ_OFFSET);
 	trace_error_report_end(ERROR_DETECTOR_WARN, _THIS_IP_);
-	/* Not less: a real NMI has cleared the bit, if it is one. */
+	/* Set, and not subtracted: a real NMI meanwhile may have cleared the bits. */
 	preempt_count_set(was);
 	local_irq_enable();
 }
