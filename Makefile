@@ -18,7 +18,7 @@ MACHINE := $(filter x86_64 i386 arm64 arm riscv s390 powerpc powerpcle,$(ARCH)) 
 	audit clean
 
 help:
-	@sed -n 's/^#: \{0,1\}//p' $(RUNNER)/help.txt
+	@sed -n 's/^#: \{0,1\}//p' $(RUNNER)/help.txt || : # whoever reads it may go
 
 # What is given is checked first: nothing is installed, and then found wrong.
 PACKAGES = CHECK='$(PYTHON) $(RUNNER) --check $@' sh $(RUNNER)/packages.sh
@@ -36,7 +36,7 @@ driver: export DRIVER = $(or $(DIR),$(error make driver DIR=PATH: the folder of 
 driver: modules
 unexport DIR
 ifeq ($(origin DIR),command line)
-ifneq ($(filter-out driver,$(MAKECMDGOALS))$(DRIVER),)
+ifneq ($(filter-out driver,$(MAKECMDGOALS))$(filter command,$(origin DRIVER)),)
 $(error DIR= is of make driver; elsewhere DRIVER=PATH)
 endif
 endif

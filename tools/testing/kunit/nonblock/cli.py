@@ -49,7 +49,7 @@ def texts() -> Texts:
     found = Texts()
     for line in HELP.read_text(encoding='utf-8').splitlines():
         if match := re.match(r'#:   (?:make )?([\w-]+)(?:=\S+)? +'
-                             r'(?:with (?:`make (\w+)`)?[^:]*: )?(\S.*)', line):
+                             r'(?:with (?:`make (\w+)`|[a-z])[^:]*: )?(\S.*)', line):
             name = f'{match[2]} {match[1]}' if match[1] in found else match[1]
             found[name] = match[3]
         elif match := re.match(r'#: {12,}(\S.*)', line):
@@ -82,18 +82,21 @@ def parser_of(verbs: Sequence[Verb]) -> argparse.ArgumentParser:
     return parser
 
 
-def unknown_variables(verbs: Sequence[Verb], verb: Verb, env: Mapping[str, str]) -> list[str]:
-    """What is set, and not for this verb."""
-    found = []
+def unknown_variables(verbs: Sequence[Verb], verb: Verb, env: Mapping[str, str]
+                      ) -> tuple[list[str], list[str]]:
+    """What is set, and not for this verb: what is refused, and what is only noted."""
+    # What was given to make, if that is the first one
+    given = re.findall(r'(?:^|(?<!\\) )(\w+)=', env.get('MAKEFLAGS', '').partition('-- ')[2]
+                       if env.get('MAKELEVEL') == '1' else '')
+    refused = [f'{name}: there is no such variable' for name in given if name not in MAKEFILES]
+    noted: list[str] = []
     for name in VARIABLES:
         if env.get(name) and name not in verb.variables:
             others = [f'"{other.name}"' for other in verbs if name in other.variables]
-            found.append(f'{name}={env[name]}: "{verb.name}" does not take it; '
-                         f'{", ".join(others)} {"do" if others[1:] else "does"}')
-    # What was given to make, if that is the first one
-    given = env.get('MAKEFLAGS', '').partition('-- ')[2] if env.get('MAKELEVEL') == '1' else ''
-    return found + [f'{name}: there is no such variable' for name in
-                    re.findall(r'(?:^|(?<!\\) )(\w+)=', given) if name not in MAKEFILES]
+            (refused if verb.strict or name in given else noted).append(
+                f'{name}={env[name]}: "{verb.name}" does not take it; '
+                f'{", ".join(others)} {"do" if others[1:] else "does"}')
+    return refused, noted
 
 
 @dataclass(frozen=True)
@@ -102,21 +105,19 @@ class Given:
     verb: Verb
     texts: Mapping[str, str]        # by the names of the variables
     log: tuple[str, ...]
-    unknown: list[str]              # what is set, and not for this verb
+    refused: list[str]              # what is set, and not for this verb
+    noted: list[str]
 
     def options(self) -> Options:
-        if self.unknown and self.verb.strict:
-            raise Failure(EXIT_USAGE, '\n'.join(f'{line}. Leave it out.' for line in self.unknown))
-        for line in self.unknown:
+        if self.refused:
+            raise Failure(EXIT_USAGE, '\n'.join(f'{line}. Leave it out.' for line in self.refused))
+        for line in self.noted:
             print(f'note: {line}', file=sys.stderr, flush=True)
         if self.texts.get('KVER') and self.texts.get('KDIR'):
             raise Failure(EXIT_USAGE, f'KVER={self.texts["KVER"]} asks for a Debian source and '
                           f'KDIR={self.texts["KDIR"]} for a tree of your own: give one of them')
         texts = {'ARCH': self.verb.arch, 'JOBS': str(len(os.sched_getaffinity(0))), **self.texts}
         texts.setdefault('SMP', '1' if texts['ARCH'] == 'um' else '2')
-        if texts['ARCH'] != self.verb.arch != 'um':
-            raise Failure(EXIT_USAGE, f'ARCH={texts["ARCH"]}: "{self.verb.name}" needs a PC: leave '
-                          'out ARCH')
         values: dict[str, Any] = {}
         for field in fields(Options):
             text = texts.get(name := field.name.upper(), '')
@@ -145,7 +146,7 @@ def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]
     log = parsed.get('LOG') or map(os.path.expanduser, [text] if os.path.exists(
         os.path.expanduser(text)) else text.split())
     return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
-                 unknown_variables(verbs, verb, env))
+                 *unknown_variables(verbs, verb, env))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -129,10 +129,20 @@ s/^\(clang\|llvm\|lld\)-.*/\1/' ;;
 	echo $(echo "$needed" | cut -d' ' -f1 | sed "/^debian-archive-keyring$/d
 $1")
 }
+check()
+{
+	[ -z "${CHECK:-}" ] || ! command -v "${CHECK%% *}" >/dev/null || $CHECK || exit
+}
+
 case "$ID ${VERSION_ID%%.*}" in
 'debian 12' | 'debian 13') ;;
 *)
-	ways="this is $PRETTY_NAME and not Debian 12 or 13: use the container of .ci/Containerfile, or KDIR=/path/to/linux with these packages (see Documentation/ci.rst): $(names)"
+	check
+	case " $*" in
+	*' test'*) kernel= ;;	# These take no KDIR.
+	*)	kernel=", or KDIR=/path/to/linux with these packages, some of which may have another name (see Documentation/ci.rst): $(names)" ;;
+	esac
+	ways="this is $PRETTY_NAME and not Debian 12 or 13: use the container of .ci/Containerfile$kernel"
 	[ -n "${KDIR:-}" ] || [ "$ID" = debian ] || die "$ways"
 	if ! command -v dpkg-query >/dev/null; then
 		for tool in $tools; do
@@ -168,10 +178,7 @@ $needed
 END
 [ -n "$missing" ] || exit 0
 
-if [ -n "${CHECK:-}" ] && command -v "${CHECK%% *}" >/dev/null; then
-	$CHECK || exit
-fi
-
+check
 install="apt-get install -y --no-install-recommends$missing"
 
 if [ "$(id -u)" = 0 ]; then

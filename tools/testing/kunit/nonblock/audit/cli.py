@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
-from nonblock.common import EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, write_atomically
+from nonblock.common import (EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, user_path,
+                             write_atomically)
 
 from . import html, rows
 from .compiler import Compiler
@@ -292,7 +293,7 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
 def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Known]:
     """That of the driver, and what the baseline has, if they are as they have to be."""
     known: Known = set()
-    path = Path(baseline).expanduser().resolve()
+    path = user_path('BASELINE', baseline)
     if baseline and not path.is_file():
         raise Failure(EXIT_USAGE, f'BASELINE={baseline}: there is no such file')
     if baseline:
@@ -301,7 +302,7 @@ def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Known]:
         except (ValueError, TypeError, KeyError):
             raise Failure(EXIT_USAGE, f'BASELINE={baseline}: is not an audit.json of make '
                           'audit') from None
-    folder = Path(driver).expanduser().resolve() if driver else None
+    folder = user_path('DRIVER', driver) if driver else None
     if folder and not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
         raise Failure(EXIT_USAGE, f'DRIVER={driver}: has no Kbuild and no Makefile')
     return folder, known

@@ -62,7 +62,7 @@ class OptionTest(unittest.TestCase):
 
     def test_no_choice_of_machines(self) -> None:
         for verb in VERBS:
-            self.assertEqual('ARCH' in verb.variables, verb.name in ('run', 'e2e', 'drivers'))
+            self.assertEqual('ARCH' in verb.variables, verb.name in ('run', 'e2e'))
 
     def test_nothing_is_taken_that_does_nothing(self) -> None:
         for verb in VERBS:
@@ -70,9 +70,11 @@ class OptionTest(unittest.TestCase):
             self.assertEqual('V' in verb.variables, 'JUNIT' in verb.variables and
                              verb.name not in ('mutants', 'check-series'))
 
-    def test_a_machine_that_a_verb_has_not(self) -> None:
-        with self.assertRaisesRegex(Failure, 'ARCH=um: "drivers" needs a PC'):
-            options('drivers', ARCH='um')
+    def test_given_to_make_is_more_than_exported(self) -> None:
+        """`make clean KVER=6.12` does not empty all."""
+        options('clean', KVER='6.12')
+        with self.assertRaisesRegex(Failure, 'KVER=6.12: "clean" does not take it'):
+            options('clean', KVER='6.12', MAKEFLAGS=' -- KVER=6.12', MAKELEVEL='1')
 
     def test_clone_in_a_path_with_a_blank(self) -> None:
         with mock.patch('nonblock.cli.REPO', Path('/a clone')), \

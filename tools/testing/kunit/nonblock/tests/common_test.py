@@ -12,7 +12,7 @@ from unittest import mock
 
 from nonblock.common import LOCK, Failure, lock, write_atomically
 from nonblock.options import Options
-from nonblock.tests.fixtures import ScratchTest, write
+from nonblock.tests.fixtures import TOP, ScratchTest, write
 from nonblock.verbs import clean
 
 
@@ -57,7 +57,7 @@ class CleanTest(ScratchTest):
             self.clean()
             self.assertEqual({str(path.relative_to(self.build)) for path in
                               self.build.rglob('*') if not path.is_dir()},
-                             {f'one/{LOCK}', f'two/{LOCK}'})
+                             {f'{name}/{LOCK}' for name in ('one', 'two', 'three')})
         shutil.rmtree(self.build)
         self.clean()
 
@@ -80,6 +80,13 @@ class ClosedPipeTest(ScratchTest):
             runner.stdout.close()
             said = runner.stderr.read().decode()
         self.assertEqual((runner.returncode, said), (128 + signal.SIGPIPE, ''))
+
+    def test_help(self) -> None:
+        with subprocess.Popen(['make', '-s', 'help'], cwd=TOP, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL) as shown:
+            assert shown.stdout
+            shown.stdout.close()
+        self.assertEqual(shown.returncode, 0)
 
     def test_both_streams(self) -> None:
         self.copy_runner()

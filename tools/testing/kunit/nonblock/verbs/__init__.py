@@ -23,8 +23,8 @@ class Verb:
     name: str
     run: Callable[[Options], Verdict | int]     # a Verdict, or the exit status
     variables: tuple[str, ...]                  # what it takes
-    arch: str = 'um'            # the default, and the only one if it is not UML
-    strict: bool = True         # refuse what it does not take
+    arch: str = 'um'            # the default, and the only one if it does not take ARCH
+    strict: bool = True         # refuse what is exported, and it does not take
     exit_codes: str = EXIT_CODES
     # A Failure if what is given cannot do: before anything is installed or copied
     check: Callable[[Options], object] = lambda options: None

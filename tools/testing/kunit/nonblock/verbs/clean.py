@@ -15,14 +15,15 @@ from nonblock.verbs import Verb
 def clean(_options: Options) -> int:
     """Remove all but the locks, if nobody is using one of the build folders."""
     with contextlib.ExitStack() as stack:
-        for path in (REPO / 'build').glob(f'*/{LOCK}'):
-            file = stack.enter_context(open(path, 'a+', encoding='utf-8'))
+        folders = [path for path in (REPO / 'build').glob('*') if path.is_dir()]
+        for folder in folders:
+            file = stack.enter_context(open(folder / LOCK, 'a+', encoding='utf-8'))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Failure(EXIT_USAGE, f'build/{path.parent.name}: {holder_of(file)} is using '
+                raise Failure(EXIT_USAGE, f'build/{folder.name}: {holder_of(file)} is using '
                               'it. Nothing was removed.') from None
-        for path in (REPO / 'build').glob('*/*'):
+        for path in [path for folder in folders for path in folder.iterdir()]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != LOCK:

@@ -51,7 +51,7 @@ class CommandTest(ScratchTest):
             'note: JOBS=many: "explain" does not take it; "run", "e2e", "modules", '
             '"drivers", "test", "test-all", "test-quick", "matrix", "mutants", "bench", '
             '"audit", "check-series" do',
-            'note: ARCH=arm64: "explain" does not take it; "run", "e2e", "drivers" do',
+            'note: ARCH=arm64: "explain" does not take it; "run", "e2e" do',
             'note: MODULES=/no: only with VMLINUX', 'note: KDIR=/tree: only with VMLINUX'])
 
     def test_exit_status(self) -> None:
