@@ -41,8 +41,7 @@ class Session:
 
     @property
     def about(self) -> dict[str, str]:
-        """Where a verdict is from, for programs."""
-        return {'kernel': self.base.release, 'source': self.base.origin,
+        return {**self.base.about,
                 'machine': self.machine.folder, 'build': shlex.join(self.machine.build),
                 'arguments': shlex.join(self.machine.run),
                 'config': os.path.relpath(self.config, self.repo),

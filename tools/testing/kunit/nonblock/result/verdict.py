@@ -59,7 +59,8 @@ def scan_source(text: str, where: str) -> list[Case]:
 
 def expected_cases(repo: Path) -> list[Case]:
     return [case for name in overlay_files(repo) if TEST_SOURCE.match(name)
-            for case in scan_source((repo / name).read_text(encoding='utf-8'), name)]
+            for case in scan_source((repo / name).read_text(encoding='utf-8', errors='replace'),
+                                    name)]
 
 
 # What was skipped with reason
@@ -82,13 +83,18 @@ class SkipRule:
 
 
 def read_rules(path: Path, columns: str) -> Iterator[list[str]]:
-    """The lines of a table, without comments."""
+    """The lines of a table, without comments. The last column is a regular expression."""
     wanted = columns.count('|') + 1
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
         if line.strip() and not line.startswith('#'):
             parts = [part.strip() for part in line.split('|', wanted - 1)]
             if len(parts) != wanted or not all(parts):
                 raise Failure(EXIT_USAGE, f'{path}:{number}: want "{columns}"')
+            try:
+                re.compile(parts[-1])
+            except re.error as error:
+                raise Failure(EXIT_USAGE, f'{path}:{number}: {error} in the regular expression '
+                              f'{parts[-1]}') from None
             yield parts
 
 
@@ -186,10 +192,8 @@ class Verdict:
     def add(self, other: Verdict) -> None:
         self.tests += other.tests
 
-    def tell(self, session: Session, suite: str = '',
-             seconds: Optional[Mapping[str, str]] = None) -> Verdict:
+    def tell(self, about: Mapping[str, str], suite: str = '') -> Verdict:
         """Of which kernel, machine and configuration it is, and how long each phase took."""
-        about = {**session.about, **(seconds or {})}
         for test in self.tests:
             test.about, test.suite = test.about or about, test.suite or suite
         return self

@@ -53,7 +53,7 @@ class RunTest(FrontDoorTest):
         self.assert_error(result, 5)
         self.assert_written(5, 'mm/foo.c:3:1: error')
         last = result.stdout.splitlines()[-3:]
-        self.assertRegex(last[0], r"^FAILED build of .*: mm/foo.c:3:1: error: expected ';'")
+        self.assertRegex(last[0], r"^FAILED build: mm/foo.c:3:1: error: expected ';'")
         self.assertEqual(last[2], '0 passed, 1 failed')
 
     def test_kernel_that_wants_what_is_turned_off(self) -> None:
@@ -109,6 +109,10 @@ class RunTest(FrontDoorTest):
         result = self.run_fake('', 'passed', V='1')
         self.assertIn('FAKE_LOG=', result.stdout)
         self.assertNotRegex(result.stdout, r'(?m)^(MAKEFLAGS|MAKELEVEL|V|KDIR)=')
+
+    def test_no_cache(self) -> None:
+        result = self.run_fake('passed', 'passed', XDG_CACHE_HOME='/dev/null')
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_clean(self) -> None:
         folder = self.build_folder()
@@ -296,6 +300,9 @@ class BadInputTest(FrontDoorTest):
     def test_damaged_expected_skips(self) -> None:
         write(self.repo, {'tools/testing/kunit/nonblock/result/expected-skips': 'no x\n'})
         self.assert_error(self.make('run', KDIR=str(self.kernel)), 2, 'expected-skips:1')
+        write(self.repo, {'tools/testing/kunit/nonblock/result/expected-skips': 'x|mm/x.c|end(\n'})
+        self.assert_error(self.make('run', KDIR=str(self.kernel)), 2, 'expected-skips:1', 'end(')
+        self.assertFalse((self.repo / 'build').exists())
 
 
 class BadWeatherTest(FrontDoorTest):
@@ -430,6 +437,14 @@ class PackagesTest(ScratchTest):
         names = ': python3 xz-utils patch unifdef git gcc libc6-dev make binutils flex bison bc'
         ubuntu = 'ID=ubuntu VERSION_ID="24.04"'
         self.assert_ways(self.script(system=ubuntu, dpkg_query='exit 1'), names)
+
+    def test_another_system_is_told_after_what_is_wrong(self) -> None:
+        result = self.script(check='python3 --check run', system='ID=ubuntu',
+                             python3='echo "error: no $2"; exit 2')
+        self.assertEqual((result.returncode, result.stderr), (2, ''))
+        shutil.rmtree(self.scratch / 'bin')
+        # make test takes no KDIR.
+        self.assertNotIn('KDIR', self.script('test', system='ID=ubuntu').stderr)
 
     def test_ubuntu_with_a_kernel(self) -> None:
         result = self.script(system='ID=ubuntu', kdir='/linux', dpkg_query='exit 1', id='echo 0',

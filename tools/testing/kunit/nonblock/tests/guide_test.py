@@ -264,6 +264,7 @@ class OutputTest(unittest.TestCase):
 
 class JudgeTest(unittest.TestCase):
     BLOCK = Block(7, '$ one\nyes\n$ two\nmake: *** Error 1')
+    FAILED = f'FAILED {guide.PAGE}: $ one: line 7: '
 
     def lines(self, *ran: tuple[str, list[str]]) -> list[str]:
         verdict = guide.judge_block(self.BLOCK, list(ran))
@@ -275,19 +276,19 @@ class JudgeTest(unittest.TestCase):
 
     def test_other_output(self) -> None:
         self.assertEqual(self.lines(('0', ['no']), ('2', ['make: *** Error 1']))[0],
-                         f'FAILED {guide.PAGE}:7: one: does not print what is shown: yes')
+                         f'{self.FAILED}one: does not print what is shown: yes')
 
     def test_fails(self) -> None:
         self.assertEqual(self.lines(('3', ['yes']), ('2', ['make: *** Error 1']))[0],
-                         f'FAILED {guide.PAGE}:7: one: exit status 3: yes')
+                         f'{self.FAILED}one: exit status 3: yes')
 
     def test_does_not_fail(self) -> None:
         self.assertEqual(self.lines(('0', ['yes']), ('0', ['make: *** Error 1']))[0],
-                         f'FAILED {guide.PAGE}:7: two: exit status 0: make: *** Error 1')
+                         f'{self.FAILED}two: exit status 0: make: *** Error 1')
 
     def test_does_not_end(self) -> None:
         self.assertEqual(self.lines(('0', ['yes'])),
-                         [f'FAILED {guide.PAGE}:7: two: did not end', '0 passed, 1 failed'])
+                         [f'{self.FAILED}two: did not end', '0 passed, 1 failed'])
 
 
 class ShellTest(ScratchTest):

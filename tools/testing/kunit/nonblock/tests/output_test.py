@@ -46,7 +46,7 @@ class FormatTest(ScratchTest):
         self.verdict.skip('fake.two', 'no x')
         self.verdict.fail('fake.three', 'no result within 120 s', EXIT_HANG, 'HANG')
         self.verdict.fail('other.one', 'it did not run', word='MISSING')
-        self.verdict.tell(self.session())
+        self.verdict.tell(self.session().about)
         self.output.write(self.verdict)
 
     def test_junit(self) -> None:

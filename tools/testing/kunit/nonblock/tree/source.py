@@ -44,6 +44,11 @@ class Base:
     origin: str                 # for people: the package, or the path
     release: str                # such as 6.12.117
 
+    @property
+    def about(self) -> dict[str, str]:
+        """Where a verdict is from, for programs."""
+        return {'kernel': self.release, 'source': self.origin}
+
 
 def read_version(path: Path) -> tuple[tuple[int, int], str]:
     """The version of the kernel tree at this path."""
@@ -150,7 +155,7 @@ def source_files(base: Base) -> list[str]:
 
 def cache_dir() -> Path:
     top = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-    return Path(top).expanduser().absolute() / 'mmu-notifier-nonblock'
+    return user_path('XDG_CACHE_HOME', top) / 'mmu-notifier-nonblock'
 
 
 def check_kver(kver: str) -> None:

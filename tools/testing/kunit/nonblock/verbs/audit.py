@@ -38,7 +38,7 @@ def of_known_drivers(options: Options) -> Verdict:
     """For make test: what it says of drivers that are known, and of what the suites do."""
     from nonblock.audit import selftest
     with prepared(options, UML) as session:
-        return selftest.run(REPO, session.tree, session.build, session.jobs)
+        return selftest.run(REPO, session.tree, session.build, session.jobs).tell(session.about)
 
 
 VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check,

@@ -235,7 +235,7 @@ def run(options: Options) -> Verdict:
     other = replace(base, name=f'{base.name}-{FIXES}')
     with prepared(options, X86_64_BENCH, other, FIX_TOPICS) as fixes, \
             prepared(options, X86_64_BENCH, base) as ours:
-        return measure({FIXES: fixes, OURS: ours})
+        return measure({FIXES: fixes, OURS: ours}).tell(ours.about)
 
 
 VERB = Verb('bench', run, BOOT)

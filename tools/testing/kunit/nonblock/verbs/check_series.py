@@ -384,7 +384,8 @@ def check(options: Options) -> Verdict:
         try:
             base = find_base(chosen)
             with locked(base):
-                total.add(Check(REPO, base, options.jobs).run(options.topic))
+                total.add(Check(REPO, base, options.jobs).run(options.topic)
+                          .tell(base.about, base.name))
         except (Failure, OSError) as error:
             failure = as_failure(error)
             total.fail(chosen.kdir or chosen.kver, str(failure), failure.code)

@@ -64,5 +64,5 @@ def run(session: Session) -> Verdict:
             f'UNITS={" ".join(units)}'])
         load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
             f'{folder.name}/{unit}_test.ko' for unit in units)), tuple(units))
-        total.add(modules.run_loads([load], session, cases_of(units), [], rules).tell(session))
+        total.add(modules.run_loads([load], session, cases_of(units), [], rules))
     return total

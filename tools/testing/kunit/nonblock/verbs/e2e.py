@@ -293,7 +293,7 @@ def check(options: Options) -> None:
 def run(options: Options) -> Verdict:
     # With a sanitizer, one kernel serves the suites, too, and has them built in.
     with prepared(options, (uml_e2e if options.san else uml_modules, qemu_e2e)) as session:
-        return run_suite(session).tell(session)
+        return run_suite(session).tell(session.about)
 
 
 VERB = Verb('e2e', run, (*BOOT, *MACHINE), check=check)

@@ -50,6 +50,11 @@ class Block:
     def place(self) -> str:
         return f'{self.page}:{self.line}'
 
+    @property
+    def label(self) -> str:
+        """The same in each run."""
+        return f'{self.page}: {self.text.splitlines()[0]}'
+
     def __str__(self) -> str:
         return f'{self.place}: {self.text.splitlines()[0]}'
 
@@ -130,19 +135,19 @@ def split_output(text: str) -> list[tuple[str, list[str]]]:
 
 def judge_block(block: Block, ran: list[tuple[str, list[str]]]) -> Verdict:
     """The block counts as one test."""
-    verdict = Verdict()
+    trouble = []
     commands = block.commands()
     for command, (status, lines) in zip(commands, ran):
-        where = f'{block.place}: {command.text}'
         # Where the page shows how something fails, it is to fail.
         if (status != '0') != any('Error' in line for line in command.output):
-            verdict.fail(where, f'exit status {status}: {" ".join(lines[-1:])}')
+            trouble.append(f'{command.text}: exit status {status}: {" ".join(lines[-1:])}')
         elif command.output and not is_as_shown(command.output, lines):
-            verdict.fail(where, f'does not print what is shown: {" / ".join(command.output)}')
+            trouble.append(f'{command.text}: does not print what is shown: '
+                           f'{" / ".join(command.output)}')
     if len(ran) < len(commands):
-        verdict.fail(f'{block.place}: {commands[len(ran)].text}', 'did not end')
-    if not verdict.failed:
-        verdict.ok(block.place)
+        trouble.append(f'{commands[len(ran)].text}: did not end')
+    verdict = Verdict()
+    verdict.note(block.label, f'line {block.line}: {"; ".join(trouble)}' if trouble else '')
     return verdict
 
 
@@ -245,7 +250,7 @@ def run_boots(session: Session, modules: Path) -> Verdict:
         verdict = judge_block(
             block, split_output('\n'.join(booted.lines).partition(f'{MARK} begins')[2]))
         if booted.timed_out or booted.status:
-            verdict.fail(block.place, 'it has no end' if booted.timed_out else
+            verdict.fail(block.label, 'it has no end' if booted.timed_out else
                          f'the kernel ended with exit status {booted.status}', EXIT_HANG,
                          'HANG' if booted.timed_out else 'CRASH')
         booted.say(f'guide-{number}', verdict, repo)

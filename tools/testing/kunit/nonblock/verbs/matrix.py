@@ -110,7 +110,7 @@ def judge_cells(kernels: list[Kernel]) -> Verdict:
                           f'first is {missing[0]}', word='MISSING')
             for cell, result in run.results.items() if name == OURS else ():
                 judge_cell(part, f'{where} {cell}', cell, result, run.outcome(cell))
-            verdict.add(part.tell(run.session, where))
+            verdict.add(part.tell(run.session.about, where))
     return verdict
 
 

@@ -119,7 +119,7 @@ def run_loads(loads: Sequence[Load], session: Session, cases: list[Case], rules:
         verdict = judge_load(load, session, cases, booted.lines, booted.status, booted.timed_out,
                              rules, failures)
         booted.say(load.name, verdict, session.repo)
-        total.add(verdict)
+        total.add(verdict.tell({**session.about, 'run_seconds': f'{booted.seconds:.0f}'}))
     return total
 
 
@@ -202,8 +202,8 @@ def run(options: Options) -> Verdict:
     """The suites and the sample driver as modules, or a driver of the user's."""
     with prepared(options, UML_MODULES) as session:
         if options.driver:
-            return run_driver(session, driver_folder(options)).tell(session)
-        verdict = run_suites(session).tell(session)
+            return run_driver(session, driver_folder(options)).tell(session.about)
+        verdict = run_suites(session).tell(session.about)
         # Of other kernels it is not known what a driver's headers need.
         if not verdict.failed and not options.kdir:
             verdict.add(driver_units.run(session))

@@ -63,7 +63,7 @@ def run(options: Options, limit: int = 0) -> Verdict:
     with prepared(options, UML) as session:
         trial = trial_of_suites(session, green_cases(session.repo), read_skip_rules())
         return judge_mutants(Job(session, {'': trial}, only=options.only, limit=limit),
-                             (otherwise(session), processes(session)))
+                             (otherwise(session), processes(session))).tell(session.about)
 
 
 def sample(options: Options) -> Verdict:

@@ -57,10 +57,10 @@ def run(options: Options, user_mode: UserMode = uml, others: Qemu = qemu_run) ->
             outcome, log = boot(session)
         if not outcome.built:
             verdict = Verdict()
-            verdict.fail(f'build of {session.base.origin}', outcome.error, EXIT_BUILD)
+            verdict.fail('build', outcome.error, EXIT_BUILD)
         else:
             verdict = judge(green_cases(session.repo), log, rules, session, outcome)
-        return verdict.tell(session, seconds=outcome.seconds)
+        return verdict.tell({**session.about, **outcome.seconds})
 
 
 def on_e2e(options: Options) -> Verdict:

@@ -33,18 +33,19 @@ def hook_tests(options: Options) -> Verdict:
         fill_stage(REPO, base, folder, patch=matrix.MAINLINE_PATCH)
         shutil.rmtree(folder)
     verdict.ok('hooks')
-    return verdict
+    return verdict.tell(base.about)
 
 
 def known_texts(options: Options) -> Verdict:
     """Does this kernel still print what `make explain` looks for?"""
     from nonblock.explain.kinds import KNOWN, reworded      # see verbs/explain.py
-    missing = reworded(find_base(options).path)
+    base = find_base(options)
+    missing = reworded(base.path)
     verdict = Verdict()
     for one in KNOWN:
         verdict.note(f'{one.text} in {" or ".join(one.files)}',
                      'is not there' if one in missing else '')
-    return verdict
+    return verdict.tell(base.about, 'texts')
 
 
 def cross_compiled(options: Options) -> Verdict:
@@ -60,7 +61,7 @@ def cross_compiled(options: Options) -> Verdict:
         verdict = Verdict()
         if trouble:
             verdict.fail('configuration', trouble, EXIT_BUILD)
-            return verdict
+            return verdict.tell(session.about)
         objects = builder.objects(files)
         for name in objects:
             # What is up to date would not be compiled, and not warn.
@@ -69,8 +70,9 @@ def cross_compiled(options: Options) -> Verdict:
         trouble = trouble or '; '.join(': '.join(one) for one in sorted(warnings))
         if not compiled:
             trouble = trouble or 'none was compiled'
-        verdict.note(f'{len(objects)} objects', trouble, EXIT_BUILD)
-    return verdict
+        say(f'{len(objects)} objects')
+        verdict.note('objects', trouble, EXIT_BUILD)
+    return verdict.tell(session.about)
 
 
 @dataclass(frozen=True)

@@ -43,4 +43,4 @@ def run(jobs: int) -> Verdict:
             pool.shutdown(wait=False, cancel_futures=True)
             kunit_run.stop_children()
             raise
-    return total
+    return total.tell({}, 'unit tests')
