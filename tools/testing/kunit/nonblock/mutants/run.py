@@ -390,7 +390,9 @@ def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
         if left():
             built = kernel()
             with stage('kernels of their own'):
+                progress = Progress('kernels of their own')
                 for mutant in left():
+                    progress.update(f'{len(left())} left')
                     result = boot_own(job, built, boots, mutant)
                     store.note(mutant, replace(result, by=OTHER_CODE)
                                if result.outcome == SURVIVED else result)
