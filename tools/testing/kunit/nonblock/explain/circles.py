@@ -138,6 +138,8 @@ def judge_circle(report: Report) -> Judgement:
         return taken
     if report.cut and not (report.wanted and report.holding and len(steps) > 1):
         return Unclear(report, report.cut)
+    if any(not step.frames for step in steps):
+        return Unclear(report, 'call traces of its links are missing, or cannot be read')
     if RANGE_MAP in names:
         return Innocent(report, 'The notifiers\' map is only a link of the circle, as each '
                         'allocation that reclaims takes it; no lock of the circle was taken in a '
@@ -176,7 +178,7 @@ def judge_callback(report: Report, steps: list[Step], callbacks: list[Step]) -> 
         notes.append(f'In a nonblocking call the same {primitive.said if primitive else "lock"} '
                      'would sleep, unless it is a trylock there.')
     lock = f'"{taken.lock}"'
-    instead = texts.LOCK_ORDER.format(lock=lock)
+    instead = (texts.LOCK_ORDER if through else texts.ONE_ORDER).format(lock=lock)
     if closes and closes.held != taken.lock:
         instead += ' ' + texts.LOCK_LEAD.format(lock=lock)
     what = f'"{taken.lock}", taken in an invalidation'
@@ -185,7 +187,7 @@ def judge_callback(report: Report, steps: list[Step], callbacks: list[Step]) -> 
     if closes and (who := closes.who()):
         what += f'; {who.called} {closes.said().split(who.called, 1)[-1].strip()} ' \
                 f'(link #{closes.number})'
-    return Finding(report, RECLAIM, callback, may_block(taken.frames),
+    return Finding(report, RECLAIM if through else CONTRACT, callback, may_block(taken.frames),
                    texts.NO_LOCK_OVER_RECLAIM if through else texts.LOCK_CIRCLE, what, path,
                    instead, ('circle', *(step.lock for step in steps)), notes + say_circle(report))
 

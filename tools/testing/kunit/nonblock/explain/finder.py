@@ -58,6 +58,7 @@ class Finder:
         self._refused: dict[str, tuple[Refused, int]] = {}  # with the WARNs that it had
         self._changed: dict[str, Changed] = {}
         self._done: list[Report] = []
+        self._last = ''             # the kind of the latest report that had a headline
 
     def busy(self) -> bool:
         return bool(self._open)
@@ -70,7 +71,8 @@ class Finder:
         for caller in [*self._open]:
             self._close(caller, 'the log ends')
         yield from self._finished()
-        if BEGINNING.fullmatch(line.text):
+        # Some reports end as they begin.
+        if BEGINNING.fullmatch(line.text) and not (line.text[0] == '=' and self._last == OTHER):
             yield Report(OTHER, line.text, line.number, cut='the log ends in it')
 
     def _finished(self) -> list[Report]:
@@ -187,7 +189,7 @@ class Finder:
         text, kind = line.text, ''
         if match := TRYING.search(text):
             kind = WAIT if 'trying to lock' in match[0] else CIRCULAR
-        elif find_link(text) or 'Chain exists of:' in text:
+        elif find_link(text) or ('Chain exists of:' in text and self._last != LOCKDEP):
             kind = CIRCULAR
         elif CONTEXT.search(text):
             kind = SLEEP
@@ -217,6 +219,8 @@ class Finder:
             else:
                 self._done.append(other)
         self._open[caller] = [report]
+        if report.kind not in (STACK, TRACE):
+            self._last = report.kind
 
     def _close(self, caller: str, why: str) -> None:
         for report in self._open.pop(caller, []):
@@ -270,8 +274,8 @@ class Finder:
         """After its end: that of another CPU, or of nobody knows what."""
         stack = bool(STACK_LINE.search(line.text))
         begins = CALL_TRACE.search(line.text) or (stack and report.kind != STACK)
-        if report.kind == STACK and stack and (report.foreign or '#0 [' in line.text):
-            begins = True
+        if report.kind == STACK and stack:      # crash shows registers between its frames
+            begins = '#0 [' in line.text or (bool(report.foreign) and '[<0>]' in line.text)
         if report.kind == LOCKUP and report.ended and POINTER.search(line.text):
             begins = True
         if not begins or not report.frames or not (

@@ -88,6 +88,6 @@ def stands_in(report: Report) -> str:
     """For an innocent report: which callback stands in its trace."""
     core, path, _ = split_trace(report.trace())
     if core and path:
-        return (f' {path[0].called}, a callback, stands in its call trace: that is no reason to '
-                'blame it.')
+        return (f' {path[0].called}, a callback, stands in its call trace: that alone is no '
+                'reason to blame it.')
     return ''

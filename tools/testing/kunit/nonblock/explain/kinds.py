@@ -44,8 +44,8 @@ KINDS = tuple((Kind(name, begin, headline), re.compile(headline)) for name, begi
                         rf'(?P<file>{FILE}) (?:at )?{SYMBOL}.*'),
     (HUNG, 'blocked', rf'INFO: task {WHO} blocked(?: in I/O wait)? for more than '
                       r'(?P<seconds>\d+) seconds'),
-    (LOCKUP, 'lockup', r'BUG: soft lockup - CPU#\d+ stuck for (?P<seconds>\d+)s! '
-                       rf'\[{WHO}\]'),
+    (LOCKUP, 'lockup', r'BUG: soft lockup - CPU#\d+ stuck for (?P<seconds>\d+)s!'
+                       rf'(?: \[{WHO}\])?'),
     (LOCKUP, 'LOCKUP', r'Watchdog detected hard LOCKUP on cpu \d+|'
                        r'Watchdog CPU:\d+ Hard LOCKUP'),
     (LOCKUP, 'stall', r'INFO: \w+ (?:self-)?detected stalls? on CPUs?\S*'),
@@ -55,11 +55,11 @@ KINDS = tuple((Kind(name, begin, headline), re.compile(headline)) for name, begi
     (UNREAPED, 'unable to reap', r'oom_reaper: unable to reap pid:(?P<pid>\d+) \((?P<comm>.*)\)'),
     (OTHER, '', r'\bBUG: .*|WARNING: .*|INFO: (?:task|rcu|possible) .*|'
                 r'INFO: \w+ detected .*|Kernel panic - .*|\bOops\b.*|general protection fault.*|'
-                r'kernel BUG at .*|Unable to handle kernel .*|Internal error: .*|'
+                r'UBSAN: .*|kernel BUG at .*|Unable to handle kernel .*|Internal error: .*|'
                 r'Showing all locks held in the system:')))
 
 # Cheaper than to try all of these on each line
-HEADLINE = re.compile(r'BUG: |kernel BUG|WARNING: |INFO: |Kernel panic|Oops|general prot|'
+HEADLINE = re.compile(r'BUG: |UBSAN: |kernel BUG|WARNING: |INFO: |Kernel panic|Oops|general prot|'
                       r'Showing all|task:.* state:| 0x[0-9a-f]{8}$|Unable to handle|'
                       r'Internal error|unable to reap|LOCKUP')
 # What a line must have to matter to a log in which no report is open
@@ -73,7 +73,8 @@ BEGUN = re.compile(r'(?:BUG: sleeping|(?:watchdog: )?BUG: soft|BUG: scheduling i
                    r'WARNING: possible|WARNING: CPU|INFO: task |INFO: possible|in_atomic\(\)|'
                    r'.* callback failed|.* is trying to)')
 WHOLE = re.compile(r'.*(?: at \S+:\d+(?: \S.*)?$|/\d+/-?\d+|detected|inversion|seconds|'
-                   r'name: \S|blockable context|\[.*:\d+\]|lock:|acquire:|owner|owned)')
+                   r'name: \S|blockable context|stuck for \d+s!|\[.*:\d+\]|lock:|acquire:|owner|'
+                   r'owned)')
 
 
 def is_begun(text: str) -> bool:

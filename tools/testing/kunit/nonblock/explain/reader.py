@@ -17,8 +17,8 @@ from .kinds import INTEREST, is_begun
 from .mail import Mail
 from .symbols import AT_SYMBOL
 
-# Of a line, what is looked at
-WIDTH = 2048
+# Of a line, what is looked at; and of one that has many, as of a page without line breaks
+WIDTH, LONGEST = 2048, 1 << 20
 
 ANSI = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-B0-2]|#033\[[0-9;]*m|[\x01-\x08\x0e-\x1a]')
 OCTAL = re.compile(r'#0(?:11|12|15)')                   # rsyslog
@@ -34,7 +34,7 @@ KERNEL = r'kernel(?:\[\d+\])?: ?'
 # What may stand before the kernel's text. `stamp` is what only a kernel's log has.
 PREFIX = re.compile('|'.join((
     r'[>|](?:[ \t]?[>|])*[ \t]?',
-    rf'(?:\w{{3}} [ \d]\d (?:\d{{4}} )?{TIME}|\[?\d{{4}}-\d\d-\d\d[T ]{TIME}{ZONE}\]?) '
+    rf'(?:\w{{3}} [ \d]\d (?:\d{{4}} )?{TIME}|\[?\d{{4}}-\d\d-\d\d[T ]{TIME}{ZONE}\]?)(?: |$)'
     rf'(?P<host>[\w.:-]+ {KERNEL})?',
     rf'(?P<bare>[\w.-]+ {KERNEL})',
     rf'\[?{TIME}\]?(?: \|)?[ \t]+',
@@ -56,6 +56,7 @@ REPLAYED = '** replaying previous printk message **'
 MODULE_ONLY = re.compile(r'\[\w+\]$')
 OPEN_ENDED = re.compile(
     r'(?:\bat:?|\bwith|\bpid:|\bname:|Comm:|PID:|RIP:|^\?|\block|\bcontext|-> #\d+|[({]|\},|\btask|'
+    r'\b(?:pc|lr|epc|ra) :|INFO: rcu\w*(?: (?:self-)?detected)?(?: stalls?)?(?: on)?|'
     r'WARNING: (?:.*\.[chSs]:\d+|\[.*\]))$')
 ADDRESS = re.compile(r'(?:^|\s)(?:0x)?[0-9a-f]{12,16}$')
 OWN_LINE = re.compile(
@@ -117,7 +118,7 @@ def clean(number: int, raw: str) -> Iterator[Line]:
     """Take off what is not the kernel's text."""
     torn = not raw.endswith('\n')
     for text in unwrap(raw.rstrip('\r\n')):
-        text = text[:WIDTH].replace('\0', '')
+        text = text[:LONGEST].replace('\0', '')
         if '\x1b' in text or '#0' in text or not text.isprintable():
             text = OCTAL.sub(' ', ANSI.sub('', text))
         if '&' in text and ';' in text:
@@ -125,7 +126,7 @@ def clean(number: int, raw: str) -> Iterator[Line]:
         if '<' in text:
             text = TAG.sub('', text)
         for piece in STAMPS.split(text) if ' [' in text else [text]:
-            yield strip_prefixes(number, piece, torn)
+            yield strip_prefixes(number, piece[:WIDTH], torn)
 
 
 def goes_on(last: Line, line: Line) -> bool:

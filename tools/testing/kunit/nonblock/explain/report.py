@@ -25,6 +25,8 @@ CONTEXT = re.compile(r'in_atomic\(\): \d+, .*?(?:non_block: (\d+), )?pid: (\d+),
 RUNNING = re.compile(r'CPU: \d+ (?:UID: \d+ )?PID: (\d+) Comm: (.{1,40}?) '
                      r'(?:Kdump: loaded )?(?:Not tainted|Tainted:)')
 CALL_TRACE = re.compile(r'Call [Tt]race:|^Backtrace:')
+# What stands before it is of the interrupt that has found a CPU stuck.
+INTERRUPTED = re.compile(r'</(?:IRQ|NMI|SOFTIRQ)>')
 CHANGED = re.compile(r' changed (held locks|irqs_disabled\(\)|preempt_count\(\)|'
                      r'pagefault_disabled\(\)|non_block_count|the memalloc scope)$')
 # What lockdep says between its parts
@@ -158,6 +160,8 @@ class Report:
             return not self.ended
         if '</TASK>' in text and self.section == 'trace':
             self.ended = True
+        elif self.kind == LOCKUP and INTERRUPTED.search(text):
+            self.frames = []
         elif link := find_link(text):
             self.links.append(Link(*link))
             self.section = 'links'

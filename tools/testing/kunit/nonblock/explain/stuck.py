@@ -75,8 +75,8 @@ def judge_callback(report: Report, core: Symbol, path: list[Symbol],
         said = 'what the call trace does not show'
     remedy = primitive.remedy if primitive else texts.UNKNOWN
     if spins and not primitive:
-        remedy = ('Let it do less at a time; look for a loop that does not end, and for a lock '
-                  'that is taken and dropped again. In a nonblocking call, {back_off}.')
+        remedy = ('Let it do less at a time, or {back_off}; look for a loop that does not end, and '
+                  'for a lock that is taken and dropped again.')
     if nonblocking:
         what, rule, may_block = NONBLOCKING, texts.NO_SLEEP, NO
         if spins:
@@ -91,6 +91,8 @@ def judge_callback(report: Report, core: Symbol, path: list[Symbol],
                          'that the mm is torn down there, with the locks that it or its callers '
                          'hold.')
             remedy = texts.DROPPING
+        elif '{back_off}' in remedy:
+            remedy = texts.RELEASING
     else:
         reclaims = next((frame for frame in callers if RECLAIMERS.fullmatch(frame.base)), None)
         what, may_block = (RECLAIM if reclaims else STUCK), YES
@@ -108,7 +110,8 @@ def judge_callback(report: Report, core: Symbol, path: list[Symbol],
         notes.append(f'The kernel says: {report.owner}')
     verb = 'spins: ' if spins else 'waits: '
     finding = Finding(report, what, callback, may_block, rule, f'{verb}{said}; {who_says(report)}',
-                      path, remedy.format(back_off='back off'),
+                      path, remedy.format(back_off='back off' if nonblocking else
+                                          'in a nonblocking call back off'),
                       ('stuck', callback.base if callback else '', said, str(nonblocking)), notes)
     if report.mixed:
         finding.candidates, finding.callback = mixed_callbacks(report.trace()), None

@@ -26,7 +26,7 @@ REAPER = re.compile(r'oom_reaper|__oom_reap_task_mm|oom_reap_task\w*|zap_vma_for
 # Where a stack ends
 BOTTOM = re.compile(r'kthread|new_thread_handler|ret_from_fork\w*|entry_\w+|userspace|'
                     r'el[01][ht]?_\w+|fork_handler|start_kernel\w*|secondary_start\w*|'
-                    r'common_startup_64|__primary_switched|'
+                    r'common_startup_64|asm_exc_\w+|__primary_switched|'
                     r'ret_to_user|ret_fast_syscall|system_call\w*|handle_syscall|'
                     r'__?ret_from_fork|ret_from_kernel_(?:thread|user_thread)|do_syscall')
 
@@ -128,6 +128,8 @@ def find_frames(text: str, in_trace: bool = False) -> list[Frame]:
     elif '] ' in text and (match := CRASH.search(text)):
         pass
     elif ')' in text or '[inline]' in text:
+        if '[inline]' in text and NO_FRAME.search(text):
+            return []
         match = DECODED.search(text) or INLINED.search(text)
     elif in_trace and '_' in text:
         match = BARE.match(text)        # as commit messages shorten it

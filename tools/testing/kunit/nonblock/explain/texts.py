@@ -46,6 +46,8 @@ SPINNING_FOR = '''Look at who holds the spinlock, or at the CPU that does not an
 have its call trace, too.'''
 TLB_ONLY = '''Do no more than flush the TLB there, with a spinlock if need be; what else has to be
 done is for invalidate_range_start().'''
+RELEASING = '''It may wait there, and cannot back off. Look for who holds the lock, or was to
+signal, and what that one waits for.'''
 UNKNOWN = '''Take locks by trylock and {back_off} if that fails; allocate before, or with
 GFP_NOWAIT; leave what has to sleep to a work item, and do not wait for that.'''
 KEEPING = '''Release on each way out, also on that of an error, what was taken; do not take in one
@@ -55,6 +57,8 @@ then done in one go, or in part, and {back_off}.'''
 LOCK_ORDER = '''Do not allocate with {lock} held, nor start an invalidation: allocate before it is
 taken, or after it is dropped, or with GFP_NOWAIT. Or do not take {lock} in the callback: a spinlock
 that nobody allocates under, or a sequence count, will do for most.'''
+ONE_ORDER = '''Break the circle at one of its links: do not take the next lock with {lock} held, or
+do not take {lock} in the callback.'''
 LOCK_LEAD = '''A lock that leads to {lock} is as bad: what is taken with it held counts, too.'''
 
 # Rules

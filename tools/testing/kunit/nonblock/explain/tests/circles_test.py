@@ -90,7 +90,8 @@ class CircleTest(ExplainTest):
         other = ('__mutex_lock+0x1ac/0x1470', 'mydrv_ioctl+0x188/0x300 [mydrv]')
         self.assert_explained(
             circle(('&p->lock', other), ('&q->lock', second), holding='&p->lock'),
-            'callback mydrv_invalidate()', 'Locks are taken in one order',
+            'callback mydrv_invalidate()', 'Locks are taken in one order', CONTRACT,
+            'Break the circle at one of its links',
             'mydrv_invalidate+0x52/0x140 [mydrv] mydrv_stop+0x2/0x140 [mydrv] __mutex_lock')
 
     def test_in_the_reaper(self) -> None:
@@ -154,6 +155,10 @@ class InnocentTest(ExplainTest):
         self.assert_innocent(circle(('&a->lock', takes), ('&b->lock', takes)),
                              'The circle has nothing to do with notifiers')
 
+    def test_links_that_cannot_be_read(self) -> None:
+        self.answer(circle(('&a->lock', ['?']), ('&b->lock', ['mydrv_run+0xec/0x178 [mydrv]'])))
+        self.assertEqual((self.found.findings, self.found.status), ([], 2))
+
     def test_release_of_a_notifier(self) -> None:
         release = ('__mutex_lock+0xcc/0x3c8', 'mydrv_release+0xec/0x178 [mydrv]',
                    '__mmu_notifier_release+0x50/0x100', 'exit_mmap+0x30/0x300')
@@ -167,6 +172,7 @@ class InnocentTest(ExplainTest):
                lock(RANGE_MAP, 'fs_reclaim_acquire+0xb0/0x150') + 'Call Trace:\n'
                ' fs_reclaim_acquire+0xb0/0x150\n mempool_alloc+0x1/0x2\n kthread+0x1/0x2\n')
         self.assert_innocent(log, 'lockdep tells of something else')
+        self.assert_innocent(log + 'done\n' * 50 + 'Chain exists of:\n  a --> b --> c\n')
 
     def test_recursion_without_a_callback(self) -> None:
         log = ('WARNING: possible recursive locking detected\na/1 is trying to acquire lock:\n' +

@@ -176,9 +176,20 @@ class CutTest(ExplainTest):
 
     def test_trace_without_its_end(self) -> None:
         log = recorded('sleep').replace('Call Trace:\n', 'Call Trace:\n <TASK>\n')
-        self.assert_explained(log[:log.index('[<600e78e7>]')], 'CUT OFF')
+        cut = log[:log.index('[<600e78e7>]')]
+        self.assert_explained(cut, 'CUT OFF')
+        self.assertNotIn('CUT OFF', self.explain(f'{cut}asm_exc_page_fault+0x26/0x30\n'))
         self.assertNotIn('CUT OFF', self.explain(log.replace('oom_reaper: reaped',
                                                              ' </TASK>\noom_reaper: reaped')))
+
+    def test_closing_rule(self) -> None:
+        """That of a report of KASAN is no beginning."""
+        rule = '=' * 66 + '\n'
+        log = (f'{rule}BUG: KASAN: slab-use-after-free in f+0x1/0x2\nCall Trace:\n f+0x1/0x2\n'
+               f' kthread+0x1/0x2\n{rule}')
+        self.assert_innocent(log)
+        self.assert_innocent(log.replace('BUG: KASAN', 'UBSAN'))
+        self.assertEqual(self.answer(f'[    1.0] booted\n{rule}').status, 2)
 
     def test_empty(self) -> None:
         with self.assertRaisesRegex(Failure, 'the log is empty') as caught:

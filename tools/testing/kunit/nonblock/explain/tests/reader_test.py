@@ -23,6 +23,7 @@ from unittest import mock
 
 from nonblock.common import EXIT_USAGE, Failure
 
+from ..symbols import find_frames
 from ..unpack import Unpacker
 from .base import DATA, ExplainTest, clean_lines, composed, find_reports, recorded
 
@@ -142,6 +143,17 @@ class WrappingTest(ExplainTest):
         merged = ''.join(f'{first} {second}\n' for first, second in zip(lines[::2], lines[1::2]))
         self.assertEqual(self.essence(merged), self.essence(composed('mutex-arm64.log')))
 
+    def test_all_lines_in_one(self) -> None:
+        log = composed(CIRCLE)
+        self.assertEqual(self.callbacks(log.replace('\n', ' ') + '\n'), self.callbacks(log))
+
+    def test_a_time_alone(self) -> None:
+        """Before lines that have no blank, as docker logs -t has it."""
+        frames = ('[<0>] mydrv_invalidate+0x3e/0xa0 [mydrv]\n\n'
+                  '[<0>] __mmu_notifier_invalidate_range_start+0x1d3/0x230\n')
+        log = re.sub('(?m)^', '2026-11-25T07:08:12.123456789Z ', frames)
+        self.assertEqual(self.callbacks(log), ['mydrv_invalidate'])
+
     def test_lava(self) -> None:
         self.unchanged(lambda number, line: '- ' + json.dumps(
             {'dt': '2026-11-25T07:08:12', 'lvl': 'target', 'msg': stamp(number) + line.rstrip()})
@@ -198,6 +210,7 @@ class WrappingTest(ExplainTest):
             ' mn_hlist_invalidate_range_start mm/mmu_notifier.c:493 [inline]\n')
         self.assertIn('[inline]', log)
         self.assertEqual(self.callbacks(log), ['mydrv_range_start'])
+        self.assertEqual(find_frames('WARNING: mm/a.c:12 at f mm/a.c:12 [inline]'), [])
 
 
 class UnpackTest(ExplainTest):

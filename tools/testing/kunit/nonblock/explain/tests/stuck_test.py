@@ -40,6 +40,14 @@ class HungTest(ExplainTest):
                               'callback mydrv_invalidate()', 'Look for who holds the lock')
         finding, = self.found.findings
         self.assertEqual((finding.what, finding.may_block), (STUCK, YES))
+        self.assertIn('in a nonblocking call back off', finding.instead)
+
+    def test_release(self) -> None:
+        """It may wait, and there is nothing to back off from."""
+        self.answer(hung(*MUTEX[:-1], 'mydrv_release+0x5c/0x1a8 [mydrv]',
+                         '__mmu_notifier_release+0x50/0x100', 'exit_mmap+0x30/0x300', *SYSCALL))
+        finding, = self.found.findings
+        self.assertTrue(finding.instead.startswith('It may wait there, and cannot back off.'))
 
     def test_in_reclaim(self) -> None:
         self.assert_explained(hung(*MUTEX, START, 'try_to_unmap_one+0x7fb/0x900',
@@ -113,7 +121,11 @@ class HungTest(ExplainTest):
         other = log.replace('mydrv_invalidate', 'pipe_read').replace(
             '__mmu_notifier_invalidate_range_start', 'vfs_read')
         self.assertEqual(self.callbacks(other + log + other), ['mydrv_invalidate'])
-        self.assert_innocent(log.replace('__schedule', 'machine_kexec'), 'a CPU that crashed')
+        crashed = log.replace('__schedule', 'machine_kexec')
+        self.assert_innocent(crashed, 'a CPU that crashed')
+        # What stands between the frames does not make two stacks of one.
+        self.assert_innocent(crashed.replace(
+            ' #2', '    [exception RIP: mydrv_zap+87]\n    RIP: ffffffffa075fb37  CS: 0010\n #2'))
 
     def test_something_else(self) -> None:
         self.assert_innocent(hung(*SLEEPS, 'io_schedule+0x16/0x40', 'wait_on_page_bit+0x11c/0x200',
@@ -183,10 +195,21 @@ class LockupTest(ExplainTest):
         headline = 'watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [oom_reaper:61]'
         for other in ('watchdog: Watchdog detected hard LOCKUP on cpu 3',
                       'rcu: INFO: rcu_preempt self-detected stall on CPU',
-                      'rcu: INFO: rcu_sched detected stalls on CPUs/tasks:'):
+                      'rcu: INFO: rcu_sched detected stalls on CPUs/tasks:',
+                      'rcu: INFO: rcu_sched \nself-detected stall on CPU',
+                      'rcu: INFO: rcu_sched detected \nstalls on CPUs/tasks:',
+                      'watchdog: BUG: soft lockup - CPU#3 stuck for 26s!'):
             with self.subTest(other):
                 self.assertEqual(self.callbacks(log.replace(headline, other)),
                                  ['mydrv_invalidate'])
+
+    def test_the_interrupt_that_found_it(self) -> None:
+        log = composed('softlockup.log')
+        interrupt = ('<IRQ>\n[  501.1] dump_stack_lvl+0x44/0x5b\n[  501.1] '
+                     'hrtimer_interrupt+0xe5/0x250\n[  501.1] </IRQ>\n[  501.1] <TASK>\n')
+        other = log.replace('<TASK>\n', interrupt)
+        self.assertNotEqual(other, log)
+        self.assertEqual(self.essence(other), self.essence(log))
 
     def test_a_leaf_has_no_frame_of_its_caller(self) -> None:
         log = ('watchdog: BUG: soft lockup - CPU#62 stuck for 23s! [ksmd:1559]\n'
@@ -196,6 +219,7 @@ class LockupTest(ExplainTest):
                ' mn_hlist_invalidate_range_start+0x50/0x70\n'
                ' __mmu_notifier_invalidate_range_start+0x64/0x8c\n kthread+0x134/0x138\n')
         self.assertEqual(self.callbacks(log), ['mydrv_range_start'])
+        self.assertEqual(self.callbacks(log.replace('lr : ', 'lr :\n')), ['mydrv_range_start'])
         self.assertEqual(self.callbacks(log.replace('lr : mydrv', 'x : mydrv')), [None])
 
     def test_a_stall_with_the_state_of_the_task(self) -> None:
