@@ -1212,6 +1212,7 @@ static void mended_where_nothing_is(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mended.event, KUNIT_MMU_NOTIFY);
 	KUNIT_EXPECT_EQ(test, mended.start, TASK_SIZE - PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, mended.end, TASK_SIZE);
+	KUNIT_EXPECT_EQ(test, mended.flags, MMU_NOTIFIER_RANGE_BLOCKABLE);
 }
 
 static void ends_and_begins(struct mmu_notifier *subscription,
