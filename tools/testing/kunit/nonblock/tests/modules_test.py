@@ -11,7 +11,8 @@ from nonblock.verbs import modules
 from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.kernel.machine import UML_MODULES
-from nonblock.verbs.modules import LOADS, expected_in, judge_load
+from nonblock.verbs.loads import add_messages, boot_command, expected_in, judge_load
+from nonblock.verbs.modules import LOADS
 from nonblock.result.ktap import parse_log
 from nonblock.result.verdict import expected_cases, read_failure_rules
 
@@ -126,7 +127,7 @@ class TableTest(unittest.TestCase):
 
     def test_init_takes_no_more_arguments(self) -> None:
         for load in LOADS:
-            command = modules.boot_command(UML_MODULES, load)
+            command = boot_command(UML_MODULES, load)
             self.assertLessEqual(len(command[command.index('--') + 1:]), 30)
 
 
@@ -200,14 +201,14 @@ class DriverTest(ScratchTest):
             log = parse_log('KTAP version 1\n    # Subtest: a\n'
                             '    # b: EXPECTATION FAILED at c.c:1\none\n    two\n'
                             f'{following}\n    not ok 1 b\n'.splitlines())
-            modules.add_messages(log)
+            add_messages(log)
             self.assertEqual(next(log.of(2)).reason,
                              'EXPECTATION FAILED at c.c:1:\n    one two')
 
     def test_long_message_is_cut(self) -> None:
         log = parse_log(f'KTAP version 1\n    # Subtest: a\n    # b: ASSERTION FAILED at c.c:1\n'
                         f'{"word " * 200}\n    not ok 1 b\nnot ok 1 a\n'.splitlines())
-        modules.add_messages(log)
+        add_messages(log)
         self.assertRegex(next(log.of(2)).reason,
                          r'(?s)^ASSERTION .*c\.c:1:\n    word .*d \.\.\.$')
         self.assertLess(len(next(log.of(2)).reason), 350)

@@ -26,7 +26,7 @@ from nonblock.result.verdict import Case, Verdict
 from nonblock.tests import bench_test
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
 from nonblock.tests.guard_test import lives
-from nonblock.verbs import bench, e2e, modules
+from nonblock.verbs import bench, e2e, loads
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
 # Until a kernel counts as hung, in seconds; but no test waits for them, see ReplayTest
@@ -210,11 +210,11 @@ class ModulesTest(ReplayTest):
         self.boot_folder(UML_MODULES, {
             'load': (HERE / f'tests/test_data/{log}.log').read_text()})
         write(self.folder, {'how': how})
-        boot = modules.Load('driver', ('lib/kunit/kunit.ko', '/drv/drv.ko'), ())
+        boot = loads.Load('driver', ('lib/kunit/kunit.ko', '/drv/drv.ko'), ())
         with quiet() as output:
-            verdict = modules.run_loads([boot], self.session(replace(self.machine,
-                                                                     timeout=timeout)),
-                                        self.CASES, [], {})
+            verdict = loads.run_loads([boot], self.session(replace(self.machine,
+                                                                   timeout=timeout)),
+                                      self.CASES, [], {})
         self.output = output.getvalue()
         return verdict
 

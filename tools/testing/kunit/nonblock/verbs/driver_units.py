@@ -16,7 +16,7 @@ from nonblock.kernel.boot import run_tool
 from nonblock.kernel.session import Session
 from nonblock.result.verdict import Case, Verdict, read_failure_rules, scan_source
 from nonblock.tree.hooks import candidates, read_hooks, touched_files, try_patches
-from nonblock.verbs import modules
+from nonblock.verbs.loads import Load, out_of_tree_command, run_loads
 
 SOURCES = Path(__file__).with_name('drivers_src')
 FAILURES = SOURCES / 'expected-failures'
@@ -60,9 +60,9 @@ def run(session: Session) -> Verdict:
         for path in (SOURCES / 'Kbuild', *SOURCES.glob('*.c')):
             shutil.copy(path, folder)
         run_tool(f'building {folder}', [
-            *modules.out_of_tree_command(session.tree, session.folder, folder),
+            *out_of_tree_command(session.tree, session.folder, folder),
             f'UNITS={" ".join(units)}'])
-        load = modules.Load(folder.name, ('lib/kunit/kunit.ko', *(
+        load = Load(folder.name, ('lib/kunit/kunit.ko', *(
             f'{folder.name}/{unit}_test.ko' for unit in units)), tuple(units))
-        total.add(modules.run_loads([load], session, cases_of(units), [], rules))
+        total.add(run_loads([load], session, cases_of(units), [], rules))
     return total

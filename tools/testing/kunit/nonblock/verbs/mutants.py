@@ -16,8 +16,9 @@ from nonblock.result.verdict import (Verdict, expected_cases, green_cases, read_
 from nonblock.verbs import BUILD, Verb
 from nonblock.verbs.e2e import E2E, TestBoot, judge_boot
 from nonblock.verbs.e2e import initramfs_files as files_of_boots
-from nonblock.verbs.modules import LOADS, Load, boot_command, judge_load
-from nonblock.verbs.modules import initramfs_files as files_of_loads
+from nonblock.verbs.loads import Load, boot_command, judge_load
+from nonblock.verbs.loads import initramfs_files as files_of_loads
+from nonblock.verbs.modules import LOADS
 
 # Of the list by hand, for make test
 SAMPLE = 12
