@@ -28,6 +28,7 @@ class Session:
     hooks: tuple[str, ...] = ()
     jobs: int = 1
     raw: bool = False           # show the kernel's whole output
+    edited: tuple[str, ...] = ()        # files of the tree, by hand
 
     @property
     def build(self) -> Path:
@@ -45,7 +46,8 @@ class Session:
                 'machine': self.machine.folder, 'build': shlex.join(self.machine.build),
                 'arguments': shlex.join(self.machine.run),
                 'config': os.path.relpath(self.config, self.repo),
-                'hooks': ' '.join(self.hooks)}
+                'hooks': ' '.join(self.hooks),
+                **({'edited': ' '.join(self.edited)} if self.edited else {})}
 
     @property
     def config(self) -> Path:
@@ -136,4 +138,5 @@ def prepared(options: Options, machine: Machine | tuple[UserMode, Qemu],
     with locked(base):
         prepare = Preparer(REPO, base, topics, patch)
         hooks = tuple(prepare.prepare())
-        yield Session(REPO, base, machine, prepare.tree, hooks, options.jobs, options.v)
+        yield Session(REPO, base, machine, prepare.tree, hooks, options.jobs, options.v,
+                      tuple(prepare.edited))

@@ -82,6 +82,7 @@ class RunTest(FrontDoorTest):
         result = self.run_fake('passed', 'passed')
         self.assertRegex(result.stdout, r'\nnote: edited by hand in build/\S+/linux, and kept: '
                          r'mm/foo\.c\. .*\n4 passed, 0 failed\n$')
+        self.assert_written(0, 'edited', 'mm/foo.c')
 
     def test_failed(self) -> None:
         result = self.run_fake('failed', 'failed')

@@ -211,6 +211,7 @@ class Preparer:
         # Of each file of the tree, what it was made of, and its signature since
         self.made: dict[str, Sequence[object]] = {}
         self.sources: dict[str, Path] = {}      # of the files as they shall be
+        self.edited: list[str] = []     # by hand, in the tree
 
     def prepare(self) -> list[str]:
         """Returns the hooks that were applied."""
@@ -252,9 +253,9 @@ class Preparer:
         stale = [name for name in wanted.keys() | self.made.keys()
                  if self.made.get(name, UNKNOWN)[0] != wanted.get(name)]
         changes = sorted(name for name in stale if not self._is_right(name))
-        edited = sorted(name for name, (_, since) in self.made.items()
-                        if since not in (None, signature(self.tree / name))
-                        and not self._is_right(name))
+        self.edited = edited = sorted(name for name, (_, since) in self.made.items()
+                                      if since not in (None, signature(self.tree / name))
+                                      and not self._is_right(name))
         where = os.path.relpath(self.tree, self.repo)
         if both := [name for name in edited if name in changes]:
             raise Failure(EXIT_TREE, f'{where}/{both[0]} was edited by hand, and would now have to '
