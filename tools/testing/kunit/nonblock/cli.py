@@ -91,10 +91,10 @@ def unknown_variables(verbs: Sequence[Verb], verb: Verb, env: Mapping[str, str]
     refused = [f'{name}: there is no such variable' for name in given if name not in MAKEFILES]
     noted: list[str] = []
     for name in VARIABLES:
-        if env.get(name) and name not in verb.variables:
-            others = [f'"{other.name}"' for other in verbs if name in other.variables]
+        if (text := env.get(name)) and not verb.takes(name, text):
+            others = [f'"{other.name}"' for other in verbs if other.takes(name, text)]
             (refused if verb.strict or name in given else noted).append(
-                f'{name}={env[name]}: "{verb.name}" does not take it; '
+                f'{name}={text}: "{verb.name}" does not take it; '
                 f'{", ".join(others)} {"do" if others[1:] else "does"}')
     return refused, noted
 
@@ -145,7 +145,8 @@ def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]
     text = env.get('LOG', '')
     log = parsed.get('LOG') or map(os.path.expanduser, [text] if os.path.exists(
         os.path.expanduser(text)) else text.split())
-    return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
+    return Given(verb, {name: text for name, text in found.items()
+                        if text and verb.takes(name, text)}, tuple(log),
                  *unknown_variables(verbs, verb, env))
 
 

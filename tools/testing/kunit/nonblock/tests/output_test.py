@@ -170,7 +170,9 @@ class EndTest(FilesTest):
                     self.assertIn(f'{variable}={wrong}', result.stderr)
         self.assertTrue(pipe.is_fifo())
         with contextlib.chdir(self.repo):
-            self.assertIn('JSON=1: want a file', self.call('--check', 'run', JSON='1').stderr)
+            self.assertIn('JSON=1: "run" does not take it; "explain" does',
+                          self.call('--check', 'run', JSON='1').stderr)
+            self.assertIn('JUNIT=1: want a file', self.call('--check', 'run', JUNIT='1').stderr)
         self.assertFalse((self.repo / '1').exists())
 
     def test_both_in_one_file(self) -> None:

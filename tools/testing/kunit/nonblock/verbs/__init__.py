@@ -28,3 +28,8 @@ class Verb:
     exit_codes: str = EXIT_CODES
     # A Failure if what is given cannot do: before anything is installed or copied
     check: Callable[[Options], object] = lambda options: None
+
+    def takes(self, name: str, text: str) -> bool:
+        """JSON is a file for those that end in a verdict, and 1 for others."""
+        return name in self.variables and (
+            name != 'JSON' or ('JUNIT' in self.variables) != (text in ('0', '1')))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 
-from nonblock.common import EXIT_USAGE, Failure
 from nonblock.options import Options
 from nonblock.verbs import Verb
 
@@ -15,17 +14,15 @@ EXIT_CODES = """exit codes:
   2  a log could not be read, or what it reports could not be told"""
 
 
-def explain(options: Options) -> int:
-    if options.json not in ('', '0', '1'):
-        raise Failure(EXIT_USAGE, f'JSON={options.json}: want 0 or 1')
+def run(options: Options) -> int:
     for name, text in (('MODULES', options.modules), ('KDIR', options.kdir)):
         if text and not options.vmlinux:
             print(f'note: {name}={text}: only with VMLINUX', file=sys.stderr, flush=True)
     # Here, so that the other verbs start sooner
-    from nonblock.explain import cli
-    return cli.run(options.log, options.json == '1', options.vmlinux,
-                   options.modules if options.vmlinux else '', options.kdir)
+    from nonblock.explain import explain
+    return explain.run(options.log, options.json == '1', options.vmlinux,
+                       options.modules if options.vmlinux else '', options.kdir)
 
 
-VERB = Verb('explain', explain, ('LOG', 'JSON', 'VMLINUX', 'MODULES', 'KDIR'), strict=False,
+VERB = Verb('explain', run, ('LOG', 'JSON', 'VMLINUX', 'MODULES', 'KDIR'), strict=False,
             exit_codes=EXIT_CODES)
