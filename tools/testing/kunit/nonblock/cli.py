@@ -28,10 +28,10 @@ from nonblock.result.verdict import report
 from nonblock.tree.prepare import check_path
 from nonblock.tree.source import check_kver
 from nonblock.verbs import (Verb, audit, bench, check_series, clean, drivers, e2e, explain,
-                            matrix, modules, mutants, run, series, test, tree)
+                            matrix, modules, mutants, run, series, test, test_all, test_quick, tree)
 
-VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test.ALL,
-         test.QUICK_VERB, matrix.VERB, mutants.VERB, bench.VERB, explain.VERB, audit.VERB,
+VERBS = (run.VERB, e2e.VERB, modules.VERB, drivers.VERB, tree.VERB, test.VERB, test_all.VERB,
+         test_quick.VERB, matrix.VERB, mutants.VERB, bench.VERB, explain.VERB, audit.VERB,
          series.VERB, check_series.VERB, clean.VERB)
 HELP = Path(__file__).with_name('help.txt')
 MOST = {'JOBS': 4096}           # make puts one byte each into a pipe, of a page at least

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 
 from . import ir, selftest, sleeps
-from .cli import mirror
+from .audit import mirror
 from .compiler import WRAPPER, Compiler, last_words
 from .find import members
 from .judge import World
@@ -20,7 +20,7 @@ from .module import Module, Slot
 from .sleeps import Values
 from .sources import Sources, defines
 from .specialise import Entry, Program, RangeLayout
-from .walk import Frame, Walk, returned
+from .walk import Entered, Walk, returned
 
 REPO = Path(__file__).resolve().parents[5]
 LAYOUT = RangeLayout(('mm', 'start', 'end', 'flags', 'event', 'owner'), 1)
@@ -115,7 +115,7 @@ class ReaderTest(Base):
 
     def test_values(self) -> None:
         function = next(iter(ir.read_functions(FUNCTION).values()))
-        frame = Frame(function)
+        frame = Entered(function)
         self.assertEqual(frame.evaluate('%3', RECLAIM), (frozenset({0, RECLAIM}), False))
         self.assertEqual(frame.evaluate('%1', 1), (frozenset(), True))
         self.assertEqual(frame.evaluate('%range', 1), (frozenset(), True))

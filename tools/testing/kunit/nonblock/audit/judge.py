@@ -21,7 +21,7 @@ from .module import OPS, Module, Slot
 from .sleeps import Argument, Knowledge
 from .sources import CORE, Sources
 from .specialise import FINISH, Entry, Program, RangeLayout
-from .walk import Finding, Walk, does_something, hands_out_finish, may_precede, returned
+from .walk import LastCall, Walk, does_something, hands_out_finish, may_precede, returned
 
 BLOCK, ALWAYS, MAY, CLEAN, UNDECIDED = ('may-block', 'always-backs-off', 'may-back-off', 'clean',
                                         'undecided')
@@ -45,9 +45,9 @@ TRY = re.compile(r'(?<![a-z])try|is_locked')
 
 
 @dataclass
-class Result:
+class Judged:
     verdict: str
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[LastCall] = field(default_factory=list)
     remark: str = ''
     hands_out: bool = False         # of the first pass: may ask for the second
 
@@ -130,19 +130,19 @@ class Judge:
 
     # The loop
 
-    def run(self) -> Result:
+    def run(self) -> Judged:
         try:
             walk = self._follow()
         except AuditError as error:
-            return Result(UNDECIDED, remark=str(error))
+            return Judged(UNDECIDED, remark=str(error))
         certain, possible = self._sort(walk.sleeps)
         hands_out = hands_out_finish(walk)
         if certain:
-            return Result(BLOCK, certain, hands_out=hands_out)
+            return Judged(BLOCK, certain, hands_out=hands_out)
         unknown = [finding for finding in walk.unknown
                    if not finding.pointer or self._key(finding.place) not in self.harmless]
         if possible or unknown:
-            return Result(UNDECIDED, possible + unknown, hands_out=hands_out)
+            return Judged(UNDECIDED, possible + unknown, hands_out=hands_out)
         return self._by_return(walk, hands_out)
 
     def _follow(self) -> Walk:
@@ -157,7 +157,7 @@ class Judge:
                 break
         return walk
 
-    def _may_matter(self, walk: Walk, finding: Finding, certain: list[Finding]) -> bool:
+    def _may_matter(self, walk: Walk, finding: LastCall, certain: list[LastCall]) -> bool:
         """Whether what it returns may decide that nothing sleeps after all."""
         if not all(may_precede(walk, finding, other) for other in certain):
             return False
@@ -174,7 +174,7 @@ class Judge:
                     return True
         return False
 
-    def _resolve(self, unknown: list[Finding], limit: int) -> bool:
+    def _resolve(self, unknown: list[LastCall], limit: int) -> bool:
         """Add what defines these functions; whether there was anything to add."""
         before = len(self.program.modules), len(self.program.resolved), len(self.hopeless)
         names: dict[str, str] = {}
@@ -226,7 +226,7 @@ class Judge:
     def _key(place: ir.Place) -> tuple[str, int, int]:
         return place.function, place.line, place.column
 
-    def _resolve_pointer(self, finding: Finding) -> None:
+    def _resolve_pointer(self, finding: LastCall) -> None:
         place = finding.place
         key = self._key(place)
         if key in self.sites:
@@ -250,7 +250,7 @@ class Judge:
             for candidate in candidates:
                 self._add_function(candidate)
 
-    def _resolve_static_call(self, finding: Finding) -> None:
+    def _resolve_static_call(self, finding: LastCall) -> None:
         """Of those that stand for members of a table, which the prefix tells."""
         name = finding.name.removeprefix(STATIC_CALL)
         self.hopeless.add(finding.name)
@@ -288,14 +288,14 @@ class Judge:
             if path:
                 self.world.load(source, path)
 
-    def _sort(self, found: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    def _sort(self, found: list[LastCall]) -> tuple[list[LastCall], list[LastCall]]:
         """What is certain, and what only may be: by one of several functions of a pointer.
 
         Any of a structure that the driver itself defines may be it. Of one that many drivers
         fill, as there are in the core's headers, all have to sleep.
         """
-        certain: list[Finding] = []
-        possible: list[Finding] = []
+        certain: list[LastCall] = []
+        possible: list[LastCall] = []
         blocking: dict[tuple[str, int, int], set[str]] = {}
         for finding in found:
             for step in finding.chain:
@@ -314,24 +314,24 @@ class Judge:
 
     # Nothing sleeps
 
-    def _by_return(self, walk: Walk, hands_out: bool) -> Result:
+    def _by_return(self, walk: Walk, hands_out: bool) -> Judged:
         known, more = returned(walk)
         backs_off = self._backs_off(walk)
         tries = [finding for finding in walk.calls if TRY.search(finding.name)]
         if not known and not more:
-            return Result(CLEAN, hands_out=hands_out)
+            return Judged(CLEAN, hands_out=hands_out)
         no = {value for value in known if value in backs_off}
         if known and no == known and not more:
-            return Result(ALWAYS, hands_out=hands_out,
+            return Judged(ALWAYS, hands_out=hands_out,
                           remark='' if self._interval() else self._looks_at_range(walk))
         if not no and not more:
-            return Result(CLEAN, hands_out=hands_out)
+            return Judged(CLEAN, hands_out=hands_out)
         if not does_something(walk) and not tries:
-            return Result(ALWAYS, remark='' if self._interval() else self._looks_at_range(walk),
+            return Judged(ALWAYS, remark='' if self._interval() else self._looks_at_range(walk),
                           hands_out=hands_out)
         where = '; '.join(dict.fromkeys(f'{finding.name}() at {finding.place.file}:'
                                         f'{finding.place.line}' for finding in tries))
-        return Result(MAY, tries, where or 'by a condition', hands_out)
+        return Judged(MAY, tries, where or 'by a condition', hands_out)
 
     def _interval(self) -> bool:
         return dict(self.program.entry.constants).get(1, '') != '' and self._kind() == 'i1'

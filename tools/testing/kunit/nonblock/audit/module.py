@@ -47,7 +47,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Site:
+class PointerCall:
     """A call through a pointer: the line of the text, and the structure it came from."""
     line: int
     slot: Optional[Slot]
@@ -86,7 +86,7 @@ class Module:
         self.text = re.sub(r'^define internal ', 'define ', self.text, flags=re.MULTILINE)
         self.defined = {ir.plain(name) for name in ir.DEFINE.findall(self.text)}
         self._places: Optional[ir.Places] = None
-        self._sites: Optional[dict[tuple[str, int, int], Site]] = None
+        self._sites: Optional[dict[tuple[str, int, int], PointerCall]] = None
         self._members: Optional[dict[str, list[str]]] = None
         self._tables: Optional[list[Table]] = None
 
@@ -164,7 +164,7 @@ class Module:
             pointer = stores[0][1]
         return None
 
-    def sites(self) -> dict[tuple[str, int, int], Site]:
+    def sites(self) -> dict[tuple[str, int, int], PointerCall]:
         """The calls through pointers: by the function, line and column in the source."""
         if self._sites is None:
             self._sites = {}
@@ -176,7 +176,8 @@ class Module:
                     chain = self.places.chain(match[2])
                     if chain:
                         key = chain[-1].function, chain[-1].line, chain[-1].column
-                        self._sites[key] = Site(start + offset, self._find_slot(lines, match[1]))
+                        self._sites[key] = PointerCall(start + offset,
+                                                       self._find_slot(lines, match[1]))
         return self._sites
 
     # Tables of functions

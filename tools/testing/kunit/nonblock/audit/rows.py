@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from .find import Callback
-from .judge import BLOCK, UNDECIDED, Result
+from .judge import BLOCK, UNDECIDED, Judged
 from .sleeps import base_name
-from .walk import Finding
+from .walk import LastCall
 
 Row = dict[str, Any]
 Known = set[tuple[str, str, str]]      # what key_of() gives
@@ -25,7 +25,7 @@ ADVICE = {
 }
 
 
-def chain_of(finding: Finding) -> list[dict[str, Any]]:
+def chain_of(finding: LastCall) -> list[dict[str, Any]]:
     return [{'function': step.place.function, 'file': step.place.file, 'line': step.place.line,
              'calls': base_name(step.calls)} for step in finding.chain]
 
@@ -45,7 +45,7 @@ def driver_name(source: str, driver: str = '') -> str:
     return parts[-2] if len(parts) > 2 else parts[-1].removesuffix('.c')
 
 
-def row(callback: Callback, result: Result, driver: str = '') -> Row:
+def row(callback: Callback, result: Judged, driver: str = '') -> Row:
     # The shortest way says it best.
     findings = sorted(result.findings, key=lambda finding: len(finding.chain))
     first = findings[0] if findings and result.verdict in (BLOCK, UNDECIDED) else None

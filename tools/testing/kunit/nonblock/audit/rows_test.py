@@ -13,11 +13,11 @@ from typing import Any
 from nonblock.common import EXIT_USAGE, Failure
 
 from . import html, ir, rows, sleeps
-from .cli import find_paths
+from .audit import find_paths
 from .find import Callback
-from .judge import ALWAYS, BLOCK, UNDECIDED, Result
+from .judge import ALWAYS, BLOCK, UNDECIDED, Judged
 from .sleeps import Knowledge
-from .walk import Finding, Step
+from .walk import LastCall, ChainStep
 
 # What SARIF 2.1.0's schema has of the objects that we write; "!" is required there. The
 # schema itself is too long to be kept here; it had no complaint about audit.sarif.
@@ -54,11 +54,11 @@ class RowsTest(unittest.TestCase):
     def rows(self) -> list[rows.Row]:
         callback = Callback('drivers/x/a.c', 'mmu_interval_notifier_ops', 'ops', 'invalidate',
                             'f<>.s123456', 7)
-        chain = [Step(ir.Place('f<>', 'drivers/x/a.c', 9), 'mutex_lock')]
-        finding = Finding('mutex_lock', Knowledge(True, sleeps.LOCK), chain)
-        return rows.sort_rows([rows.row(callback, Result(ALWAYS)),
-                               rows.row(callback, Result(BLOCK, [finding])),
-                               rows.row(callback, Result(UNDECIDED, remark='took too long'))])
+        chain = [ChainStep(ir.Place('f<>', 'drivers/x/a.c', 9), 'mutex_lock')]
+        finding = LastCall('mutex_lock', Knowledge(True, sleeps.LOCK), chain)
+        return rows.sort_rows([rows.row(callback, Judged(ALWAYS)),
+                               rows.row(callback, Judged(BLOCK, [finding])),
+                               rows.row(callback, Judged(UNDECIDED, remark='took too long'))])
 
     def test_driver_name(self) -> None:
         for source, name in (('drivers/gpu/drm/i915/gem/a.c', 'i915'),

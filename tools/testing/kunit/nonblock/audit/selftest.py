@@ -15,7 +15,7 @@ from pathlib import Path
 from nonblock.common import Failure, say
 from nonblock.result.verdict import Verdict
 
-from .cli import Audit
+from .audit import Audit
 from .judge import BLOCK, CLEAN, UNDECIDED, Judge
 from .specialise import Entry
 
@@ -88,13 +88,13 @@ def judge_ops(audit: Audit, repo: Path) -> Verdict:
         result = Judge(audit.world, module, source, Entry(symbol, ((0, str(gfp)),)), None).run()
         good = result.verdict in ((UNDECIDED if one.name in DEPENDS else BLOCK,) if one.wrong
                                   else (CLEAN, UNDECIDED))
-        verdict.note(f'operations: {one.name}', '' if good else 'the suites show that it '
+        kind = 'wrong' if one.wrong else 'protected'
+        reasons = ', '.join(finding.name for finding in result.findings[:5])
+        verdict.note(f'operations: {one.name}, {kind}', '' if good else 'the suites show that it '
                      f'{"sleeps" if one.wrong else "does not sleep"}, and the audit says '
-                     f'{result.verdict}: '
-                     + ', '.join(finding.name for finding in result.findings[:5]))
+                     f'{result.verdict}: {reasons}')
         if not one.wrong and result.verdict == UNDECIDED:
-            say(f'operations: {one.name}: undecided: '
-                + ', '.join(finding.name for finding in result.findings[:5]))
+            say(f'operations: {one.name}: undecided: {reasons}')
     return verdict
 
 

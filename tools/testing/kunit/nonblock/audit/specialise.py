@@ -18,7 +18,7 @@ from nonblock.kernel.machine import LLVM
 
 from . import ir
 from .llvm import AuditError, run_llvm
-from .module import Module, Site
+from .module import Module, PointerCall
 
 ROOT = '__audit_root'
 ANY = '__audit_any'
@@ -195,7 +195,7 @@ class Program:
                   *(f'-{kind}-threshold={size}' for kind in INLINE)])
         return out.read_text(encoding='utf-8', errors='replace')
 
-    def site_of(self, place: ir.Place) -> Optional[tuple[Module, Site]]:
+    def site_of(self, place: ir.Place) -> Optional[tuple[Module, PointerCall]]:
         """The call through a pointer that is at this place of the source."""
         for module in [self.main, *self.modules]:
             site = module.sites().get((place.function, place.line, place.column))

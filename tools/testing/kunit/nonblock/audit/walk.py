@@ -20,11 +20,11 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
 
 
 @dataclass
-class Frame:
+class Entered:
     """A function that is entered, and by which call."""
     function: ir.Function
     call: Optional[ir.Call] = None
-    parent: Optional['Frame'] = None
+    parent: Optional['Entered'] = None
     path: tuple[tuple[str, str, int], ...] = ()     # how it came here
     known: dict[tuple[str, int], Values] = field(default_factory=dict)
 
@@ -95,17 +95,17 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     place: ir.Place
     calls: str                      # what is called there
 
 
 @dataclass
-class Finding:
+class LastCall:
     """A call that ends the walk: what sleeps, or what could not be followed."""
     name: str
     knowledge: Knowledge
-    chain: list[Step]
+    chain: list[ChainStep]
     pointer: bool = False           # a call through a pointer
     path: tuple[tuple[str, str, int], ...] = ()     # function, block, and number of each call
 
@@ -120,9 +120,9 @@ class Walk:
     text: str
     tree: str
     decide: Callable[[str, Argument], Optional[Knowledge]]
-    sleeps: list[Finding] = field(default_factory=list)
-    unknown: list[Finding] = field(default_factory=list)
-    calls: list[Finding] = field(default_factory=list)      # those that do not sleep
+    sleeps: list[LastCall] = field(default_factory=list)
+    unknown: list[LastCall] = field(default_factory=list)
+    calls: list[LastCall] = field(default_factory=list)      # those that do not sleep
 
     def __post_init__(self) -> None:
         self.functions = ir.read_functions(self.text)
@@ -130,20 +130,20 @@ class Walk:
         self.seen: set[tuple[str, tuple[Values, ...]]] = set()
 
     def run(self) -> 'Walk':
-        self._visit(Frame(self.functions[ROOT]), [])
+        self._visit(Entered(self.functions[ROOT]), [])
         return self
 
-    def _steps(self, call: ir.Call, calls: str) -> list[Step]:
+    def _steps(self, call: ir.Call, calls: str) -> list[ChainStep]:
         places = self.places.chain(call.dbg)
         if calls.startswith(DISPATCH):
             calls = 'a pointer'
         names = [place.function for place in places[1:]] + [calls]
-        return [Step(place, name) for place, name in zip(places, names)]
+        return [ChainStep(place, name) for place, name in zip(places, names)]
 
     def _source_name(self, function: ir.Function) -> str:
         return function.name.split('.s')[0]
 
-    def _visit(self, frame: Frame, chain: list[Step]) -> None:
+    def _visit(self, frame: Entered, chain: list[ChainStep]) -> None:
         for block, number, call in frame.function.calls():
             path = frame.path + ((frame.function.name, block, number),)
             name = ir.plain(call.callee) if call.callee else ''
@@ -151,12 +151,12 @@ class Walk:
                 continue
             if call.indirect:
                 steps = chain + self._steps(call, 'a function pointer')
-                self.unknown.append(Finding('a function pointer', Knowledge(None, 'unknown'),
-                                            steps, True, path))
+                self.unknown.append(LastCall('a function pointer', Knowledge(None, 'unknown'),
+                                             steps, True, path))
                 continue
             inner = self.functions.get(name)
             if inner:
-                self._enter(Frame(frame.function, frame.call, frame.parent, path, frame.known),
+                self._enter(Entered(frame.function, frame.call, frame.parent, path, frame.known),
                             call, inner, chain)
                 continue
 
@@ -167,18 +167,18 @@ class Walk:
 
             known = self.decide(name, argument)
             steps = chain + self._steps(call, name)
-            finding = Finding(name, known or Knowledge(None, 'nothing is known of it'), steps,
-                              path=path)
+            finding = LastCall(name, known or Knowledge(None, 'nothing is known of it'), steps,
+                               path=path)
             target = self.calls if known and known.sleeps is False else \
                 self.sleeps if known and known.sleeps else self.unknown
             target.append(finding)
 
-    def _enter(self, frame: Frame, call: ir.Call, inner: ir.Function,
-               chain: list[Step]) -> None:
+    def _enter(self, frame: Entered, call: ir.Call, inner: ir.Function,
+               chain: list[ChainStep]) -> None:
         # What it is called with matters if that is a constant.
         values = tuple(frame.evaluate(ir.value_of(argument), -1) for argument in call.arguments)
         key = inner.name, tuple(NOTHING if more else (known, more) for known, more in values)
-        above = Frame(inner, call, frame, frame.path)
+        above = Entered(inner, call, frame, frame.path)
         if key in self.seen or above.depth() > DEPTH:
             return
         self.seen.add(key)
@@ -188,10 +188,10 @@ class Walk:
 # What the root returns, and what it hands out
 
 def returned(walk: Walk) -> Values:
-    return _returns(walk, Frame(walk.functions[ROOT]), 0)
+    return _returns(walk, Entered(walk.functions[ROOT]), 0)
 
 
-def _returns(walk: Walk, frame: Frame, depth: int) -> Values:
+def _returns(walk: Walk, frame: Entered, depth: int) -> Values:
     known: frozenset[int] = frozenset()
     more = False
     for line in frame.function.lines:
@@ -203,7 +203,7 @@ def _returns(walk: Walk, frame: Frame, depth: int) -> Values:
             if value.startswith('%') else None
         inner = walk.functions.get(ir.plain(call.callee)) if call and call.callee else None
         if call and inner and depth < 10:
-            found = _returns(walk, Frame(inner, call, frame), depth + 1)
+            found = _returns(walk, Entered(inner, call, frame), depth + 1)
         known, more = known | found[0], more or found[1]
     return known, more
 
@@ -225,7 +225,7 @@ def does_something(walk: Walk) -> bool:
 
 # What may decide what
 
-def may_precede(walk: Walk, one: Finding, other: Finding) -> bool:
+def may_precede(walk: Walk, one: LastCall, other: LastCall) -> bool:
     """Whether the first call may come before the second, and so decide whether that comes."""
     for here, there in zip(one.path, other.path):
         if here == there:

@@ -32,7 +32,7 @@ PLUMBING = re.compile(
 
 
 @dataclass(frozen=True)
-class Step:
+class Dependency:
     """A lock that was taken with another held."""
     number: int
     lock: str
@@ -96,14 +96,14 @@ class Step:
         return 'invalidates memory of a process'
 
 
-def read_steps(report: Report) -> list[Step]:
+def read_steps(report: Report) -> list[Dependency]:
     """By number: from the lock that is wanted to the one that is held."""
     links = sorted({link.number: link for link in report.links}.values(),
                    key=lambda link: link.number)
     if not links and report.wanted and report.holding:
         frames = report.trace()
         core, path, _ = split_trace(frames)
-        return [Step(0, report.wanted.name, report.holding.name, frames, core, path)]
+        return [Dependency(0, report.wanted.name, report.holding.name, frames, core, path)]
     steps = []
     for index, link in enumerate(links):
         frames = link.frames
@@ -114,7 +114,7 @@ def read_steps(report: Report) -> list[Step]:
             report.holding.name if report.holding else ''
         if not index and report.holding:
             held = report.holding.name
-        steps.append(Step(link.number, link.lock, held, frames, core, path))
+        steps.append(Dependency(link.number, link.lock, held, frames, core, path))
     return steps
 
 
@@ -151,13 +151,13 @@ def judge_circle(report: Report) -> Judgement:
     return Innocent(report, 'The circle has nothing to do with notifiers.')
 
 
-def say_primed(steps: list[Step]) -> str:
+def say_primed(steps: list[Dependency]) -> str:
     primed = [step.lock for step in steps
               if step.primed and step.lock not in (RANGE_MAP, RECLAIM_MAP)]
     return f' "{primed[0]}" follows it as the kernel says so at boot.' if primed else ''
 
 
-def judge_callback(report: Report, steps: list[Step], callbacks: list[Step]) -> Finding:
+def judge_callback(report: Report, steps: list[Dependency], callbacks: list[Dependency]) -> Finding:
     """The lock of the callback that the circle goes on from, and where that is held."""
     count = len(steps)
     taken = next((step for index, step in enumerate(steps) if step.in_callback
@@ -205,7 +205,7 @@ def judge_kept(report: Report) -> Optional[Finding]:
                    ('kept', str(holding.at), holding.name), say_circle(report))
 
 
-def judge_without_stacks(report: Report, steps: list[Step]) -> Optional[Finding]:
+def judge_without_stacks(report: Report, steps: list[Dependency]) -> Optional[Finding]:
     """An excerpt may have no more than the two locks: one is taken within an invalidation."""
     wanted, holding = report.wanted, report.holding
     if not (wanted and wanted.at and holding and holding.name == RANGE_MAP) or any(
@@ -220,7 +220,7 @@ def judge_without_stacks(report: Report, steps: list[Step]) -> Optional[Finding]
                    [where, *(step.said() for step in steps if step.number), *say_circle(report)])
 
 
-def judge_other_side(report: Report, steps: list[Step]) -> Finding:
+def judge_other_side(report: Report, steps: list[Dependency]) -> Finding:
     """The map of the series is in the chain, and another task closed the circle."""
     paths = [split_trace(link.frames)[1] for link in report.links]
     path: list[Symbol] = next((one for one in paths if one), [])

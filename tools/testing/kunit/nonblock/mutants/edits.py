@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Iterator
 
-from nonblock.mutants.reader import (CLOSE, OPEN, Function, Site, Token, functions, matching,
-                                     tokenize)
+from nonblock.mutants.c_reader import (CLOSE, OPEN, CFunction, Site, Token, functions, matching,
+                                       tokenize)
 
 OPPOSITE = {'<': '<=', '<=': '<', '>': '>=', '>=': '>', '==': '!=', '!=': '==', '+': '-',
             '-': '+', '++': '--', '--': '++', '|=': '&=', '&=': '|=', '+=': '-=', '-=': '+=',
@@ -208,7 +208,7 @@ def of_file(name: str, text: str, lines: set[int]) -> tuple[list[Mutant], list[s
     def ours(start: int, end: int) -> bool:
         return line_of(text, start) in lines and line_of(text, max(start, end - 1)) in lines
 
-    def add(function: Function) -> None:
+    def add(function: CFunction) -> None:
         for site in function.sites:
             if site.kind == 'entry' and (not ours(function.start, function.start)
                                          or re.match(r'\s*return\b', text[site.end:])):

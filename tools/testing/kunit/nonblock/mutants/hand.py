@@ -10,7 +10,7 @@ from typing import Optional
 
 from nonblock.common import EXIT_TREE, EXIT_USAGE, Failure
 from nonblock.mutants.edits import Edit, Mutant, make, same_lines
-from nonblock.mutants.reader import Site, functions, tokenize
+from nonblock.mutants.c_reader import Site, functions, tokenize
 
 HEAD = re.compile(r'(\S+) @ (\S+?)(?: if (\S+))?: (.+)')
 

@@ -11,8 +11,8 @@ from typing import Sequence
 from nonblock.common import EXIT_USAGE, Failure, say, write_atomically
 from nonblock.mutants import hand, show
 from nonblock.mutants.edits import Mutant
-from nonblock.mutants.run import EQUIVALENTS, Job, Store, find_mutants, run_mutants
-from nonblock.mutants.show import ELSEWHERE, EXPLAINED, KILLED, SAME, SURVIVED, Result, Rows
+from nonblock.mutants.trials import EQUIVALENTS, Job, Store, find_mutants, run_mutants
+from nonblock.mutants.show import ELSEWHERE, EXPLAINED, KILLED, SAME, SURVIVED, Tried, Rows
 from nonblock.result.verdict import Verdict
 
 # A sentence that begins so is a claim, which is tried if there is such a kernel or boot.
@@ -32,7 +32,7 @@ def marked(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
     return found
 
 
-def run_elsewhere(job: Job, mutants: list[Mutant], ways: dict[str, str]) -> dict[str, Result]:
+def run_elsewhere(job: Job, mutants: list[Mutant], ways: dict[str, str]) -> dict[str, Tried]:
     """What becomes of these in another kernel."""
     if not ways:
         return {}
@@ -43,7 +43,7 @@ def run_elsewhere(job: Job, mutants: list[Mutant], ways: dict[str, str]) -> dict
     return {mutant.key: store.results[mutant.key] for mutant in there}
 
 
-def judge_one(result: Result, why: str, there: Result | None) -> Result:
+def judge_one(result: Tried, why: str, there: Tried | None) -> Tried:
     """What became of a mutant in all kernels."""
     if not why or result.outcome != SURVIVED and not there:
         return result
@@ -57,7 +57,7 @@ def judge_one(result: Result, why: str, there: Result | None) -> Result:
 
 
 def judge_all(mutants: list[Mutant], store: Store, equivalents: dict[str, str],
-              elsewhere: dict[str, Result]) -> tuple[Verdict, Rows]:
+              elsewhere: dict[str, Tried]) -> tuple[Verdict, Rows]:
     verdict, rows = Verdict(), []
     for mutant in mutants:
         why = equivalents.get(mutant.key, '')
@@ -81,7 +81,7 @@ def judge_mutants(job: Job, others: Sequence[Job] = ()) -> Verdict:
                       'text')
     store, equivalents = Store(job), hand.read_equivalents(EQUIVALENTS)
     run_mutants(job, mutants, store)
-    elsewhere: dict[str, Result] = {}
+    elsewhere: dict[str, Tried] = {}
     for other in others:
         elsewhere.update(run_elsewhere(other, mutants, marked(mutants, store, equivalents, other)))
     verdict, rows = judge_all(mutants, store, equivalents, elsewhere)

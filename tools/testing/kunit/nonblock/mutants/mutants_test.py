@@ -16,11 +16,11 @@ from nonblock.kernel.session import Session
 from nonblock.mutants import edits, hand, show
 from nonblock.mutants.build import (CHOICE, FIRST, NAME, Kernel, blame, with_choices,
                                     with_edit)
-from nonblock.mutants.reader import functions
+from nonblock.mutants.c_reader import functions
 from nonblock.mutants.judge import MARK, judge_all, marked
-from nonblock.mutants.run import (EQUIVALENTS, MUTANTS, Boots, Job, Store, boot_all,
-                                  trial_of_suites)
-from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
+from nonblock.mutants.trials import (EQUIVALENTS, MUTANTS, Boots, Job, Store, boot_all,
+                                     trial_of_suites)
+from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Tried
 from nonblock.result.verdict import scan_source
 from nonblock.tests.fixtures import DATA, SUITE_C, ScratchTest, quiet, write
 from nonblock.tree.source import Base
@@ -335,8 +335,8 @@ class VerdictTest(unittest.TestCase):
     def judge(self, outcomes: list[str], equivalents: dict[str, str],
               there: str = '') -> tuple[int, int, str]:
         for mutant, outcome in zip(self.mutants, outcomes):
-            self.store.note(mutant, Result(outcome, 'by'))
-        elsewhere = {key: Result(there, 'by') for key in
+            self.store.note(mutant, Tried(outcome, 'by'))
+        elsewhere = {key: Tried(there, 'by') for key in
                      marked(self.mutants, self.store, equivalents, self.other) if there}
         verdict, rows = judge_all(self.mutants, self.store, equivalents, elsewhere)
         self.assertIn('program.c', show.as_html(rows, self.job.texts))
@@ -398,8 +398,8 @@ class VerdictTest(unittest.TestCase):
         self.assertFalse(Store(self.job).has_kernel(self.mutants[:3]))
 
     def test_results_last_until_something_changes(self) -> None:
-        self.store.note(self.mutants[0], Result(FAILED, 'by', 1.5))
-        self.assertEqual({self.mutants[0].key: Result(FAILED, 'by', 1.5)},
+        self.store.note(self.mutants[0], Tried(FAILED, 'by', 1.5))
+        self.assertEqual({self.mutants[0].key: Tried(FAILED, 'by', 1.5)},
                          Store(self.job).results)
         other = replace(UML, build=(*UML.build, '--kconfig_add=CONFIG_X=y'))
         self.assertEqual({}, Store(replace(self.job, session=replace(

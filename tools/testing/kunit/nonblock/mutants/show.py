@@ -16,13 +16,13 @@ ELSEWHERE = 'another kernel'            # shows it
 
 
 @dataclass
-class Result:
+class Tried:
     outcome: str
     by: str = ''                # the first test that failed; or why it is not counted
     seconds: float = 0
 
 
-Rows = list[tuple[Mutant, Result]]
+Rows = list[tuple[Mutant, Tried]]
 
 
 def short(text: str, width: int) -> str:

@@ -35,7 +35,7 @@ class Result:
 
 
 @dataclass
-class Log:
+class TestLog:
     results: list[Result] = field(default_factory=list)     # of KTAP
     tests: list[Result] = field(default_factory=list)       # of the harness
     open: list[str] = field(default_factory=list)   # suite and case without a result yet
@@ -64,11 +64,11 @@ TOTALS = re.compile(r'# Totals: pass:\d+ fail:\d+ skip:\d+ total:(\d+)$')
 PANIC = re.compile(r'(Kernel panic - not syncing.*|BUG: .*|Oops.*|.*Segfault.*)')
 
 
-class Reader:
+class KtapReader:
     """Goes through the lines once."""
 
     def __init__(self) -> None:
-        self.log = Log()
+        self.log = TestLog()
         self.tap = False            # the harness
         self.prefix: Optional[int] = None       # a time stamp's width
         self.last = 0               # number of a parameter
@@ -156,8 +156,8 @@ class Reader:
         return '\n'.join(self.lines[-LONGEST:])
 
 
-def parse_log(lines: Iterable[str]) -> Log:
-    reader = Reader()
+def parse_log(lines: Iterable[str]) -> TestLog:
+    reader = KtapReader()
     for line in lines:
         reader.read(line.rstrip())
     reader.log.rest = reader.rest()

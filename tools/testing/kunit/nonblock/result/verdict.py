@@ -17,7 +17,7 @@ from nonblock.common import (EXIT_FAILED, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Fail
                              take_remarks)
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.session import Session
-from nonblock.result.ktap import FAILED, PASSED, SKIPPED, Log, Result
+from nonblock.result.ktap import FAILED, PASSED, SKIPPED, TestLog, Result
 from nonblock.tree.prepare import overlay_files
 
 SKIP_RULES = Path(__file__).with_name('expected-skips')
@@ -115,7 +115,7 @@ def green_cases(repo: Path) -> list[Case]:
     return [case for case in expected_cases(repo) if str(case) not in red]
 
 
-def claim_failures(log: Log, rules: Mapping[str, str]) -> None:
+def claim_failures(log: TestLog, rules: Mapping[str, str]) -> None:
     """Those that fail as they should have passed; if they pass, they have failed."""
     for result in log.of(2):
         message = rules.get(str(result))
@@ -237,7 +237,7 @@ def report(verdict: Verdict) -> None:
     say(str(verdict))
 
 
-def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Session,
+def judge(expected: list[Case], log: TestLog, rules: list[SkipRule], session: Session,
           outcome: Outcome) -> Verdict:
     verdict = Verdict()
     stopped, word, trouble = find_stop(expected, log, outcome.timed_out, session.machine.timeout)
@@ -288,7 +288,7 @@ def judge(expected: list[Case], log: Log, rules: list[SkipRule], session: Sessio
     return verdict
 
 
-def find_stop(expected: list[Case], log: Log, timed_out: bool,
+def find_stop(expected: list[Case], log: TestLog, timed_out: bool,
               timeout: int) -> tuple[str, str, str]:
     """Where the kernel hung or crashed, which of these, and why; empty if it did not."""
     if log.open[1:]:

@@ -150,7 +150,8 @@ class HelpTest(unittest.TestCase):
 
 # From the bottom: each may import what is above it in this list, and what is beside it.
 LAYERS = (('common', 'options'), ('tree',), ('kernel',), ('result',),
-          ('explain', 'audit', 'mutants'), ('verbs',), ('cli', 'guard'), ('__main__',))
+          ('explain', 'audit', 'modules', 'mutants'), ('verbs',), ('cli', 'guard'),
+          ('__main__',))
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
@@ -171,6 +172,16 @@ class ImportTest(unittest.TestCase):
         self.assertIn(('verbs', 'result'), seen)
         self.assertIn(('__main__', 'cli'), seen)
 
+    def test_a_class_has_a_name_of_its_own(self) -> None:
+        found: dict[str, list[str]] = {}
+        for path in HERE.rglob('*.py'):
+            if path.name.endswith('_test.py'):
+                continue
+            for name in re.findall(r'(?m)^class (\w+)', path.read_text(encoding='utf-8')):
+                found.setdefault(name, []).append(str(path.relative_to(HERE)))
+        self.assertIn('Session', found)
+        self.assertEqual({name: paths for name, paths in found.items() if paths[1:]}, {})
+
     def test_no_import_runs_in_a_circle(self) -> None:
         """Of modules: those of one folder may import each other."""
         graph: dict[str, set[str]] = {}
@@ -183,7 +194,7 @@ class ImportTest(unittest.TestCase):
                     module = f'{folder}{node.module or ""}'.rstrip('.')
                     graph.setdefault(name, set()).update(
                         [module, *(f'{module}.{one.name}' for one in node.names)])
-        self.assertIn('nonblock.verbs.loads', graph['nonblock.verbs.modules'])
+        self.assertIn('nonblock.modules.loads', graph['nonblock.verbs.modules'])
         graphlib.TopologicalSorter(graph).prepare()
 
 

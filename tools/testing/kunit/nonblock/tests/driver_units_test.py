@@ -12,8 +12,8 @@ from nonblock.result.verdict import read_failure_rules
 from nonblock.tests.fixtures import FOO_PATCH, TOP, ScratchTest, write
 from nonblock.tests.prepare_test import HOOKED
 from nonblock.tree.hooks import read_hooks
-from nonblock.verbs import driver_units
-from nonblock.verbs.driver_units import FAILURES, SOURCES, UNITS, cases_of, mend, units_for
+from nonblock.modules import driver_units
+from nonblock.modules.driver_units import FAILURES, SOURCES, UNITS, cases_of, mend, units_for
 
 
 class TableTest(unittest.TestCase):

@@ -16,7 +16,7 @@ from nonblock.common import EXIT_BUILD, EXIT_FAILED, EXIT_HANG, Failure
 from nonblock.result.ktap import parse_log
 from nonblock.verbs.e2e import E2E, TestBoot, expected_tests, missing_tests, scan_tests
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
-from nonblock.verbs.guide import PAGE
+from nonblock.modules.guide import PAGE
 from nonblock.kernel.machine import UML_E2E
 from nonblock.result.verdict import SkipRule
 

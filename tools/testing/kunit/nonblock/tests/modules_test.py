@@ -11,7 +11,7 @@ from nonblock.verbs import modules
 from nonblock.common import EXIT_FAILED, EXIT_HANG, EXIT_USAGE, Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, quiet, write
 from nonblock.kernel.machine import UML_MODULES
-from nonblock.verbs.loads import add_messages, boot_command, expected_in, judge_load
+from nonblock.modules.loads import add_messages, boot_command, expected_in, judge_load
 from nonblock.verbs.modules import LOADS
 from nonblock.result.ktap import parse_log
 from nonblock.result.verdict import expected_cases, read_failure_rules

@@ -26,7 +26,8 @@ from nonblock.result.verdict import Case, Verdict
 from nonblock.tests import bench_test
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
 from nonblock.tests.guard_test import lives
-from nonblock.verbs import bench, e2e, loads
+from nonblock.modules import loads
+from nonblock.verbs import bench, e2e
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
 # Until a kernel counts as hung, in seconds; but no test waits for them, see ReplayTest

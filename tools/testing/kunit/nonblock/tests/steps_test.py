@@ -11,7 +11,7 @@ from unittest import mock
 from nonblock.kernel.kunit_run import descendants
 from nonblock.kernel.session import Impossible, check_machine
 from nonblock.options import Options
-from nonblock.verbs import test as verb, unit_tests
+from nonblock.verbs import test as verb, test_quick
 from nonblock.verbs.test import OTHERS, STEPS, Step
 from nonblock.common import EXIT_BUILD, EXIT_USAGE, REPO, Failure
 from nonblock.tests.fixtures import HERE, ScratchTest, quiet, write
@@ -40,7 +40,7 @@ def cannot_be(_options: Options) -> Verdict:
 class StepTest(unittest.TestCase):
     def run_steps(self, *steps: Step) -> Verdict:
         with quiet() as output, \
-                mock.patch.object(unit_tests, 'run', return_value=passed(1)):
+                mock.patch.object(verb, 'unit_tests', return_value=passed(1)):
             verdict = verb.run_steps(steps, OPTIONS)
         self.shown = output.getvalue()
         return verdict
@@ -87,10 +87,10 @@ class StepTest(unittest.TestCase):
                 ran.append((step.title, options.kver))
                 return passed(1)
 
-            with quiet(), mock.patch.object(unit_tests, 'run', return_value=passed(1)), \
+            with quiet(), mock.patch.object(verb, 'unit_tests', return_value=passed(1)), \
                     mock.patch.object(verb, 'run_step', note):
-                verdict = verb.quick(Options(given))
-            self.assertEqual(ran, [(title, kernel) for title in verb.QUICK])
+                verdict = test_quick.test_quick(Options(given))
+            self.assertEqual(ran, [(title, kernel) for title in test_quick.QUICK])
             self.assertEqual(str(verdict), '4 passed, 0 failed')
 
     def test_hooks_and_suites_on_every_kernel(self) -> None:
@@ -117,7 +117,7 @@ def interrupt(*_: object) -> None:
 
 class UnitTestsTest(ScratchTest):
     def test_all_files_are_run(self) -> None:
-        self.assertEqual(set(unit_tests.modules()), {
+        self.assertEqual(set(verb.files_of_tests()), {
             '.'.join(path.relative_to(HERE.parent).with_suffix('').parts)
             for path in HERE.rglob('*_test.py')})
 
@@ -128,12 +128,13 @@ class UnitTestsTest(ScratchTest):
             '__init__.py': '', 'good_test.py': f'{text}pass\n',
             'bad_test.py': f'{text}print("noise")\n        self.fail(os.getpid())\n',
             'skip_test.py': f'{text}self.skipTest("not here")\n', 'broken_test.py': 'import no\n'})
-        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
+        with mock.patch.object(verb, 'PACKAGE', self.scratch / 'scratch'), \
                 quiet() as output:
-            verdict = unit_tests.run(2)
+            verdict = verb.unit_tests(2)
         self.assertEqual(verdict.lines, ['FAILED scratch.bad_test: FAILED (failures=1)',
                                          'FAILED scratch.broken_test: FAILED (errors=1)'])
         self.assertEqual(verdict.passed, 2)
+        self.assertTrue(all(test.seconds for test in verdict.tests))
         self.assertNotIn(f'AssertionError: {os.getpid()}\n', output.getvalue())
         for said in ('noise', 'No module named \'no\'', 'OK (skipped=1)'):
             self.assertIn(said, output.getvalue())
@@ -142,9 +143,9 @@ class UnitTestsTest(ScratchTest):
         write(self.scratch / 'scratch', {'__init__.py': '', 'x_test.py': (
             'import os, unittest\n\n\nclass XTest(unittest.TestCase):\n'
             '    def test_x(self):\n        self.assertNotIn("JSON", os.environ)\n')})
-        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), \
+        with mock.patch.object(verb, 'PACKAGE', self.scratch / 'scratch'), \
                 mock.patch.dict(os.environ, JSON='results.json'):
-            self.assertEqual(0, unit_tests.run_module('scratch.x_test')[0])
+            self.assertEqual(0, verb.run_file('scratch.x_test')[0])
 
     def test_interrupted(self) -> None:
         """It waits neither for those that run nor for those that do not yet."""
@@ -152,10 +153,10 @@ class UnitTestsTest(ScratchTest):
                 '    def test_a(self):\n        time.sleep(20)\n')
         write(self.scratch / 'scratch', {'__init__.py': '', 'a_test.py': text, 'b_test.py': text})
         since = time.monotonic()
-        with mock.patch.object(unit_tests, 'PACKAGE', self.scratch / 'scratch'), quiet(), \
-                mock.patch.object(unit_tests, 'zip', interrupt, create=True), \
+        with mock.patch.object(verb, 'PACKAGE', self.scratch / 'scratch'), quiet(), \
+                mock.patch.object(verb, 'zip', interrupt, create=True), \
                 self.assertRaises(KeyboardInterrupt):
-            unit_tests.run(1)
+            verb.unit_tests(1)
         self.assertLess(time.monotonic() - since, 15)
 
 

@@ -23,15 +23,16 @@ The others are those of all verbs: see --help without one."""
 
 
 def check(options: Options) -> None:
-    from nonblock.audit import cli
-    cli.find_paths(options.driver, options.baseline)
+    from nonblock.audit import audit
+    audit.find_paths(options.driver, options.baseline)
 
 
-def audit(options: Options) -> int:
-    from nonblock.audit import cli
+def run(options: Options) -> int:
+    from nonblock.audit import audit
     with prepared(options, UML) as session:
-        return cli.run(session.tree, session.build, session.jobs, f'Linux {session.base.release}',
-                       options.driver, options.baseline, overlay_files(REPO))
+        return audit.run(session.tree, session.build, session.jobs,
+                         f'Linux {session.base.release}', options.driver, options.baseline,
+                         overlay_files(REPO))
 
 
 def of_known_drivers(options: Options) -> Verdict:
@@ -41,5 +42,5 @@ def of_known_drivers(options: Options) -> Verdict:
         return selftest.run(REPO, session.tree, session.build, session.jobs).tell(session.about)
 
 
-VERB = Verb('audit', audit, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check,
+VERB = Verb('audit', run, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check,
             exit_codes=EXIT_CODES)

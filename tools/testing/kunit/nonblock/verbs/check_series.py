@@ -152,7 +152,7 @@ def doc_warnings(output: str, files: Iterable[str], tree: Path) -> list[str]:
 
 # One kernel
 
-class Check:
+class GitTree:
     """One kernel, whose pristine tree is copied into git, to apply the series to."""
 
     def __init__(self, repo: Path, base: Base, jobs: int, configs: tuple[Config, ...] = CONFIGS):
@@ -384,7 +384,7 @@ def check(options: Options) -> Verdict:
         try:
             base = find_base(chosen)
             with locked(base):
-                total.add(Check(REPO, base, options.jobs).run(options.topic)
+                total.add(GitTree(REPO, base, options.jobs).run(options.topic)
                           .tell(base.about, base.name))
         except (Failure, OSError) as error:
             failure = as_failure(error)

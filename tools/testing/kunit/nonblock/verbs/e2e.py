@@ -24,7 +24,7 @@ from nonblock.common import EXIT_BUILD, EXIT_HANG, EXIT_TREE, EXIT_USAGE, Failur
 from nonblock.kernel.machine import ARCHES, qemu_e2e, uml_e2e, uml_modules
 from nonblock.kernel.session import Session, prepared
 from nonblock.options import Options
-from nonblock.result.ktap import Log, parse_log
+from nonblock.result.ktap import TestLog, parse_log
 from nonblock.result.verdict import SkipRule, Verdict, read_skip_rules
 from nonblock.verbs import BOOT, MACHINE, Verb
 
@@ -188,7 +188,7 @@ def judge_lines(boot: TestBoot, lines: list[str], verdict: Verdict, tree: Path) 
     verdict.note(label, f'has no line for "{missing}"' if missing else '')
 
 
-def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status: int,
+def judge_stop(boot: TestBoot, timeout: int, log: TestLog, lines: list[str], status: int,
                timed_out: bool, verdict: Verdict) -> None:
     """Where it hung or crashed, or what it left out without that."""
     if timed_out or status or log.open_test or log.planned is None:
@@ -210,7 +210,7 @@ def judge_stop(boot: TestBoot, timeout: int, log: Log, lines: list[str], status:
 
 
 def judge_boot(boot: TestBoot, session: Session, lines: list[str], status: int,
-               timed_out: bool, rules: list[SkipRule]) -> tuple[Verdict, Log]:
+               timed_out: bool, rules: list[SkipRule]) -> tuple[Verdict, TestLog]:
     log, verdict = parse_log(lines), Verdict()
     for result in log.tests:
         verdict.take(result, rules, session, f'{boot.name}: {result}')

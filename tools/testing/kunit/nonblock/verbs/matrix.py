@@ -15,7 +15,7 @@ from nonblock.common import EXIT_BUILD, EXIT_HANG, REPO, as_table, say
 from nonblock.kernel.machine import UML
 from nonblock.kernel.session import Session, each_kernel, find_base, prepared
 from nonblock.options import Options
-from nonblock.result.ktap import FAILED, SKIPPED, Log, Result
+from nonblock.result.ktap import FAILED, SKIPPED, TestLog, Result
 from nonblock.result.verdict import Verdict, expected_cases, find_stop
 from nonblock.tree.source import Base
 from nonblock.verbs import BOOT, Verb, run as suites
@@ -77,7 +77,7 @@ Kernel = dict[str, Run]         # mainline, and ours
 
 # The cells
 
-def read_cells(log: Log) -> dict[Cell, Result]:
+def read_cells(log: TestLog) -> dict[Cell, Result]:
     cells = {}
     for param in log.of(3):
         suite, case, name = param.path

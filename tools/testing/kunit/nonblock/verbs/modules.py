@@ -18,11 +18,12 @@ from nonblock.kernel.boot import run_tool
 from nonblock.common import EXIT_BUILD, EXIT_TREE, EXIT_USAGE, REPO, Failure, say, user_path
 from nonblock.kernel.machine import UML_MODULES
 from nonblock.kernel.session import Session, prepared
+from nonblock.modules import driver_units, guide
+from nonblock.modules.loads import Load, out_of_tree_command, run_loads
 from nonblock.options import Options
 from nonblock.result.verdict import (Case, SkipRule, Verdict, expected_cases, read_failure_rules,
                                      read_skip_rules, scan_source)
-from nonblock.verbs import BOOT, Verb, driver_units, guide
-from nonblock.verbs.loads import Load, out_of_tree_command, run_loads
+from nonblock.verbs import BOOT, Verb
 
 SAMPLE = 'samples/mmu_notifier'
 OUT_OF_TREE = 'out-of-tree'

@@ -9,15 +9,15 @@ from nonblock.kernel.boot import build_initramfs, command_line
 from nonblock.kernel.machine import UML, UML_MODULES, uml_otherwise
 from nonblock.kernel.session import Session, prepared
 from nonblock.mutants.judge import judge_mutants
-from nonblock.mutants.run import Job, Trial, trial_of_suites
+from nonblock.mutants.trials import Job, Trial, trial_of_suites
 from nonblock.options import Options
 from nonblock.result.verdict import (Verdict, expected_cases, green_cases, read_failure_rules,
                                      read_skip_rules)
 from nonblock.verbs import BUILD, Verb
 from nonblock.verbs.e2e import E2E, TestBoot, judge_boot
 from nonblock.verbs.e2e import initramfs_files as files_of_boots
-from nonblock.verbs.loads import Load, boot_command, judge_load
-from nonblock.verbs.loads import initramfs_files as files_of_loads
+from nonblock.modules.loads import Load, boot_command, judge_load
+from nonblock.modules.loads import initramfs_files as files_of_loads
 from nonblock.verbs.modules import LOADS
 
 # Of the list by hand, for make test

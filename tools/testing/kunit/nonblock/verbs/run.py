@@ -12,17 +12,17 @@ from nonblock.kernel.kconfig import NOT_SET
 from nonblock.kernel.machine import qemu_run, qemu_suites, uml, uml_suites
 from nonblock.kernel.session import Qemu, Session, UserMode, prepared
 from nonblock.options import Options
-from nonblock.result.ktap import Log, parse_log
+from nonblock.result.ktap import TestLog, parse_log
 from nonblock.result.verdict import Verdict, green_cases, judge, read_skip_rules
 from nonblock.tree.prepare import KUNITCONFIG
 from nonblock.verbs import BOOT, MACHINE, Verb
 
 
-def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, Log]:
+def boot(session: Session, quiet: bool = False) -> tuple[kunit_run.Outcome, TestLog]:
     """Build and run."""
     outcome = kunit_run.run(session, quiet and not session.raw)
     if not outcome.built:
-        return outcome, Log()
+        return outcome, TestLog()
     with open(session.folder / 'test.log', encoding='utf-8', errors='replace') as file:
         return outcome, parse_log(file)
 

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make test, test-quick and test-all: each verb on each kernel, and the runner's own tests."""
+"""make test: most verbs on each kernel, and the runner's own tests. STEPS has all of them."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Callable, Iterable
 
-from nonblock.common import EXIT_BUILD, REPO, Failure, as_failure, say
+from nonblock.common import EXIT_BUILD, REPO, Failure, as_failure, capture, say
+from nonblock.kernel import kunit_run
 from nonblock.kernel.kbuild import Builder, base_options
 from nonblock.kernel.machine import LLVM_ARCHES, UML
 from nonblock.kernel.session import Impossible, find_base, locked, prepared
@@ -16,9 +19,49 @@ from nonblock.options import Options
 from nonblock.result.verdict import Verdict, report
 from nonblock.tree.hooks import candidates, read_hooks, touched_files
 from nonblock.tree.prepare import apply_hook, begin_stage, fill_stage, overlay_files
-from nonblock.tree.source import DEFAULT_KVER, SUITES, TESTED
+from nonblock.tree.source import SUITES, TESTED
 from nonblock.verbs import (Verb, audit, check_series, drivers, e2e, matrix, modules, mutants,
-                            run, unit_tests)
+                            run)
+
+
+PACKAGE = REPO / 'tools/testing/kunit/nonblock'
+
+
+def files_of_tests() -> list[str]:
+    """As modules."""
+    return ['.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts)
+            for path in sorted(PACKAGE.rglob('*_test.py'))]
+
+
+def run_file(name: str) -> tuple[int, str, float]:
+    """Its exit status, what it said, and how long it took."""
+    since = time.monotonic()
+    # Options of ours are not for what it runs.
+    result = capture([sys.executable, '-m', 'unittest', '--buffer', name], PACKAGE.parent,
+                     kunit_run.environment())
+    return (result.returncode, (result.stdout + result.stderr).strip(),
+            time.monotonic() - since)
+
+
+def unit_tests(jobs: int) -> Verdict:
+    """The runner's own. Each file of them has a process of its own, and counts as one."""
+    say('== the runner\'s own tests')
+    total, names = Verdict(), files_of_tests()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for name, (status, output, seconds) in zip(names, pool.map(run_file, names)):
+                say(f'{name}: {output}')
+                if status:
+                    total.fail(name, output.splitlines()[-1], report=output)
+                else:
+                    total.ok(name)
+                total.tests[-1].seconds = seconds
+        except BaseException:
+            # Interrupted: it shall not wait for the others.
+            pool.shutdown(wait=False, cancel_futures=True)
+            kunit_run.stop_children()
+            raise
+    return total.tell({}, 'unit tests')
 
 
 def hook_tests(options: Options) -> Verdict:
@@ -127,14 +170,11 @@ STEPS = (
 )
 
 
-QUICK = ('hooks', 'texts of explain', 'suites')
-
-
 def run_step(step: Step, options: Options) -> Verdict:
     """Its verdict, whatever comes: a failure does not keep the rest from running."""
     where = f'{step.title} on {options.kver}'
     say(f'== {where}')
-    verdict = Verdict()
+    verdict, since = Verdict(), time.monotonic()
     try:
         verdict = step.run(replace(options, arch=step.arch, smp=step.smp, rt=step.rt,
                                    llvm=step.llvm, san=step.san))
@@ -145,13 +185,15 @@ def run_step(step: Step, options: Options) -> Verdict:
         failure = as_failure(error)
         verdict.fail('', str(failure), failure.code)
     verdict = verdict.within(where)
+    for test in verdict.tests:
+        test.about = {**test.about, 'step_seconds': f'{time.monotonic() - since:.0f}'}
     report(verdict)
     return verdict
 
 
 def run_steps(steps: Iterable[Step], options: Options,
               kernels: Iterable[str] = tuple(SUITES)) -> Verdict:
-    since, total = time.monotonic(), unit_tests.run(options.jobs)
+    since, total = time.monotonic(), unit_tests(options.jobs)
     times = [f'{time.monotonic() - since:5.0f} s  the runner\'s own tests']
     for kver in kernels:
         for step in (step for step in steps if kver in step.kernels):
@@ -167,18 +209,4 @@ def test(options: Options) -> Verdict:
     return run_steps([step for step in STEPS if step.in_test], options)
 
 
-def test_all(options: Options) -> Verdict:
-    """Everything on every kernel and every machine."""
-    return run_steps(STEPS, options)
-
-
-def quick(options: Options) -> Verdict:
-    """What an edit of the runner, or of a suite, needs: on one kernel."""
-    kernel = options.kver or DEFAULT_KVER
-    steps = [replace(step, kernels=(kernel,)) for step in STEPS if step.title in QUICK]
-    return run_steps(steps, options, (kernel,))
-
-
 VERB = Verb('test', test, ('JOBS', 'V', 'JUNIT', 'JSON'))
-ALL = Verb('test-all', test_all, VERB.variables)
-QUICK_VERB = Verb('test-quick', quick, ('KVER', *VERB.variables))

@@ -9,7 +9,7 @@ from typing import Optional
 
 from nonblock.tests.fixtures import HERE, TOP
 
-from .. import cli, places, show
+from .. import explain, places, show
 from ..answer import Answer
 from ..finder import Finder, Log
 from ..reader import Line, Reader
@@ -53,7 +53,7 @@ def find_reports(log: str | bytes) -> tuple[list[Report], Log]:
 
 class ExplainTest(unittest.TestCase):
     def answer(self, log: str | bytes) -> Answer:
-        self.found, _ = cli.explain(io.BytesIO(as_bytes(log)), 'the log')
+        self.found, _ = explain.explain(io.BytesIO(as_bytes(log)), 'the log')
         return self.found
 
     def explain(self, log: str | bytes) -> str:

@@ -16,7 +16,7 @@ from nonblock.kernel.boot import run_tool
 from nonblock.kernel.session import Session
 from nonblock.result.verdict import Case, Verdict, read_failure_rules, scan_source
 from nonblock.tree.hooks import candidates, read_hooks, touched_files, try_patches
-from nonblock.verbs.loads import Load, out_of_tree_command, run_loads
+from nonblock.modules.loads import Load, out_of_tree_command, run_loads
 
 SOURCES = Path(__file__).with_name('drivers_src')
 FAILURES = SOURCES / 'expected-failures'

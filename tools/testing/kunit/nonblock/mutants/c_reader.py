@@ -47,7 +47,7 @@ class Site:
 
 
 @dataclass
-class Function:
+class CFunction:
     name: str
     result: str
     start: int
@@ -74,7 +74,7 @@ def matching(tokens: list[Token], index: int) -> int:
 class Body:
     """Reads the statements between two braces."""
 
-    def __init__(self, tokens: list[Token], function: Function):
+    def __init__(self, tokens: list[Token], function: CFunction):
         self._tokens = tokens
         self._function = function
 
@@ -178,7 +178,7 @@ def _head(tokens: list[Token], begin: int, brace: int) -> Optional[tuple[str, st
     return None
 
 
-def functions(text: str) -> Iterator[Function]:
+def functions(text: str) -> Iterator[CFunction]:
     tokens = tokenize(text)
     begin = index = 0
     while index < len(tokens):
@@ -189,7 +189,7 @@ def functions(text: str) -> Iterator[Function]:
             end = matching(tokens, index)
             head = _head(tokens, begin, index)
             if head and tokens[begin].text not in ('typedef',) and 'struct' != head[0]:
-                function = Function(*head, tokens[begin].start, tokens[end].end)
+                function = CFunction(*head, tokens[begin].start, tokens[end].end)
                 body = Body(tokens, function)
                 try:
                     if index + 1 < end:

@@ -14,7 +14,7 @@ from nonblock.kernel.boot import (SELFTEST, build_initramfs, build_programs, run
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import Machine
 from nonblock.kernel.session import Session
-from nonblock.result.ktap import FAILED, Log, parse_log
+from nonblock.result.ktap import FAILED, TestLog, parse_log
 from nonblock.result.verdict import Case, SkipRule, Verdict, claim_failures, judge
 
 PROGRAM = 'load'
@@ -51,7 +51,7 @@ def expected_in(load: Load, cases: list[Case]) -> list[Case]:
     return [case for case in cases if not load.suites or case.suite in load.suites]
 
 
-def add_messages(log: Log) -> None:
+def add_messages(log: TestLog) -> None:
     """Of a failed expectation, what it says as well as where it is; not what came after that."""
     for one in log.results:
         message = re.split(r'(?:^| )(?:BUG: |WARNING: |={20}|# \w+: )', one.message)[0]

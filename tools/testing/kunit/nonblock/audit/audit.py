@@ -19,7 +19,7 @@ from nonblock.common import (EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, 
 from . import html, rows
 from .compiler import Compiler
 from .find import MENTION, Callback, find_callbacks
-from .judge import ALWAYS, BLOCK, CLEAN, UNDECIDED, Judge, Result, World, entry_for
+from .judge import ALWAYS, BLOCK, CLEAN, UNDECIDED, Judge, Judged, World, entry_for
 from .kernel import HEADER, read_kernel
 from .rows import Known, Row
 from .sources import Sources
@@ -141,13 +141,13 @@ class Audit:
     def _judge(self, callback: Callback, driver: str, asked: dict[str, bool]) -> Row:
         table = callback.table or callback.source
         if callback.name == 'invalidate_finish' and asked.get(table) is False:
-            return rows.row(callback, Result(CLEAN, remark='the first pass never asks for it'),
+            return rows.row(callback, Judged(CLEAN, remark='the first pass never asks for it'),
                             driver)
         module = self.world.modules[callback.source]
         if callback.function not in module.defined:
             other = self._elsewhere(callback)
             if not other:
-                return rows.row(callback, Result(UNDECIDED, remark='set at run time, to what is '
+                return rows.row(callback, Judged(UNDECIDED, remark='set at run time, to what is '
                                                  'not known' if callback.function == '?' else
                                                  'its source was not found'), driver)
             callback = other

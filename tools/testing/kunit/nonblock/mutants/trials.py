@@ -28,7 +28,7 @@ from nonblock.kernel.session import Session
 from nonblock.mutants import edits, hand
 from nonblock.mutants.build import Kernel, with_edit
 from nonblock.mutants.edits import Mutant
-from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Result
+from nonblock.mutants.show import CRASHED, FAILED, HUNG, LEFT, SAME, SURVIVED, Tried
 from nonblock.result.ktap import parse_log
 from nonblock.result.verdict import Case, SkipRule, Verdict, judge
 from nonblock.tree.hooks import touched_files
@@ -129,15 +129,15 @@ def computed(pid: int) -> float:
     return sum(map(int, kunit_run.stat(pid)[11:13])) / os.sysconf('SC_CLK_TCK')
 
 
-def summed_up(verdict: Verdict, timed_out: bool, seconds: float) -> Result:
+def summed_up(verdict: Verdict, timed_out: bool, seconds: float) -> Tried:
     if not verdict.failed:
-        return Result(SURVIVED, '', seconds)
+        return Tried(SURVIVED, '', seconds)
     # A test that failed before it hung says most.
     first = min(verdict.lines, key=lambda line: not line.startswith('FAILED '))
     # Where nothing ran, the kernel died before it could say anything.
     what = (FAILED if first.startswith('FAILED ') else HUNG if timed_out else
             CRASHED if first.startswith(('CRASH ', 'MISSING ')) else FAILED)
-    return Result(what, first, seconds)
+    return Tried(what, first, seconds)
 
 
 class Boots:
@@ -153,14 +153,14 @@ class Boots:
         for place in range(job.session.at_once):
             self._places.put(place)
 
-    def boot(self, folder: Path, number: int = 0, way: str = '') -> Result:
+    def boot(self, folder: Path, number: int = 0, way: str = '') -> Tried:
         """That which shows this way, with the kernel of that folder."""
         place, trial = self._places.get(), self._job.trials[way]
         log = self._folder / f'{place}.log'
         command = [trial.command[0], f'mutant={number}', *trial.command[1:]]
         try:
             if self._stopped.is_set():
-                return Result(LEFT)
+                return Tried(LEFT)
             start = time.monotonic()
             with open(log, 'wb') as output, subprocess.Popen(
                     command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
@@ -171,7 +171,7 @@ class Boots:
                     kunit_run.stop(process, [signal.SIGKILL])
                 self._processes.discard(process)
             if self._stopped.is_set():
-                return Result(LEFT)
+                return Tried(LEFT)
             lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
             status = 0 if timed_out else process.returncode
             return summed_up(trial.judge(lines, status, timed_out), timed_out,
@@ -212,19 +212,19 @@ class Store:
                      *sorted(HERE.glob('*.py')), *sorted(HERE.with_name('result').glob('*.py'))]:
             digest.update(path.read_bytes())
         self._digest = digest.hexdigest()
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, Tried] = {}
         # Where one kernel is with many of them, and by which number it chooses each
         self.kernel = session.build / f'mutants-kernel-{session.machine.folder}'
         self.numbers: dict[str, int] = {}
         try:
             saved = json.loads(self._path.read_text(encoding='utf-8'))
             if saved['digest'] == self._digest:
-                self.results = {key: Result(**value) for key, value in saved['results'].items()}
+                self.results = {key: Tried(**value) for key, value in saved['results'].items()}
                 self.numbers = saved['numbers']
         except (OSError, ValueError, KeyError, TypeError):
             pass
 
-    def note(self, mutant: Mutant, result: Result) -> None:
+    def note(self, mutant: Mutant, result: Tried) -> None:
         if result.outcome == LEFT:
             return
         with self._lock:
@@ -270,7 +270,7 @@ def build_all(job: Job, kernel: Kernel, mutants: list[Mutant], store: Store) -> 
         here = {number: mutant for number, mutant in numbered.items() if mutant.file == name}
         wrong = kernel.install(name, job.text(name), here, name == DEFINES)
         for number in wrong:
-            store.note(here[number], Result(SAME, 'does not compile'))
+            store.note(here[number], Tried(SAME, 'does not compile'))
         numbers.update((mutant.key, number) for number, mutant in here.items()
                        if number not in wrong)
         say(f'{name}: {len(here)} edits, {len(wrong)} do not compile')
@@ -309,17 +309,17 @@ def boot_all(job: Job, boots: Boots, mutants: list[Mutant], store: Store) -> Non
         raise
 
 
-def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Result:
+def boot_own(job: Job, kernel: Kernel, boots: Boots, mutant: Mutant) -> Tried:
     """One that has a kernel of its own."""
     name, text = mutant.file, job.text(mutant.file)
     code = kernel.code(name, with_edit(text, mutant))
     if not code:
-        return Result(SAME, 'does not compile')
+        return Tried(SAME, 'does not compile')
     if code == kernel.code(name, text):
-        return Result(SAME, 'makes the same code')
+        return Tried(SAME, 'makes the same code')
     if kernel.replace(name, with_edit(text, mutant)):       # of a header, the first to tell
         kernel.restore(name)
-        return Result(SAME, 'does not compile')
+        return Tried(SAME, 'does not compile')
     link(job, kernel)
     kernel.restore(name)
     return boots.boot(kernel.path, 0, job.ways.get(mutant.key, ''))
@@ -335,7 +335,7 @@ def compare_code(job: Job, kernel: Kernel, survivors: list[Mutant], store: Store
         code = kernel.code(mutant.file, with_edit(job.text(mutant.file), mutant), worker)
         if not code or code == before[mutant.file]:
             why = 'makes the same code' if code else 'does not compile'
-            store.note(mutant, Result(SAME, why))
+            store.note(mutant, Tried(SAME, why))
         else:
             store.note(mutant, replace(store.results[mutant.key], by=OTHER_CODE))
 
@@ -368,7 +368,7 @@ def run_mutants(job: Job, mutants: list[Mutant], store: Store) -> None:
             stack.callback(shutil.rmtree, found.path, ignore_errors=True)
             for mutant in left():
                 if not found.has(mutant.file):
-                    store.note(mutant, Result(SAME, 'this kernel does not compile the file'))
+                    store.note(mutant, Tried(SAME, 'this kernel does not compile the file'))
             return found
 
         def choosable() -> list[Mutant]:
