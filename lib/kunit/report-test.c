@@ -1111,25 +1111,22 @@ static void claimed_usage_is_not_learned(struct kunit *test)
  * struct other_test - a test besides the one that runs
  * @test: its context
  * @code: what it does
- * @started: the task that runs it has started
  */
 struct other_test {
 	struct kunit test;
 	void (*code)(struct kunit *test);
-	struct completion started;
 };
 
 static int other_test_thread(void *data)
 {
 	struct other_test *other = data;
 
-	complete(&other->started);
 	current->kunit_test = &other->test;
 	other->code(&other->test);
 	return 0;
 }
 
-/* It is stopped, but may still be on its way out, with the locks that this takes. */
+/* It has ended, but may still be on its way out, with the locks that this takes. */
 static bool holds_no_locks_in_the_end(struct task_struct *task)
 {
 	int i;
@@ -1149,15 +1146,14 @@ static struct kunit *begin_other_test(struct kunit *test, void (*code)(struct ku
 	kunit_init_test(&other->test, "other test", NULL);
 	other->test.status = KUNIT_SUCCESS;
 	other->code = code;
-	init_completion(&other->started);
 
 	task = kthread_create(other_test_thread, other, "kunit_report");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	get_task_struct(task);
 	wake_up_process(task);
-	/* Or it would be stopped before it has begun. */
-	wait_for_completion(&other->started);
-	kthread_stop(task);
+	/* kthread_stop() would wake it, maybe as it is about to sleep. */
+	while (!READ_ONCE(task->exit_state))
+		schedule_timeout_uninterruptible(1);
 	KUNIT_EXPECT_TRUE_MSG(test, holds_no_locks_in_the_end(task),
 			      "the task ended, and lockdep has it hold locks");
 	put_task_struct(task);
