@@ -98,7 +98,8 @@ def page_blocks(repo: Path) -> list[Block]:
 
 # Blocks that others run, by their first command. UML has no hist triggers.
 RUN_BY = {
-    './tools/testing/kunit/kunit.py run --kunitconfig=mm/tests': 'check_series.GitTree.documented()',
+    './tools/testing/kunit/kunit.py run --kunitconfig=mm/tests':
+    'check_series.GitTree.documented()',
     "echo 'hist:keys=callback.sym,ret:vals=hitcount,ns' > "
     '/sys/kernel/tracing/events/mmu_notifier/mmu_notifier_nonblock/trigger': 'make drivers',
 }
