@@ -54,8 +54,8 @@ libelf-dev is for the tools of the build
 libssl-dev likewise" ;;
 		arm64) cross aarch64-linux-gnu arm arm64 ;;
 		arm) cross arm-linux-gnueabihf arm ;;
-		riscv) cross riscv64-linux-gnu misc ;;
-		s390) cross s390x-linux-gnu misc s390x ;;
+		riscv) cross riscv64-linux-gnu riscv ;;
+		s390) cross s390x-linux-gnu s390x s390x ;;
 		powerpc) cross powerpc64-linux-gnu ppc ;;
 		powerpcle) cross powerpc64le-linux-gnu ppc ;;
 		clang) needed="$needed
@@ -110,6 +110,9 @@ done
 ID=unknown VERSION_ID='' PRETTY_NAME='an unknown system'
 # shellcheck disable=SC1090
 [ ! -r "${OS_RELEASE:=/etc/os-release}" ] || . "$OS_RELEASE"
+# Debian 12 has these two in one package.
+[ "$ID ${VERSION_ID%%.*}" != 'debian 12' ] ||
+	needed=$(echo "$needed" | sed 's/^qemu-system-\(riscv\|s390x\) /qemu-system-misc /')
 names()
 {
 	case $ID in

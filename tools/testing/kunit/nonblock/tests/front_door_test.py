@@ -426,6 +426,14 @@ class PackagesTest(ScratchTest):
         self.assertEqual(result.returncode, 7)
         self.assertIn('is the network up', result.stderr)
 
+    def test_qemu_of_each_debian(self) -> None:
+        for version, package in ('12', 'misc'), ('13', 'riscv'):
+            result = self.script('riscv', system=f'ID=debian VERSION_ID="{version}"',
+                                 dpkg_query='exit 1', id='echo 1000')
+            self.assertEqual(re.findall(r'^    qemu-system-(\w+):', result.stderr, re.MULTILINE),
+                             [package])
+            shutil.rmtree(self.scratch / 'bin')
+
     def assert_ways(self, result: subprocess.CompletedProcess[str], names: str) -> None:
         """One sentence that has all that works there"""
         self.assertEqual((result.returncode, result.stdout), (7, ''))
