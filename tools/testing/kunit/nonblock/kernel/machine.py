@@ -134,7 +134,7 @@ ARCHES = {
                  console='ttysclp0'),
     'powerpc': Arch('powerpc64-linux-gnu-', options=('BINFMT_ELF=y',)),
     'powerpcle': Arch('powerpc64le-linux-gnu-', config='powerpc', kernel='powerpc',
-                      options=('BINFMT_ELF=y',)),
+                      options=('BINFMT_ELF=y', 'CPU_LITTLE_ENDIAN=y')),
 }
 
 

@@ -115,13 +115,17 @@ def find_machine(options: Options, base: Base, user_mode: UserMode, qemu: Qemu) 
                              '(in its arch/um/Kconfig); ARCH=x86_64 has')
         machine = user_mode(options.smp)
     else:
-        if not (base.path / f'tools/testing/kunit/qemu_configs/{options.arch}.py').exists():
+        # 6.12 has one name for powerpc of either endianness.
+        known = [name for name in (options.arch, options.arch.removesuffix('le'))
+                 if (base.path / f'tools/testing/kunit/qemu_configs/{name}.py').exists()]
+        if not known:
             raise Impossible(EXIT_USAGE, f'ARCH={options.arch}: the kunit_tool of {base.origin} '
                              'does not know it')
         if options.rt and not has_rt(base.path, options.arch):
             raise Impossible(EXIT_USAGE, f'RT=1: {base.origin} has no PREEMPT_RT on '
                              f'{options.arch} (in its Kconfig in arch/)')
         machine = qemu(options.arch, options.smp, options.rt)
+        machine = replace(machine, build=(f'--arch={known[0]}', *machine.build[1:]))
     if options.llvm:
         machine = clang(machine)
     return sanitized(machine, options.san) if options.san else machine

@@ -121,6 +121,14 @@ class ArchTest(ScratchTest):
         self.assertFalse(machine.has_rt(self.kernel, 'powerpcle'))
         self.assertTrue(machine.has_rt(self.kernel, 'i386'))
 
+    def test_either_endianness(self) -> None:
+        base = Base('test', self.kernel, '', '6.12.5')
+        for name in 'powerpc', 'powerpcle':
+            write(self.kernel, {f'tools/testing/kunit/qemu_configs/{name}.py': ''})
+            found = find_machine(Options(arch='powerpcle', smp=2), base, machine.uml, machine.qemu)
+            self.assertEqual((found.folder, found.build[0]), ('powerpcle', f'--arch={name}'))
+            self.assertIn('--kconfig_add=CONFIG_CPU_LITTLE_ENDIAN=y', found.build)
+
     def test_what_a_kernel_lacks(self) -> None:
         write(self.kernel, {'tools/testing/kunit/qemu_configs/arm.py': ''})
         base = Base('6.12', self.kernel, 'this kernel', '6.12')
