@@ -132,8 +132,7 @@ class Step:
     kernels: tuple[str, ...] = TESTED
 
 
-# All that are kunit_tool's, and Debian has a compiler for, but powerpc. What has been run of
-# them, Documentation/architectures.rst says.
+# What has been run of them, and of others, Documentation/architectures.rst says.
 OTHERS = ('arm64', 'i386', 'arm', 'riscv', 's390')
 
 # The order is that in which they run.
