@@ -6,6 +6,7 @@ tree/             the kernel source, the hooks, the prepared tree, the series
 kernel/           configuration, machine, build, boot; a Session has what all need
 result/           from the log to the results, the verdict, JUnit XML and JSON
 explain/, audit/  from any log, and from a driver's code, to what is wrong
+modules/          what UML loads: suites, the guide's examples, drivers without their hardware
 mutants/          edits of the series' code that the suites are to see
 verbs/            a file for each verb: what it takes, and what it does
 cli               the command line

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from nonblock.common import (EXIT_CODES, EXIT_INTERRUPTED, EXIT_USAGE, REPO, Failure,
-                             as_failure, hush)
+                             as_failure, hush, say, take_remarks)
 from nonblock.kernel.session import check_machine, find_base
 from nonblock.options import FLAGS, VARIABLES, Options
 from nonblock.result.output import Output
@@ -139,14 +139,16 @@ class Given:
 def read(verbs: Sequence[Verb], arguments: Sequence[str], env: Mapping[str, str]) -> Given:
     parsed = vars(parser_of(verbs).parse_args(arguments))
     verb = next(verb for verb in verbs if verb.name == parsed['verb'])
-    found = {name: parsed[name] if parsed[name] is not None else env.get(name, '')
-             for name in verb.variables if name != 'LOG'}
+    options = {name: parsed[name] for name in verb.variables
+               if name != 'LOG' and parsed[name] is not None}
+    env = {name: text for name, text in env.items() if name not in options}
+    found = options | {name: text for name in verb.variables if name != 'LOG'
+                       if verb.takes(name, text := env.get(name, '')) and text}
     # No shell has seen what make hands on: one file, with blanks or without, or several.
     text = env.get('LOG', '')
     log = parsed.get('LOG') or map(os.path.expanduser, [text] if os.path.exists(
         os.path.expanduser(text)) else text.split())
-    return Given(verb, {name: text for name, text in found.items()
-                        if text and verb.takes(name, text)}, tuple(log),
+    return Given(verb, {name: text for name, text in found.items() if text}, tuple(log),
                  *unknown_variables(verbs, verb, env))
 
 
@@ -175,6 +177,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return 0
         result = given.verb.run(options)
         if isinstance(result, int):
+            for line in take_remarks():
+                say(line)
             return result
         if not result.passed and not result.failed:
             result.fail('', 'nothing was tested')

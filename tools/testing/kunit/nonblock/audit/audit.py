@@ -21,7 +21,7 @@ from .compiler import Compiler
 from .find import MENTION, Callback, find_callbacks
 from .judge import ALWAYS, BLOCK, CLEAN, UNDECIDED, Judge, Judged, World, entry_for
 from .kernel import HEADER, read_kernel
-from .rows import Known, Row
+from .rows import Baseline, Row
 from .sources import Sources
 
 FOLDERS = ('arch', 'block', 'drivers', 'fs', 'io_uring', 'kernel', 'lib', 'mm', 'net', 'samples',
@@ -264,7 +264,7 @@ def mirror(source: Path, target: Path) -> None:
 # What is said
 
 def report(audit: Audit, found: list[Row], folder: Path, title: str,
-           baseline: str, known: Known) -> int:
+           baseline: str, known: Baseline) -> int:
     found = rows.sort_rows(found)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (('audit.json', rows.as_json(found)), ('audit.sarif', rows.as_sarif(found)),
@@ -290,9 +290,9 @@ def report(audit: Audit, found: list[Row], folder: Path, title: str,
     return EXIT_FAILED if new else EXIT_BUILD if audit.errors else 0
 
 
-def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Known]:
+def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Baseline]:
     """That of the driver, and what the baseline has, if they are as they have to be."""
-    known: Known = set()
+    known: Baseline = set()
     path = user_path('BASELINE', baseline)
     if baseline and not path.is_file():
         raise Failure(EXIT_USAGE, f'BASELINE={baseline}: there is no such file')

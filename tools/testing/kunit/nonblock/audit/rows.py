@@ -14,7 +14,7 @@ from .sleeps import base_name
 from .walk import LastCall
 
 Row = dict[str, Any]
-Known = set[tuple[str, str, str]]      # what key_of() gives
+Baseline = set[tuple[str, str, str]]      # what key_of() gives
 # The worst first
 ORDER = ('may-block', 'undecided', 'always-backs-off', 'may-back-off', 'clean')
 GROUPS = ('drivers/gpu/drm/amd/', 'drivers/gpu/drm/', 'drivers/iommu/')   # of drivers
@@ -69,7 +69,7 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda one: (ORDER.index(one['verdict']), one['file'], one['line']))
 
 
-def read_baseline(path: Path) -> Known:
+def read_baseline(path: Path) -> Baseline:
     """The may-block ones of an audit.json."""
     content = json.loads(path.read_text(encoding='utf-8'))
     if not isinstance(content, list):

@@ -133,7 +133,7 @@ def judge_circle(report: Report) -> Judgement:
         return kept
     callbacks = [step for step in steps if step.in_callback]
     if callbacks:
-        return judge_callback(report, steps, callbacks)
+        return judge_cycle(report, steps, callbacks)
     if taken := judge_without_stacks(report, steps):
         return taken
     if report.cut and not (report.wanted and report.holding and len(steps) > 1):
@@ -157,7 +157,7 @@ def say_primed(steps: list[Dependency]) -> str:
     return f' "{primed[0]}" follows it as the kernel says so at boot.' if primed else ''
 
 
-def judge_callback(report: Report, steps: list[Dependency], callbacks: list[Dependency]) -> Finding:
+def judge_cycle(report: Report, steps: list[Dependency], callbacks: list[Dependency]) -> Finding:
     """The lock of the callback that the circle goes on from, and where that is held."""
     count = len(steps)
     taken = next((step for index, step in enumerate(steps) if step.in_callback

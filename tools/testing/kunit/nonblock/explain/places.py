@@ -14,7 +14,7 @@ from nonblock.common import EXIT_MACHINE, EXIT_USAGE, Failure, say
 
 from .symbols import Symbol
 
-Place = Callable[[Symbol], str]
+Locate = Callable[[Symbol], str]
 SCRIPT = 'scripts/decode_stacktrace.sh'
 BANNER = re.compile(rb'Linux version \d[ -~]{20,400}')
 
@@ -89,7 +89,7 @@ def check_modules(modules: str) -> None:
 
 
 def locate(vmlinux: str, modules: str, kdir: str, repo: Path, banner: str,
-           symbols: set[Symbol]) -> Place:
+           symbols: set[Symbol]) -> Locate:
     if not vmlinux:
         return nowhere
     path = Path(vmlinux)

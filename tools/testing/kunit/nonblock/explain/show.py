@@ -10,7 +10,7 @@ from . import texts
 from .answer import Answer
 from .finding import Finding
 from .kinds import UNREAPED
-from .places import Place
+from .places import Locate
 from .symbols import Symbol
 
 WIDTH = 11
@@ -33,12 +33,12 @@ def symbols_of(answer: Answer) -> set[Symbol]:
     return found | {start_of(finding.callback) for finding in answer.findings if finding.callback}
 
 
-def name_symbol(symbol: Symbol, place: Place) -> str:
+def name_symbol(symbol: Symbol, place: Locate) -> str:
     module = f'in module {symbol.module}' if symbol.module else 'built in'
     return ', '.join(filter(None, (f'{symbol.base}()', module, place(start_of(symbol)))))
 
 
-def name_callback(finding: Finding, place: Place) -> str:
+def name_callback(finding: Finding, place: Locate) -> str:
     report = finding.report
     if finding.candidates:
         text = 'one of ' + '; '.join(name_symbol(symbol, place) for symbol in finding.candidates)
@@ -52,7 +52,7 @@ def name_callback(finding: Finding, place: Place) -> str:
     return text + (f'; {task} {report.task}' if report.task else '')
 
 
-def show_finding(number: int, finding: Finding, place: Place) -> list[str]:
+def show_finding(number: int, finding: Finding, place: Locate) -> list[str]:
     report = finding.report
     lines = [f'report {number}, line {report.line}: {report.headline}']
     lines += [f'  the same call, line {other.line}: {other.headline}' for other in finding.others]
@@ -78,7 +78,7 @@ def plural(count: int, word: str) -> str:
     return f'{count} {word}{"" if count == 1 else "s"}'
 
 
-def show(answer: Answer, place: Place) -> list[str]:
+def show(answer: Answer, place: Locate) -> list[str]:
     lines: list[str] = []
     for number, finding in enumerate(answer.findings, 1):
         lines += [*show_finding(number, finding, place), '']

@@ -99,7 +99,7 @@ def page_blocks(repo: Path) -> list[Block]:
 # Blocks that others run, by their first command. UML has no hist triggers.
 RUN_BY = {
     './tools/testing/kunit/kunit.py run --kunitconfig=mm/tests':
-    'check_series.GitTree.documented()',
+    'check_series.SeriesCheck.documented()',
     "echo 'hist:keys=callback.sym,ret:vals=hitcount,ns' > "
     '/sys/kernel/tracing/events/mmu_notifier/mmu_notifier_nonblock/trigger': 'make drivers',
 }
@@ -248,12 +248,14 @@ def run_boots(session: Session, modules: Path) -> Verdict:
         say(f'# {block}')
         put_into_initramfs(um, block, sorted(modules.glob('*.ko')))
         booted = run_boot(session, f'guide-{number}', boot_command())
-        verdict = judge_block(
-            block, split_output('\n'.join(booted.lines).partition(f'{MARK} begins')[2]))
         if booted.timed_out or booted.status:
+            verdict = Verdict()
             verdict.fail(block.label, 'it has no end' if booted.timed_out else
                          f'the kernel ended with exit status {booted.status}', EXIT_HANG,
                          'HANG' if booted.timed_out else 'CRASH')
+        else:
+            verdict = judge_block(
+                block, split_output('\n'.join(booted.lines).partition(f'{MARK} begins')[2]))
         booted.say(f'guide-{number}', verdict, repo)
         total.add(verdict)
     return total

@@ -7,6 +7,7 @@ of an earlier run is taken for its verdict, however this one ends.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import time
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Collection, Mapping
 
 from nonblock.common import EXIT_FAILED, EXIT_USAGE, Failure, user_path, write_atomically
 from nonblock.result.ktap import FAILED, SKIPPED
@@ -75,10 +77,14 @@ class Output:
         if self.json:
             write_atomically(Path(self.json), self.as_json(verdict))
 
-    def suites(self, verdict: Verdict) -> dict[str, list[Test]]:
-        found: dict[str, list[Test]] = {}
+    def suites(self, verdict: Verdict) -> dict[str, dict[str, Test]]:
+        """The tests of each suite, by their names. One that failed twice has two."""
+        found: dict[str, dict[str, Test]] = {}
         for test in verdict.tests:
-            found.setdefault(name_of(test)[0] or self.verb, []).append(test)
+            suite, name = name_of(test)
+            tests = found.setdefault(suite or self.verb, {})
+            again = (f'{name} ({number})' for number in itertools.count(2))
+            tests[next(one for one in itertools.chain([name], again) if one not in tests)] = test
         return found
 
     def as_json(self, verdict: Verdict) -> str:
@@ -87,10 +93,10 @@ class Output:
             'started': self.started, 'seconds': round(time.time() - self.start, 3),
             'passed': verdict.passed, 'failed': verdict.failed, 'skipped': verdict.skipped,
             'suites': [{
-                'name': suite, 'properties': dict(tests[0].about),
-                'tests': [{'name': name_of(test)[1], 'status': test.status, 'reason': test.reason,
+                'name': suite, 'properties': dict(about_of(tests)),
+                'tests': [{'name': name, 'status': test.status, 'reason': test.reason,
                            'kind': test.word.lower(), 'seconds': test.seconds,
-                           'report': test.report} for test in tests]
+                           'report': test.report} for name, test in tests.items()]
             } for suite, tests in self.suites(verdict).items()]}, indent=1) + '\n'
 
     @property
@@ -102,13 +108,14 @@ class Output:
                       **counts(verdict.tests))
         for suite, tests in self.suites(verdict).items():
             one = element(top, 'testsuite', name=suite, timestamp=self.started,
-                          skipped=sum(test.status == SKIPPED for test in tests),
-                          time=sum(test.seconds or 0 for test in tests), **counts(tests))
+                          skipped=sum(test.status == SKIPPED for test in tests.values()),
+                          time=sum(test.seconds or 0 for test in tests.values()),
+                          **counts(tests.values()))
             properties = element(one, 'properties')
-            for name, value in tests[0].about.items():
+            for name, value in about_of(tests).items():
                 element(properties, 'property', name=name, value=value)
-            for test in tests:
-                case = element(one, 'testcase', classname=suite, name=name_of(test)[1],
+            for name, test in tests.items():
+                case = element(one, 'testcase', classname=suite, name=name,
                                **({} if test.seconds is None else {'time': test.seconds}))
                 if test.status == SKIPPED:
                     element(case, 'skipped', message=test.reason)
@@ -119,7 +126,11 @@ class Output:
         return xml.tostring(top, 'unicode', xml_declaration=True) + '\n'
 
 
-def counts(tests: list[Test]) -> dict[str, int]:
+def about_of(tests: Mapping[str, Test]) -> Mapping[str, str]:
+    return next(iter(tests.values())).about
+
+
+def counts(tests: Collection[Test]) -> dict[str, int]:
     kinds = [kind_of(test) for test in tests if test.status == FAILED]
     return {'tests': len(tests), 'failures': kinds.count('failure'),
             'errors': kinds.count('error')}

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nonblock.kernel import machine
 from nonblock.verbs import bench
-from nonblock.verbs.bench import FIXES, OURS, Ratio, Values
+from nonblock.verbs.bench import FIXES, OURS, Ratio, Measured
 from nonblock.common import Failure
 from nonblock.tests.fixtures import TOP, ScratchTest, write
 from nonblock.tree.hooks import read_hooks
@@ -25,7 +25,7 @@ bench: end
 '''
 
 
-def boots(values: dict[str, list[float]]) -> dict[str, list[Values]]:
+def boots(values: dict[str, list[float]]) -> dict[str, list[Measured]]:
     """Of one measurement, on each side."""
     return {side: [{'kmalloc': value} for value in values[side]] for side in values}
 

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 from unittest import mock
 
 from nonblock.verbs import check_series
-from nonblock.verbs.check_series import (CONFIGS, PROBE, GitTree, checkpatch, doc_warnings,
+from nonblock.verbs.check_series import (CONFIGS, PROBE, SeriesCheck, checkpatch, doc_warnings,
                                          for_config, is_built, never_built)
 from nonblock.tests.fixtures import FOO_PATCH, ScratchTest, diff, quiet, write
 from nonblock.kernel.kbuild import Builder, Config, base_options
@@ -62,7 +62,7 @@ class OutputTest(unittest.TestCase):
 class CheckTest(ScratchTest):
     def setUp(self) -> None:
         super().setUp()
-        self.check = GitTree(self.scratch, Base('7.3', self.kernel, '', '7.3.4'), 1)
+        self.check = SeriesCheck(self.scratch, Base('7.3', self.kernel, '', '7.3.4'), 1)
 
     def test_each_check_counts_once(self) -> None:
         with quiet() as output:
@@ -161,15 +161,15 @@ class TopicTest(ScratchTest):
             'mm/tests/.kunitconfig': 'CONFIG_KUNIT=y\nCONFIG_NOT_YET=y\n'})
         self.cases = expected_cases(self.repo)
 
-    def check(self, topic: str, log: str) -> GitTree:
+    def check(self, topic: str, log: str) -> SeriesCheck:
         """With what the kernel prints when it boots."""
         write(self.scratch, {'log': log})
         base = Base('6.12', self.kernel, 'a kernel', '6.12.5')
-        check = GitTree(self.repo, base, 1, (Config('test', 'um'),))
+        check = SeriesCheck(self.repo, base, 1, (Config('test', 'um'),))
         self.run_topic(check, topic)
         return check
 
-    def run_topic(self, check: GitTree, topic: str) -> None:
+    def run_topic(self, check: SeriesCheck, topic: str) -> None:
         with quiet() as output, mock.patch.dict(os.environ, {
                 'FAKE': 'passed', 'FAKE_LOG': str(self.scratch / 'log')}):
             check.run(topic)

@@ -37,6 +37,9 @@ class OptionTest(unittest.TestCase):
         found = options('run', '--kver', '7.2', '--jobs=1', '--rt', KVER='7.3', JOBS='many')
         self.assertEqual((found.kver, found.jobs, found.rt), ('7.2', 1, True))
         self.assertEqual(options('explain', 'one', 'two', LOG='three').log, ('one', 'two'))
+        for path in ('/tmp/x', '1'):        # Output refuses the latter.
+            self.assertEqual(options('run', '--json', path, JSON='1').json, path)
+        self.assertEqual(options('run', '--kver', '', KVER='7.3').kver, '')
 
     def test_what_a_verb_does_not_take_is_refused_by_name(self) -> None:
         for verb in VERBS:
@@ -172,12 +175,13 @@ class ImportTest(unittest.TestCase):
         self.assertIn(('verbs', 'result'), seen)
         self.assertIn(('__main__', 'cli'), seen)
 
-    def test_a_class_has_a_name_of_its_own(self) -> None:
+    def test_a_type_has_a_name_of_its_own(self) -> None:
         found: dict[str, list[str]] = {}
         for path in HERE.rglob('*.py'):
             if path.name.endswith('_test.py'):
                 continue
-            for name in re.findall(r'(?m)^class (\w+)', path.read_text(encoding='utf-8')):
+            for name in re.findall(r'(?m)^(?:class )?([A-Z]\w*[a-z]\w*)(?:\(.*\))?(?::| =)',
+                                   path.read_text(encoding='utf-8')):
                 found.setdefault(name, []).append(str(path.relative_to(HERE)))
         self.assertIn('Session', found)
         self.assertEqual({name: paths for name, paths in found.items() if paths[1:]}, {})

@@ -49,7 +49,7 @@ class CleanTest(ScratchTest):
 
     def clean(self) -> None:
         with mock.patch.object(clean, 'REPO', self.repo):
-            clean.clean(Options())
+            clean.run(Options())
 
     def test_all_goes(self) -> None:
         """But the locks: who waits for one that was removed would have one of its own."""

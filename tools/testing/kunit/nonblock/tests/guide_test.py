@@ -101,7 +101,7 @@ class PageTest(unittest.TestCase):
 
     def test_there_is_one_of_each_kind(self) -> None:
         self.assertEqual({tester(block) for block in BLOCKS}, {
-            'make run, make modules', 'make modules', 'check_series.GitTree.documented()',
+            'make run, make modules', 'make modules', 'check_series.SeriesCheck.documented()',
             'make drivers', 'reports.log',
             'race-probe, oom-probe, device-probe, mrelease-probe, probe-set'})
 
@@ -125,7 +125,7 @@ class PageTest(unittest.TestCase):
                     self.assertEqual(source.count(marker), 1, f'{block}: {marker}')
 
     def test_others_run_what_they_are_said_to(self) -> None:
-        self.assertIn('documented', dir(check_series.GitTree))
+        self.assertIn('documented', dir(check_series.SeriesCheck))
         suites, trigger = guide.RUN_BY
         self.assertTrue(suites.endswith(
             f'kunit.py run --kunitconfig={check_series.KUNITCONFIG_FOLDER}'))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import unittest
 from unittest import mock
@@ -97,7 +98,8 @@ class ArchTest(ScratchTest):
     def test_cross_compiler_is_installed(self) -> None:
         script = (machine.HERE.parent / 'packages.sh').read_text(encoding='utf-8')
         makefile = (machine.HERE.parents[4] / 'Makefile').read_text(encoding='utf-8')
-        self.assertIn(f'$(filter {" ".join(machine.ARCHES)},$(ARCH))', makefile)
+        names = re.findall(r'\$\(filter ([\w ]+),\$\(ARCH\)\)', makefile)[0].split()
+        self.assertEqual(set(names), set(machine.ARCHES))
         for arch, its in machine.ARCHES.items():
             self.assertRegex(script, rf'\b{arch}\) cross {its.cross.rstrip("-")} ' if its.cross
                              else rf'\b{arch}\b[\w |]*\) needed="\$needed\nqemu-system-x86')

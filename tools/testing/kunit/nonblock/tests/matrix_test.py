@@ -9,7 +9,7 @@ import subprocess
 from nonblock.verbs import matrix
 from nonblock.common import EXIT_HANG
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, diff, write
-from nonblock.verbs.matrix import MAINLINE, MARKS, OURS, PROTECTED, WRONG, Cell, Kernel, Run
+from nonblock.verbs.matrix import MAINLINE, MARKS, OURS, PROTECTED, WRONG, Cell, Sides, Run
 from nonblock.result.ktap import parse_log
 
 DATA = HERE / 'tests/test_data/matrix'
@@ -33,7 +33,7 @@ class MatrixTest(ScratchTest):
         return Run(self.session(), matrix.read_cells(parse_log(log.splitlines())),
                    trouble, EXIT_HANG)
 
-    def kernels(self, mainline: str = '', ours: str = '') -> list[Kernel]:
+    def kernels(self, mainline: str = '', ours: str = '') -> list[Sides]:
         return [{MAINLINE: self.run_of(mainline or self.log), OURS: self.run_of(ours or self.log)}]
 
     def judge(self, mainline: str = '', ours: str = '') -> list[str]:

@@ -91,6 +91,13 @@ class FormatTest(ScratchTest):
                 ('', (), ('', 'all'))):
             self.assertEqual(name_of(Test(label, 'passed', where=where)), wanted)
 
+    def test_each_name_is_once(self) -> None:
+        for _ in range(2):
+            self.verdict.fail('fake.one', 'results are not in the log', word='MISSING')
+        tests = json.loads(self.output.as_json(self.verdict))['suites'][0]['tests']
+        self.assertEqual([test['name'] for test in tests if test['name'].startswith('one')],
+                         ['one', 'one (2)', 'one (3)'])
+
 
 class PageTest(FormatTest):
     """Documentation/runner.rst has each name, and each exit status."""

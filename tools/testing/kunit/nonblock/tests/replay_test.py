@@ -252,7 +252,7 @@ class ModulesTest(ReplayTest):
 class BenchTest(ReplayTest):
     """Under QEMU, which is a script, too."""
 
-    def boot_once(self, how: str = '', timeout: int = 60) -> tuple[bench.Values, str]:
+    def boot_once(self, how: str = '', timeout: int = 60) -> tuple[bench.Measured, str]:
         folder = self.boot_folder(replace(X86_64_BENCH, timeout=timeout), {'bench': bench_test.LOG})
         write(folder, {'how': how, 'System.map': ''.join(
             f'0000{number} T __mmu_notifier_invalidate_range_{name}\n'

@@ -144,7 +144,7 @@ class WriteTest(SeriesTest):
     def test_what_is_said(self) -> None:
         with quiet() as output, mock.patch.object(verb, 'REPO', self.repo), \
                 mock.patch.object(session, 'REPO', self.repo):
-            verb.series(Options(kdir=str(self.kernel), topic='three'))
+            verb.run(Options(kdir=str(self.kernel), topic='three'))
         self.assertEqual([line.rpartition('/series/')[2] for line in
                           output.getvalue().splitlines()[1:]], [
             'three: 1 patches and a cover letter', '    0001-mm-change-foo-once-more.patch',

@@ -50,6 +50,8 @@ class StepTest(unittest.TestCase):
         self.assertEqual(str(verdict), f'{1 + 4 * len(TESTED)} passed, 0 failed')
         for kver in TESTED:
             self.assertIn(f' s  two on {kver}\n', self.shown)
+        self.assertEqual([test.about.get('step_seconds') for test in verdict.tests],
+                         [None, *['0'] * 4 * len(TESTED)])
 
     def test_a_failure_does_not_end_it(self) -> None:
         verdict = self.run_steps(Step('one', fails), Step('two', passes))
@@ -89,7 +91,7 @@ class StepTest(unittest.TestCase):
 
             with quiet(), mock.patch.object(verb, 'unit_tests', return_value=passed(1)), \
                     mock.patch.object(verb, 'run_step', note):
-                verdict = test_quick.test_quick(Options(given))
+                verdict = test_quick.run(Options(given))
             self.assertEqual(ran, [(title, kernel) for title in test_quick.QUICK])
             self.assertEqual(str(verdict), '4 passed, 0 failed')
 

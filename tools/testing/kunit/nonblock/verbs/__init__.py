@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One file for each verb: VERB in it says what it takes. Others are parts of one."""
+"""One file for each verb: VERB in it says what it takes."""
 
 from __future__ import annotations
 

@@ -93,13 +93,13 @@ def compare_off(sides: dict[str, Session], verdict: Verdict) -> None:
 
 # Lockdep on: what a boot says
 
-Values = dict[str, float]       # by what was measured, in nanoseconds, that is, instructions
+Measured = dict[str, float]       # by what was measured, in nanoseconds, that is, instructions
 
 VALUE = re.compile(r'bench: (\w+) ([0-9.]+)\s*$', re.MULTILINE)
 TROUBLE = re.compile(r'bench: failed: .*|WARNING: .*|BUG: .*|Kernel panic.*')
 
 
-def read_boot(text: str) -> tuple[Values, str]:
+def read_boot(text: str) -> tuple[Measured, str]:
     """What a kernel measured, and what went wrong."""
     values = {name: float(value) for name, value in VALUE.findall(text)}
     if trouble := TROUBLE.search(text):
@@ -142,7 +142,7 @@ def limit_of(name: str) -> float:
     return NONBLOCKING_GOAL if 'nonblocking' in name else GOAL
 
 
-def ratios(boots: dict[str, list[Values]]) -> list[Ratio]:
+def ratios(boots: dict[str, list[Measured]]) -> list[Ratio]:
     """Of the medians, for all that each boot of both sides has."""
     def median(side: str, name: str) -> float:
         return statistics.median(values[name] for values in boots[side])
@@ -195,7 +195,7 @@ def build(session: Session) -> str:
     return ''
 
 
-def boot_once(session: Session, number: int) -> tuple[Values, str]:
+def boot_once(session: Session, number: int) -> tuple[Measured, str]:
     machine = session.machine
     # What the kernel draws by lot: where objects come to lie, for one.
     seeded = replace(machine, run=(*machine.run, '-seed', str(number)))
@@ -216,7 +216,7 @@ def measure(sides: dict[str, Session]) -> Verdict:
         if trouble := build(session):
             total.fail(f'build of {side}', trouble, EXIT_BUILD)
             return total
-    boots: dict[str, list[Values]] = {side: [] for side in SIDES}
+    boots: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for number in range(1, ROUNDS + 1):
         for side in SIDES:
             values, trouble = boot_once(sides[side], number)

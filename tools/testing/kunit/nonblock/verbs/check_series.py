@@ -152,7 +152,7 @@ def doc_warnings(output: str, files: Iterable[str], tree: Path) -> list[str]:
 
 # One kernel
 
-class GitTree:
+class SeriesCheck:
     """One kernel, whose pristine tree is copied into git, to apply the series to."""
 
     def __init__(self, repo: Path, base: Base, jobs: int, configs: tuple[Config, ...] = CONFIGS):
@@ -377,14 +377,14 @@ class GitTree:
         return len(pages), '\n    '.join(found)
 
 
-def check(options: Options) -> Verdict:
+def run(options: Options) -> Verdict:
     """The series on each kernel, or on the one that was asked for."""
     total = Verdict()
     for chosen in each_kernel(options):
         try:
             base = find_base(chosen)
             with locked(base):
-                total.add(GitTree(REPO, base, options.jobs).run(options.topic)
+                total.add(SeriesCheck(REPO, base, options.jobs).run(options.topic)
                           .tell(base.about, base.name))
         except (Failure, OSError) as error:
             failure = as_failure(error)
@@ -392,4 +392,4 @@ def check(options: Options) -> Verdict:
     return total
 
 
-VERB = Verb('check-series', check, (*BUILD, 'TOPIC'), check=series.check)
+VERB = Verb('check-series', run, (*BUILD, 'TOPIC'), check=series.check)

@@ -12,7 +12,7 @@ from nonblock.options import Options
 from nonblock.verbs import Verb
 
 
-def clean(_options: Options) -> int:
+def run(_options: Options) -> int:
     """Remove all but the locks, if nobody is using one of the build folders."""
     with contextlib.ExitStack() as stack:
         folders = [path for path in (REPO / 'build').glob('*') if path.is_dir()]
@@ -31,4 +31,4 @@ def clean(_options: Options) -> int:
     return 0
 
 
-VERB = Verb('clean', clean, (), strict=False)
+VERB = Verb('clean', run, (), strict=False)

@@ -72,7 +72,7 @@ class Run:
         return MISS if cell.must == WRONG else SILENT
 
 
-Kernel = dict[str, Run]         # mainline, and ours
+Sides = dict[str, Run]          # mainline, and ours
 
 
 # The cells
@@ -87,7 +87,7 @@ def read_cells(log: TestLog) -> dict[Cell, Result]:
     return cells
 
 
-def all_cells(kernels: list[Kernel]) -> list[Cell]:
+def all_cells(kernels: list[Sides]) -> list[Cell]:
     """Each cell that any of them has."""
     return list(dict.fromkeys(cell for kernel in kernels for run in kernel.values()
                               for cell in run.results))
@@ -95,7 +95,7 @@ def all_cells(kernels: list[Kernel]) -> list[Cell]:
 
 # The verdict
 
-def judge_cells(kernels: list[Kernel]) -> Verdict:
+def judge_cells(kernels: list[Sides]) -> Verdict:
     """Counts our cells. Of mainline's only those matter that have no result."""
     verdict = Verdict()
     cells = all_cells(kernels)
@@ -128,7 +128,7 @@ def judge_cell(verdict: Verdict, label: str, cell: Cell, result: Result, what: s
 
 # The tables
 
-def rows(kernel: Kernel, cells: list[Cell], must: str) -> Iterator[list[str]]:
+def rows(kernel: Sides, cells: list[Cell], must: str) -> Iterator[list[str]]:
     """A primitive, and what became of it in each callback: mainline's and ours."""
     for primitive in dict.fromkeys(cell.primitive for cell in cells if cell.must == must):
         of_it = [Cell(must, primitive, callback) for callback in callbacks(cells)]
@@ -140,7 +140,7 @@ def callbacks(cells: list[Cell]) -> list[str]:
     return list(dict.fromkeys(cell.callback for cell in cells))
 
 
-def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
+def sums(kernels: list[Sides], cells: list[Cell]) -> list[list[str]]:
     """The table of totals, with its header."""
     table = [['', '', *SUMS]]
     for kernel in kernels:
@@ -151,7 +151,7 @@ def sums(kernels: list[Kernel], cells: list[Cell]) -> list[list[str]]:
     return table
 
 
-def as_text(kernels: list[Kernel]) -> str:
+def as_text(kernels: list[Sides]) -> str:
     cells, parts = all_cells(kernels), []
     for kernel in kernels:
         base = kernel[OURS].session.base
@@ -176,7 +176,7 @@ def run_one(options: Options, base: Base, patch: Optional[Path] = None) -> Run:
     return Run(session, read_cells(log), f'{word} {stopped}: {why}' if stopped else '')
 
 
-def compare(options: Options) -> Verdict:
+def run(options: Options) -> Verdict:
     """The same fake notifiers on each kernel without the annotation and with it."""
     kernels = []
     for chosen in each_kernel(options):
@@ -188,4 +188,4 @@ def compare(options: Options) -> Verdict:
     return judge_cells(kernels)
 
 
-VERB = Verb('matrix', compare, BOOT)
+VERB = Verb('matrix', run, BOOT)

@@ -3,7 +3,7 @@
 
 A UML kernel's init loads them; a suite runs when its module is loaded. The sample's
 wrong MMU notifiers are among them, whose tests must fail. On the same kernel the
-commands of the guide are run, see guide.py, and the tests of a user's own driver.
+commands of the guide are run, see modules/guide.py, and the tests of a user's own driver.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def run_suites(session: Session) -> Verdict:
 
 def driver_cases(folder: Path) -> list[Case]:
     if not folder.is_dir():
-        raise Failure(EXIT_USAGE, f'DRIVER={folder}: there is no such folder')
+        raise Failure(EXIT_USAGE, f'DIR= or DRIVER={folder}: there is no such folder')
     if not any((folder / name).is_file() for name in ('Kbuild', 'Makefile')):
-        raise Failure(EXIT_USAGE, f'DRIVER={folder}: has no Kbuild and no Makefile')
+        raise Failure(EXIT_USAGE, f'DIR= or DRIVER={folder}: has no Kbuild and no Makefile')
     if re.search(r'[\s:]', str(folder)):
-        raise Failure(EXIT_USAGE, f'DRIVER={folder}: no module can be built in a folder with a '
-                      'blank or a colon in its path')
+        raise Failure(EXIT_USAGE, f'DIR= or DRIVER={folder}: no module can be built in a '
+                      'folder with a blank or a colon in its path')
     cases = [case for path in sorted(folder.rglob('*.c')) for case in
              scan_source(path.read_text(encoding='utf-8', errors='replace'), str(path))]
     if not cases:
-        raise Failure(EXIT_USAGE, f'DRIVER={folder}: there is no KUNIT_CASE in any *.c')
+        raise Failure(EXIT_USAGE, f'DIR= or DRIVER={folder}: there is no KUNIT_CASE in any *.c')
     return cases
 
 

@@ -14,7 +14,7 @@ def check(options: Options) -> None:
     choose_topics(read_topics(REPO), options.topic)
 
 
-def series(options: Options) -> int:
+def run(options: Options) -> int:
     base = find_base(options)
     with locked(base):
         written = write_series(REPO, base, options.topic)
@@ -29,4 +29,4 @@ def series(options: Options) -> int:
     return 0
 
 
-VERB = Verb('series', series, (*TREE, 'TOPIC'), check=check)
+VERB = Verb('series', run, (*TREE, 'TOPIC'), check=check)

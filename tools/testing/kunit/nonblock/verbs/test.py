@@ -21,7 +21,7 @@ from nonblock.tree.hooks import candidates, read_hooks, touched_files
 from nonblock.tree.prepare import apply_hook, begin_stage, fill_stage, overlay_files
 from nonblock.tree.source import SUITES, TESTED
 from nonblock.verbs import (Verb, audit, check_series, drivers, e2e, matrix, modules, mutants,
-                            run)
+                            run as suites)
 
 
 PACKAGE = REPO / 'tools/testing/kunit/nonblock'
@@ -139,31 +139,31 @@ OTHERS = ('arm64', 'i386', 'arm', 'riscv', 's390')
 STEPS = (
     Step('hooks', hook_tests, in_test=True, kernels=tuple(SUITES)),
     Step('texts of explain', known_texts, in_test=True),
-    Step('suites', run.run, in_test=True, kernels=tuple(SUITES)),
+    Step('suites', suites.run, in_test=True, kernels=tuple(SUITES)),
     Step('sample of mutants', mutants.sample, in_test=True),
     Step('e2e', e2e.run, in_test=True),
     Step('modules', modules.run, in_test=True),
-    Step('suites, SMP', run.run, smp=2, in_test=True),
+    Step('suites, SMP', suites.run, smp=2, in_test=True),
     Step('audit', audit.of_known_drivers, in_test=True),
     Step('objects of arm64', cross_compiled, in_test=True, kernels=TESTED[-1:]),
     # In real time, so that it takes ten minutes.
     Step('e2e, SMP', e2e.run, smp=2),
     # On two CPUs where UML has them. From here on one kernel serves for all.
-    Step('suites, KASAN', run.on_e2e, san='kasan', kernels=TESTED[:1]),
+    Step('suites, KASAN', suites.on_e2e, san='kasan', kernels=TESTED[:1]),
     Step('e2e, KASAN', e2e.run, san='kasan', kernels=TESTED[:1]),
-    Step('suites, SMP KASAN', run.on_e2e, smp=2, san='kasan', kernels=TESTED[1:]),
+    Step('suites, SMP KASAN', suites.on_e2e, smp=2, san='kasan', kernels=TESTED[1:]),
     Step('e2e, SMP KASAN', e2e.run, smp=2, san='kasan', kernels=TESTED[1:]),
-    Step('suites, x86_64', run.on_e2e, 'x86_64', 2),
+    Step('suites, x86_64', suites.on_e2e, 'x86_64', 2),
     Step('e2e, x86_64', e2e.run, 'x86_64', 2),
     Step('drivers', drivers.run, 'x86_64', 2),
-    Step('suites, x86_64 RT', run.on_e2e, 'x86_64', 2, rt=True),
+    Step('suites, x86_64 RT', suites.on_e2e, 'x86_64', 2, rt=True),
     Step('e2e, x86_64 RT', e2e.run, 'x86_64', 2, rt=True),
     Step('drivers, RT', drivers.run, 'x86_64', 2, rt=True),
-    Step('suites, x86_64 KCSAN', run.on_e2e, 'x86_64', 2, san='kcsan'),
+    Step('suites, x86_64 KCSAN', suites.on_e2e, 'x86_64', 2, san='kcsan'),
     Step('e2e, x86_64 KCSAN', e2e.run, 'x86_64', 2, san='kcsan'),
-    *(Step(f'suites, {arch}', run.run, arch, 2) for arch in OTHERS),
-    *(Step(f'suites, {arch} RT', run.run, arch, 2, rt=True) for arch in OTHERS),
-    *(Step(f'suites, {arch} clang', run.run, arch, 1 if arch == 'um' else 2, llvm=True)
+    *(Step(f'suites, {arch}', suites.run, arch, 2) for arch in OTHERS),
+    *(Step(f'suites, {arch} RT', suites.run, arch, 2, rt=True) for arch in OTHERS),
+    *(Step(f'suites, {arch} clang', suites.run, arch, 1 if arch == 'um' else 2, llvm=True)
       for arch in LLVM_ARCHES),
     *(Step(f'e2e, {arch}', e2e.run, arch, 2, kernels=TESTED[-1:]) for arch in ('arm64', 's390')),
 )
@@ -184,8 +184,9 @@ def run_step(step: Step, options: Options) -> Verdict:
         failure = as_failure(error)
         verdict.fail('', str(failure), failure.code)
     verdict = verdict.within(where)
+    seconds = f'{time.monotonic() - since:.0f}'
     for test in verdict.tests:
-        test.about = {**test.about, 'step_seconds': f'{time.monotonic() - since:.0f}'}
+        test.about = {**test.about, 'step_seconds': seconds}
     report(verdict)
     return verdict
 
@@ -203,9 +204,9 @@ def run_steps(steps: Iterable[Step], options: Options,
     return total
 
 
-def test(options: Options) -> Verdict:
+def run(options: Options) -> Verdict:
     """The most of it on every kernel."""
     return run_steps([step for step in STEPS if step.in_test], options)
 
 
-VERB = Verb('test', test, ('JOBS', 'V', 'JUNIT', 'JSON'))
+VERB = Verb('test', run, ('JOBS', 'V', 'JUNIT', 'JSON'))

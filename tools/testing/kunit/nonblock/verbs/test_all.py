@@ -8,8 +8,8 @@ from nonblock.result.verdict import Verdict
 from nonblock.verbs import Verb, test
 
 
-def test_all(options: Options) -> Verdict:
+def run(options: Options) -> Verdict:
     return test.run_steps(test.STEPS, options)
 
 
-VERB = Verb('test-all', test_all, test.VERB.variables)
+VERB = Verb('test-all', run, test.VERB.variables)

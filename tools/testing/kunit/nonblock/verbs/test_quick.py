@@ -13,10 +13,10 @@ from nonblock.verbs import Verb, test
 QUICK = ('hooks', 'texts of explain', 'suites')
 
 
-def test_quick(options: Options) -> Verdict:
+def run(options: Options) -> Verdict:
     kernel = options.kver or DEFAULT_KVER
     steps = [replace(step, kernels=(kernel,)) for step in test.STEPS if step.title in QUICK]
     return test.run_steps(steps, options, (kernel,))
 
 
-VERB = Verb('test-quick', test_quick, ('KVER', *test.VERB.variables))
+VERB = Verb('test-quick', run, ('KVER', *test.VERB.variables))

@@ -9,9 +9,9 @@ from nonblock.options import Options
 from nonblock.verbs import TREE, Verb
 
 
-def tree(options: Options) -> int:
+def run(options: Options) -> int:
     with prepared(options, UML):
         return 0
 
 
-VERB = Verb('tree', tree, TREE)
+VERB = Verb('tree', run, TREE)
