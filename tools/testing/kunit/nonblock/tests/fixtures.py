@@ -126,7 +126,7 @@ def compiled_runner() -> Path:
     top = tempfile.mkdtemp(prefix='runner-test-')
     atexit.register(shutil.rmtree, top, ignore_errors=True)
     shutil.copytree(HERE, copy := Path(top) / 'nonblock',
-                    ignore=shutil.ignore_patterns('tests', '*_test.py', '__pycache__'))
+                    ignore=shutil.ignore_patterns('tests', '__pycache__'))
     compileall.compile_dir(copy, quiet=1)
     return copy
 

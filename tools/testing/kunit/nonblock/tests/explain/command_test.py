@@ -14,8 +14,8 @@ from nonblock.cli import VERBS, main as cli_main, read
 from nonblock.common import EXIT_USAGE, Failure
 from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet
 
-from .. import explain, places
-from ..symbols import Symbol
+from nonblock.explain import explain, places
+from nonblock.explain.symbols import Symbol
 from .base import COMPOSED, DATA, TREES, composed, recorded
 
 BANNER = 'Linux version 7.3.4 (someone@somewhere) (gcc, GNU ld) #1 Wed Nov 25 07:08:52 UTC 2026'

@@ -23,8 +23,8 @@ from unittest import mock
 
 from nonblock.common import EXIT_USAGE, Failure
 
-from ..symbols import find_frames
-from ..unpack import Unpacker
+from nonblock.explain.symbols import find_frames
+from nonblock.explain.unpack import Unpacker
 from .base import DATA, ExplainTest, clean_lines, composed, find_reports, recorded
 
 Change = Callable[[int, str], str]

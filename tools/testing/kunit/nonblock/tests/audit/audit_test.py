@@ -10,19 +10,19 @@ import textwrap
 import unittest
 from pathlib import Path
 
-from . import ir, selftest, sleeps
-from .audit import mirror
-from .compiler import WRAPPER, Compiler, last_words
-from .find import members
-from .judge import World
-from .kernel import range_members, reaper_event
-from .module import Module, Slot
-from .sleeps import Values
-from .sources import Sources, defines
-from .specialise import Entry, Program, RangeLayout
-from .walk import Entered, Walk, returned
+from nonblock.audit import ir, selftest, sleeps
+from nonblock.audit.audit import mirror
+from nonblock.audit.compiler import WRAPPER, Compiler, last_words
+from nonblock.audit.find import members
+from nonblock.audit.judge import World
+from nonblock.audit.kernel import range_members, reaper_event
+from nonblock.audit.module import Module, Slot
+from nonblock.audit.sleeps import Values
+from nonblock.audit.sources import Sources, defines
+from nonblock.audit.specialise import Entry, Program, RangeLayout
+from nonblock.audit.walk import Entered, Walk, returned
 
-REPO = Path(__file__).resolve().parents[5]
+REPO = Path(__file__).resolve().parents[6]
 LAYOUT = RangeLayout(('mm', 'start', 'end', 'flags', 'event', 'owner'), 1)
 RECLAIM = 0x400
 # Acts of the suites that the table has not: selftest.py compiles them

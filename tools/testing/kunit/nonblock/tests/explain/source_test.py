@@ -11,11 +11,12 @@ from pathlib import Path
 from nonblock.tests.fixtures import TOP
 from nonblock.tree.source import cache_dir
 
-from .. import texts
-from ..contract import CHECKS
-from ..judge import JUDGES
-from ..kinds import INTEREST, KINDS, KNOWN, OTHER, WARN, Known, find_kind, known, reworded
-from ..symbols import INVALIDATE, NONBLOCK, RANGE_MAP, RELEASE
+from nonblock.explain import texts
+from nonblock.explain.contract import CHECKS
+from nonblock.explain.judge import JUDGES
+from nonblock.explain.kinds import (INTEREST, KINDS, KNOWN, OTHER, WARN,
+                                    Known, find_kind, known, reworded)
+from nonblock.explain.symbols import INVALIDATE, NONBLOCK, RANGE_MAP, RELEASE
 from .base import TREES
 
 SOURCES = sorted(path for path in cache_dir().glob('linux-source-*')

@@ -12,12 +12,12 @@ from typing import Any
 
 from nonblock.common import EXIT_USAGE, Failure
 
-from . import html, ir, rows, sleeps
-from .audit import find_paths
-from .find import Callback
-from .judge import ALWAYS, BLOCK, UNDECIDED, Judged
-from .sleeps import Knowledge
-from .walk import LastCall, ChainStep
+from nonblock.audit import html, ir, rows, sleeps
+from nonblock.audit.audit import find_paths
+from nonblock.audit.find import Callback
+from nonblock.audit.judge import ALWAYS, BLOCK, UNDECIDED, Judged
+from nonblock.audit.sleeps import Knowledge
+from nonblock.audit.walk import LastCall, ChainStep
 
 # What SARIF 2.1.0's schema has of the objects that we write; "!" is required there. The
 # schema itself is too long to be kept here; it had no complaint about audit.sarif.

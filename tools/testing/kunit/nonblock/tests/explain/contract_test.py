@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from ..contract import CHECKS, DID
-from ..finding import CONTRACT, CORE, REFUSAL
+from nonblock.explain.contract import CHECKS, DID
+from nonblock.explain.finding import CONTRACT, CORE, REFUSAL
 from .base import ExplainTest, composed
 
 TRACE = 'Call Trace:\n <TASK>\n mydrv_open+0x1/0x2 [mydrv]\n do_syscall_64+0x1/0x2\n </TASK>\n'

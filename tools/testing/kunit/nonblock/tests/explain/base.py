@@ -9,13 +9,13 @@ from typing import Optional
 
 from nonblock.tests.fixtures import HERE, TOP
 
-from .. import explain, places, show
-from ..answer import Answer
-from ..finder import Finder, Log
-from ..reader import Line, Reader
-from ..report import Report
-from ..symbols import Symbol
-from ..unpack import Unpacker
+from nonblock.explain import explain, places, show
+from nonblock.explain.answer import Answer
+from nonblock.explain.finder import Finder, Log
+from nonblock.explain.reader import Line, Reader
+from nonblock.explain.report import Report
+from nonblock.explain.symbols import Symbol
+from nonblock.explain.unpack import Unpacker
 
 DATA = HERE / 'tests/test_data/explain'
 COMPOSED = DATA / 'composed'

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..finding import CORE, NO, NONBLOCKING, RECLAIM, STUCK, YES
+from nonblock.explain.finding import CORE, NO, NONBLOCKING, RECLAIM, STUCK, YES
 from .base import ExplainTest, composed
 
 SLEEPS = ('__schedule+0x3ed/0x1470', 'schedule+0x27/0xf0')

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Iterable
 
-from ..finding import CONTRACT, NO, RECLAIM, YES
+from nonblock.explain.finding import CONTRACT, NO, RECLAIM, YES
 from .base import ExplainTest
 
 RANGE_MAP = 'mmu_notifier_invalidate_range_start'

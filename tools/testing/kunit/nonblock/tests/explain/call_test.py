@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ..blocks import PRIMITIVES, find_primitive
-from ..symbols import Symbol
+from nonblock.explain.blocks import PRIMITIVES, find_primitive
+from nonblock.explain.symbols import Symbol
 from .base import ExplainTest, recorded
 
 

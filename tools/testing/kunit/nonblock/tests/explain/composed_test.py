@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..finding import CONTRACT, NO, NONBLOCKING, RECLAIM, REFUSAL, YES
+from nonblock.explain.finding import CONTRACT, NO, NONBLOCKING, RECLAIM, REFUSAL, YES
 from .base import COMPOSED, ExplainTest, composed
 
 WRAPPED = ('colour.log', 'lava.yaml', 'journal-1.json', 'file-line-appended.log',

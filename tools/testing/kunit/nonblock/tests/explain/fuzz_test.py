@@ -12,7 +12,7 @@ from random import Random
 
 from nonblock.common import Failure
 
-from .. import places, show
+from nonblock.explain import places, show
 from .base import COMPOSED, DATA, ExplainTest, as_bytes, named
 
 ROUNDS = 400
