@@ -15,6 +15,7 @@ from typing import Any, Iterable, Optional
 
 from nonblock.common import (EXIT_BUILD, EXIT_FAILED, EXIT_USAGE, Failure, say, user_path,
                              write_atomically)
+from nonblock.kernel.session import Session
 
 from . import html, rows
 from .compiler import Compiler
@@ -308,11 +309,10 @@ def find_paths(driver: str, baseline: str) -> tuple[Optional[Path], Baseline]:
     return folder, known
 
 
-def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', baseline: str = '',
-        ours: Iterable[str] = ()) -> int:
+def run(session: Session, driver: str = '', baseline: str = '', ours: Iterable[str] = ()) -> int:
     """All of it; the exit status: 1 if something may block that the baseline has not."""
     folder, known = find_paths(driver, baseline)
-    audit = Audit(tree, build, jobs, frozenset(ours))
+    audit = Audit(session.tree, session.build, session.jobs, frozenset(ours))
     audit.start()
     try:
         found = audit.run_driver(folder) if folder else audit.run_tree()
@@ -320,7 +320,7 @@ def run(tree: Path, build: Path, jobs: int, origin: str, driver: str = '', basel
         audit.finish()
     if folder and not found and not audit.errors:
         say(f'{folder} has no MMU notifier')
-    target = build / 'audit-driver' / f'{folder.name}-{_short(str(folder))}.out' if folder \
-        else build
-    return report(audit, found, target, f'MMU notifiers of {folder or origin}', baseline,
-                  known)
+    target = session.build / 'audit-driver' / f'{folder.name}-{_short(str(folder))}.out' if folder \
+        else session.build
+    of = folder or f'Linux {session.base.release}'
+    return report(audit, found, target, f'MMU notifiers of {of}', baseline, known)

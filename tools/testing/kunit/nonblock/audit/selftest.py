@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonblock.common import Failure, say
+from nonblock.kernel.session import Session
 from nonblock.result.verdict import Verdict
 
 from .audit import Audit
@@ -112,15 +113,15 @@ def judge_folder(audit: Audit, folder: Path, expected: dict[str, str]) -> Verdic
     return verdict
 
 
-def run(repo: Path, tree: Path, build: Path, jobs: int) -> Verdict:
-    total = Verdict()
+def run(session: Session) -> Verdict:
+    total, repo, build = Verdict(), session.repo, session.build
     expected = expectations(TRAITS)
-    if 'invalidate_finish' not in (tree / 'include/linux/mmu_notifier.h').read_text(
+    if 'invalidate_finish' not in (session.tree / 'include/linux/mmu_notifier.h').read_text(
             encoding='utf-8'):
         for name, _ in EXPECT.findall((TRAITS / 'twopass.c').read_text(encoding='utf-8')):
             del expected[name]
     for folder, want in ((TRAITS, expected), (repo / 'samples/mmu_notifier/out-of-tree', SAMPLES)):
-        audit = Audit(tree, build, jobs)
+        audit = Audit(session.tree, build, session.jobs)
         audit.start()
         if folder != TRAITS:
             folder = sample(repo, build)

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Optional
 from unittest import mock
 
-from nonblock.common import EXIT_HANG
+from nonblock.common import EXIT_BUILD, EXIT_HANG, Failure
 from nonblock.kernel import boot as boot_module, kunit_run
 from nonblock.kernel.boot import SELFTEST
 from nonblock.kernel.kunit_run import Outcome
 from nonblock.kernel.machine import UML_E2E, UML_MODULES, X86_64_BENCH, Machine
 from nonblock.result.verdict import Case, Verdict
 from nonblock.tests import bench_test
-from nonblock.tests.fixtures import HERE, TOP, ScratchTest, quiet, write
+from nonblock.tests.fixtures import HERE, SUITE_C, TOP, ScratchTest, quiet, write
 from nonblock.tests.guard_test import lives
 from nonblock.modules import loads
-from nonblock.verbs import bench, e2e
+from nonblock.verbs import bench, e2e, modules
 from nonblock.verbs.e2e import E2E, Suite, TestBoot
 
 # Until a kernel counts as hung, in seconds; but no test waits for them, see ReplayTest
@@ -247,6 +247,29 @@ class ModulesTest(ReplayTest):
                 HERE / 'tests/test_data/passed.log', arguments[3]) and 3, False)):
             verdict = self.run_boots()
         self.assertEqual(verdict.lines, ['driver: FAILED: the kernel ended with exit status 3'])
+
+    def run_driver(self, rule: str, log: str) -> Verdict:
+        """What make driver does, with a rule of the kernel's Makefile that builds its module"""
+        write(self.scratch / 'drv', {'Kbuild': 'obj-m := drv.o\n', 'drv.c': SUITE_C})
+        write(self.kernel, {'Makefile': f'modules:\n\t{rule}\n'})
+        write(self.kernel / SELFTEST, {'Makefile': 'all:\n\ttouch $(OUTPUT)/load\n'})
+        self.boot_folder(UML_MODULES, {
+            'load': (HERE / f'tests/test_data/{log}.log').read_text()})
+        with quiet(), mock.patch.object(kunit_run, 'build', return_value=Outcome(built=True)):
+            return modules.run_driver(self.session(self.machine), self.scratch / 'drv')
+
+    def test_driver(self) -> None:
+        rule = 'cd $(M) && touch drv.ko && echo drv.o > modules.order'
+        self.assertEqual(str(self.run_driver(rule, 'passed')), '4 passed, 0 failed')
+        self.assertIn(f'file /driver/drv.ko {self.scratch}/drv/drv.ko 0755 0 0\n',
+                      (self.folder / 'initramfs.cpio').read_text())
+        self.assertEqual(self.run_driver(rule, 'failed').lines[0].split(': ')[:2],
+                         ['driver', 'FAILED fake.many:second/mutex'])
+
+    def test_driver_that_does_not_compile(self) -> None:
+        with self.assertRaisesRegex(Failure, r'building .*/drv failed:\n    drv.c: no') as caught:
+            self.run_driver('echo drv.c: no >&2; false', 'passed')
+        self.assertEqual(caught.exception.code, EXIT_BUILD)
 
 
 class BenchTest(ReplayTest):

@@ -30,16 +30,14 @@ def check(options: Options) -> None:
 def run(options: Options) -> int:
     from nonblock.audit import audit
     with prepared(options, UML) as session:
-        return audit.run(session.tree, session.build, session.jobs,
-                         f'Linux {session.base.release}', options.driver, options.baseline,
-                         overlay_files(REPO))
+        return audit.run(session, options.driver, options.baseline, overlay_files(REPO))
 
 
 def of_known_drivers(options: Options) -> Verdict:
     """For make test: what it says of drivers that are known, and of what the suites do."""
     from nonblock.audit import selftest
     with prepared(options, UML) as session:
-        return selftest.run(REPO, session.tree, session.build, session.jobs).tell(session.about)
+        return selftest.run(session).tell(session.about)
 
 
 VERB = Verb('audit', run, (*TREE, 'JOBS', 'DRIVER', 'BASELINE'), check=check,
