@@ -111,7 +111,7 @@ class TreeTest(ScratchTest):
         left = [hook.name for hook in hooks if hook.topic.startswith(bench.FIX_TOPICS)]
         self.assertIn('mm-mmu_notifier-end-interval-state.patch', left)
         self.assertEqual(left, [hook.name for hook in hooks[:len(left)]])
-        self.assertFalse([name for name in left if 'kunit' in name or 'annotate' in name])
+        self.assertFalse([name for name in left if 'kunit-report' in name or 'annotate' in name])
 
     def test_touched_sources(self) -> None:
         write(self.repo, {'hooks/foo.patch': '--- a/mm/foo.c\n+++ b/mm/foo.c\n'
