@@ -99,6 +99,7 @@ clang-19 compiles the kernel, too
 gcc-aarch64-linux-gnu likewise
 gcc-arm-linux-gnueabihf likewise
 gcc-s390x-linux-gnu likewise
+gcc-powerpc64-linux-gnu likewise
 python3-ply is for checkpatch.pl
 python3-git likewise
 python3-sphinx shows the guide

@@ -132,7 +132,7 @@ ARCHES = {
     's390': Arch('s390x-linux-gnu-', lacks=('FRAME_POINTER',), program='qemu-system-s390x',
                  machine='-machine s390-ccw-virtio -cpu qemu', image='arch/s390/boot/bzImage',
                  console='ttysclp0'),
-    'powerpc': Arch('powerpc64-linux-gnu-', options=('BINFMT_ELF=y',)),
+    'powerpc': Arch('powerpc64-linux-gnu-', options=('BINFMT_ELF=y',), lacks=('FRAME_POINTER',)),
     'powerpcle': Arch('powerpc64le-linux-gnu-', config='powerpc', kernel='powerpc',
                       options=('BINFMT_ELF=y', 'CPU_LITTLE_ENDIAN=y')),
 }

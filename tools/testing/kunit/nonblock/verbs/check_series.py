@@ -72,8 +72,9 @@ CONFIGS = (
     Config('x86_64, lockdep off', 'x86_64', {**KVM, **NO_LOCKDEP}),
     Config('x86_64, PREEMPT_RT', 'x86_64', {**KVM, 'PREEMPT_RT': 'y'}),
     Config('x86_64, clang', 'x86_64', KVM, make=(f'CC={CLANG}',)),
-    *(Config(arch, arch, {} if arch == 'arm' else ANY_KVM,
-             (f'CROSS_COMPILE={ARCHES[arch].cross}',)) for arch in ('arm64', 'arm', 's390')),
+    *(Config(arch, arch, {} if arch in ('arm', 'powerpc') else ANY_KVM,
+             (f'CROSS_COMPILE={ARCHES[arch].cross}',))
+      for arch in ('arm64', 'arm', 's390', 'powerpc')),
 )
 
 
