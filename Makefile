@@ -42,7 +42,7 @@ endif
 endif
 
 drivers test-all:
-	@$(PACKAGES) x86_64 drivers $(if $(filter test-all,$@),arm64 i386 arm riscv s390 clang test-all)
+	@$(PACKAGES) x86_64 drivers $(if $(filter test-all,$@),arm64 i386 arm riscv s390 powerpc powerpcle clang test-all)
 	@$(PYTHON) $(RUNNER) $@
 
 audit:
