@@ -135,8 +135,9 @@ class Builder:
         asked: dict[str, set[str]] = {}
         for name in sorted(files):
             folder = self.find_makefile(name)
-            if folder.startswith('arch/') and self.config.arch != 'um':
-                continue        # what the series touches there is UML's
+            # arch/x86/um is UML's.
+            if folder.startswith('arch/') and self.config.arch not in folder.split('/')[1:3]:
+                continue
             if folder not in asked:
                 asked[folder] = self.ask(folder)
             target = re.sub(r'\.c$', '.o', name)
